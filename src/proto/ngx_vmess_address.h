@@ -1,0 +1,48 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_ADDRESS_H_INCLUDED_
+#define _NGX_VMESS_ADDRESS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_proto.h"
+
+
+#define NGX_VMESS_ADDR_IPV4    1
+#define NGX_VMESS_ADDR_DOMAIN  2
+#define NGX_VMESS_ADDR_IPV6    3
+
+/*
+ * Port and address as in the request header, Mux.Cool and XUDP.  A textual
+ * IPv4 address and an IPv6 address in brackets sent as a domain become
+ * addresses, an IPv4-mapped IPv6 address becomes IPv4, as with Go peers.
+ * One trailing dot of a domain is dropped and letters become lower case.
+ */
+
+typedef struct {
+    ngx_uint_t        type;       /* NGX_VMESS_ADDR_... after the above */
+    in_port_t         port;       /* host byte order */
+    ngx_str_t         domain;     /* in data below, not terminated */
+    u_char            addr[16];   /* network byte order, 4 or 16 bytes */
+    u_char            data[255];
+    const char       *err;
+} ngx_vmess_address_t;
+
+
+/*
+ * Parses port, type and address at *p, of which last - *p bytes are there;
+ * on NGX_OK moves *p past them.
+ *
+ * NGX_OK     whole and valid
+ * NGX_AGAIN  more bytes are needed
+ * NGX_ERROR  address->err says what is wrong
+ */
+ngx_int_t ngx_vmess_address_parse(ngx_vmess_address_t *address, u_char **p,
+    u_char *last);
+
+
+#endif /* _NGX_VMESS_ADDRESS_H_INCLUDED_ */

@@ -1,0 +1,60 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_KDF_H_INCLUDED_
+#define _NGX_VMESS_KDF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_proto.h"
+
+
+/*
+ * User id from its text in any form that Xray accepts (VMess, "Account"):
+ * 32 to 36 characters are hexadecimal digits with optional hyphens, 1 to 30
+ * are mapped to a version 5 UUID.  NGX_OK or NGX_ERROR (neither).
+ */
+ngx_int_t ngx_vmess_id_parse(u_char *id, const ngx_str_t *text);
+
+/* CmdKey of an id */
+void ngx_vmess_cmd_key(u_char *cmd_key, const u_char *id);
+
+/* the labels that start a path; the order is that of a table in the .c file */
+
+typedef enum {
+    NGX_VMESS_KDF_EAUID = 0,
+    NGX_VMESS_KDF_LENGTH_KEY,
+    NGX_VMESS_KDF_LENGTH_NONCE,
+    NGX_VMESS_KDF_HEADER_KEY,
+    NGX_VMESS_KDF_HEADER_NONCE,
+    NGX_VMESS_KDF_RESPONSE_LENGTH_KEY,
+    NGX_VMESS_KDF_RESPONSE_LENGTH_NONCE,
+    NGX_VMESS_KDF_RESPONSE_KEY,
+    NGX_VMESS_KDF_RESPONSE_NONCE,
+    NGX_VMESS_KDF_AUTH_LENGTH,
+    NGX_VMESS_KDF_LABELS
+} ngx_vmess_kdf_label_e;
+
+/*
+ * KDF (VMess, "KDF"): nested HMAC-SHA256.
+ *
+ * out, len  the first len bytes of the result, at most 32
+ * key       NGX_VMESS_KEY_LEN bytes: the message of the innermost hash
+ * label     first element of the path
+ * path, n   the other elements, at most NGX_VMESS_KDF_PATH
+ */
+
+#define NGX_VMESS_KDF_PATH  2
+
+void ngx_vmess_kdf(u_char *out, size_t len, const u_char *key,
+    ngx_vmess_kdf_label_e label, const ngx_str_t *path, ngx_uint_t n);
+
+/* the general form, of any key and path: for the vectors, and for init */
+void ngx_vmess_kdf_path(u_char out[32], const u_char *key, size_t len,
+    const ngx_str_t *path, ngx_uint_t n);
+
+
+#endif /* _NGX_VMESS_KDF_H_INCLUDED_ */
