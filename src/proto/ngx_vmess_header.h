@@ -28,6 +28,8 @@ typedef struct {
     u_char                 command;
     ngx_vmess_address_t    address;     /* not for NGX_VMESS_CMD_MUX */
 
+    unsigned               bad_tag:1;   /* why NGX_DECLINED was returned */
+
     const char            *err;
 } ngx_vmess_header_t;
 

@@ -52,7 +52,10 @@ typedef enum {
 void ngx_vmess_kdf(u_char *out, size_t len, const u_char *key,
     ngx_vmess_kdf_label_e label, const ngx_str_t *path, ngx_uint_t n);
 
-/* the general form, of any key and path: for the vectors, and for init */
+/*
+ * The general form, of any key and label: for the vectors.  path has n, at
+ * most 1 + NGX_VMESS_KDF_PATH elements.
+ */
 void ngx_vmess_kdf_path(u_char out[32], const u_char *key, size_t len,
     const ngx_str_t *path, ngx_uint_t n);
 

@@ -1,0 +1,215 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_address.h"
+
+
+static ngx_int_t ngx_vmess_address_domain(ngx_vmess_address_t *address,
+    u_char *p, size_t len);
+static ngx_int_t ngx_vmess_address_text(ngx_vmess_address_t *address);
+static void ngx_vmess_address_ipv6(ngx_vmess_address_t *address,
+    const u_char *addr);
+
+
+ngx_int_t
+ngx_vmess_address_parse(ngx_vmess_address_t *address, u_char **p,
+    u_char *last)
+{
+    u_char     *pos;
+    size_t      len;
+    ngx_int_t   rc;
+
+    pos = *p;
+    address->err = NULL;
+
+    /* VMess, "Instruction header": port, type, address */
+
+    if (last - pos < 3) {
+        return NGX_AGAIN;
+    }
+
+    address->port = (in_port_t) (pos[0] << 8 | pos[1]);
+    address->type = pos[2];
+
+    pos += 3;
+
+    switch (address->type) {
+
+    case NGX_VMESS_ADDR_IPV4:
+        len = 4;
+        break;
+
+    case NGX_VMESS_ADDR_IPV6:
+        len = 16;
+        break;
+
+    case NGX_VMESS_ADDR_DOMAIN:
+        if (pos == last) {
+            return NGX_AGAIN;
+        }
+
+        len = *pos++;
+        break;
+
+    default:
+        address->err = "unknown address type";
+        return NGX_ERROR;
+    }
+
+    if ((size_t) (last - pos) < len) {
+        return NGX_AGAIN;
+    }
+
+    switch (address->type) {
+
+    case NGX_VMESS_ADDR_IPV4:
+        ngx_memcpy(address->addr, pos, 4);
+        break;
+
+    case NGX_VMESS_ADDR_IPV6:
+        ngx_vmess_address_ipv6(address, pos);
+        break;
+
+    default: /* NGX_VMESS_ADDR_DOMAIN */
+        rc = ngx_vmess_address_domain(address, pos, len);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    *p = pos + len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_address_domain(ngx_vmess_address_t *address, u_char *p, size_t len)
+{
+    u_char      c, *d;
+    ngx_uint_t  dot;
+
+    if (len > 1 && p[len - 1] == '.') {
+        len--;
+    }
+
+    if (len == 0) {
+        address->err = "empty domain";
+        return NGX_ERROR;
+    }
+
+    address->domain.data = address->data;
+    address->domain.len = len;
+
+    ngx_strlow(address->data, p, len);
+
+    if (ngx_vmess_address_text(address) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    /* the characters that Go peers allow, and no empty label */
+
+    dot = 1;
+
+    for (d = address->data; len; d++, len--) {
+        c = *d;
+
+        if (c == '.' && !dot) {
+            dot = 1;
+            continue;
+        }
+
+        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')
+            || c == '-' || c == '_')
+        {
+            dot = 0;
+            continue;
+        }
+
+        address->err = "invalid domain";
+        return NGX_ERROR;
+    }
+
+    if (dot) {
+        address->err = "invalid domain";
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * What nginx would take for an address in text has to be one from here on:
+ * else it could pass rules for addresses as a name.  Go peers try the same
+ * texts, those that start with a digit or a bracket.
+ */
+
+static ngx_int_t
+ngx_vmess_address_text(ngx_vmess_address_t *address)
+{
+    u_char     *p;
+    size_t      len;
+    in_addr_t   addr;
+#if (NGX_HAVE_INET6)
+    u_char      addr6[16];
+#endif
+
+    p = address->domain.data;
+    len = address->domain.len;
+
+    if (*p != '[' && (*p < '0' || *p > '9')) {
+        return NGX_DECLINED;
+    }
+
+    if (len > 2 && *p == '[' && p[len - 1] == ']') {
+        p++;
+        len -= 2;
+    }
+
+    addr = ngx_inet_addr(p, len);
+
+    if (addr != INADDR_NONE || (len == 15
+                                && ngx_memcmp(p, "255.255.255.255", 15) == 0))
+    {
+        address->type = NGX_VMESS_ADDR_IPV4;
+        ngx_memcpy(address->addr, &addr, 4);
+        ngx_str_null(&address->domain);
+
+        return NGX_OK;
+    }
+
+#if (NGX_HAVE_INET6)
+
+    if (ngx_inet6_addr(p, len, addr6) == NGX_OK) {
+        ngx_vmess_address_ipv6(address, addr6);
+        ngx_str_null(&address->domain);
+
+        return NGX_OK;
+    }
+
+#endif
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_vmess_address_ipv6(ngx_vmess_address_t *address, const u_char *addr)
+{
+    static const u_char  mapped[12] = { 0, 0, 0, 0, 0, 0,
+                                        0, 0, 0, 0, 0xff, 0xff };
+
+    if (ngx_memcmp(addr, mapped, 12) == 0) {
+        address->type = NGX_VMESS_ADDR_IPV4;
+        ngx_memcpy(address->addr, addr + 12, 4);
+        return;
+    }
+
+    address->type = NGX_VMESS_ADDR_IPV6;
+    ngx_memcpy(address->addr, addr, 16);
+}
