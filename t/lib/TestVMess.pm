@@ -118,7 +118,7 @@ our %Kind = (
     # sends that many bytes of the pattern and closes
     source => sub {
         my ($s, $size) = @_;
-        my $block = pattern(1 << 20);
+        my $block = pattern(65521 * 16);       # whole periods
         while ($size > 0) {
             my $n = $size < length $block ? $size : length $block;
             put($s, substr($block, 0, $n)) or return;
