@@ -1,0 +1,38 @@
+#!/usr/bin/perl
+
+# sing-box as the client.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Interop;
+
+my @legs;
+
+# Its "none" is what others call "zero": no chunks.
+
+for my $carrier (qw(tcp tls)) {
+    for my $security (qw(aes-128-gcm chacha20-poly1305 none zero)) {
+        push @legs, {
+            carrier => $carrier, security => $security,
+            $security eq 'none' ? (logged => 'zero') : (),
+        };
+    }
+}
+
+for my $security (qw(aes-128-gcm chacha20-poly1305)) {
+    for my $options ([ qw(authenticated_length) ], [ qw(global_padding) ],
+                     [ qw(authenticated_length global_padding) ])
+    {
+        push @legs, {
+            carrier => 'tcp', security => $security,
+            title => join(', ', @$options),
+            map { $_ => 1 } @$options,
+        };
+    }
+}
+
+run_interop('sing-box', @legs);

@@ -1,0 +1,21 @@
+#!/usr/bin/perl
+
+# Debian's v2ray (4.34) as the client; it does not know "zero" yet.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Interop;
+
+my @legs;
+
+for my $carrier (qw(tcp tls)) {
+    for my $security (qw(aes-128-gcm chacha20-poly1305 none)) {
+        push @legs, { carrier => $carrier, security => $security };
+    }
+}
+
+run_interop('v2ray', @legs);
