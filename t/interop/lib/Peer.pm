@@ -35,6 +35,8 @@ use constant USER_ID => 'b831381d-6324-4d53-ad4f-8cda48b30811';
 my $here = dirname(abs_path(__FILE__));
 my $top = abs_path("$here/../../..");
 
+our @wrapper;                    # a command that runs the generator
+
 my ($dir, %pids, %peers, @handles, $owner, $certificate);
 
 
@@ -191,7 +193,8 @@ sub certificate {
     if (!$certificate) {
         $certificate = path('localhost');
 
-        system("openssl req -x509 -newkey rsa:2048 -nodes -days 2"
+        system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256"
+               . " -nodes -days 2"
                . " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
                . " -keyout $certificate.key -out $certificate.crt"
                . " >$certificate.log 2>&1") == 0
@@ -229,8 +232,8 @@ sub run_traffic {
     my %peers = peers();
     my $log = path('traffic.out');
 
-    my $pid = start('traffic', 'timeout', $limit + 10, $peers{traffic},
-                    @args, '-timeout', "${limit}s");
+    my $pid = start('traffic', 'timeout', $limit + 10, @wrapper,
+                    $peers{traffic}, @args, '-timeout', "${limit}s");
 
     waitpid $pid, 0;
 
@@ -405,7 +408,7 @@ sub singbox_client {
 #
 #   workers      worker_processes, default 2
 #   buffer       proxy_buffer_size, default nginx's
-#   log          whether to write an access log, default yes
+#   quiet        no access log, no informational messages
 
 sub server {
     my ($name, %options) = @_;
@@ -512,7 +515,8 @@ sub nginx_server {
     my $buffer = $options{buffer} ? "proxy_buffer_size $options{buffer};"
                                   : '';
 
-    my $log = $options{log} // 1 ? 'access_log access.log flows;' : '';
+    my $level = $options{quiet} ? 'warn' : 'info';
+    my $log = $options{quiet} ? '' : 'access_log access.log flows;';
 
     return <<"END";
 $modules
@@ -520,7 +524,7 @@ daemon off;
 worker_processes $workers;
 worker_rlimit_nofile 16384;
 pid nginx.pid;
-error_log error.log info;
+error_log error.log $level;
 
 events {
     worker_connections 8192;

@@ -22,6 +22,8 @@
  *   mixed        down, up and echo in turn, by flow
  *   bulk-down,   as down and up for a benchmark: nothing is compared but the
  *   bulk-up      number of bytes
+ *   new          sends and receives -size bytes, does not wait for the end
+ *   ping         sends and receives 64 bytes -size times, one after another
  *   idle         sends and receives -size bytes, then holds the flow until
  *                stdin ends
  *
@@ -538,29 +540,25 @@ func runFlow(op string, seed uint64, held *sync.WaitGroup,
 	code := map[string]byte{
 		"down": opDown, "slow-reader": opDown,
 		"up": opUp, "slow-target": opStalledUp, "half-close": opHalfClose,
-		"echo": opEcho, "idle": opEcho,
+		"echo": opEcho, "new": opEcho, "ping": opEcho, "idle": opEcho,
 		"bulk-down": opBulkDown, "bulk-up": opBulkUp,
 	}[op]
 
 	length := *size
 
-	if hold {
+	if op == "idle" || op == "ping" {
 		length = 1 << 62
 	}
 
 	req := request(code, length, seed)
 
-	if op == "echo" || op == "idle" {
+	if op == "idle" || op == "new" {
 
-		/* the request goes together with the first data */
+		/* the request goes together with the data */
 
-		b := make([]byte, min(*size, 1024))
-		s := newStream(seed)
-
-		if *size <= 1024 {
-			s.next(b)
-			req = append(req, b...)
-		}
+		b := make([]byte, *size)
+		newStream(seed).next(b)
+		req = append(req, b...)
 	}
 
 	if _, err = c.Write(req); err != nil {
@@ -659,32 +657,43 @@ func runFlow(op string, seed uint64, held *sync.WaitGroup,
 		return end(c)
 
 	case "echo":
-		if *size > 1024 {
-			done := make(chan error, 1)
+		done := make(chan error, 1)
 
-			go func() {
-				_, err := send(c, *size, seed, &sent)
-				done <- err
-			}()
+		go func() {
+			_, err := send(c, *size, seed, &sent)
+			done <- err
+		}()
 
-			if _, _, err = receive(c, *size, seed, bufSize); err != nil {
-				c.Close()
-				<-done
-				return err
-			}
-
-			if err = <-done; err != nil {
-				return err
-			}
-
-			return end(c)
+		if _, _, err = receive(c, *size, seed, bufSize); err != nil {
+			c.Close()
+			<-done
+			return err
 		}
 
-		if _, _, err = receive(c, *size, seed, 1024); err != nil {
+		if err = <-done; err != nil {
 			return err
 		}
 
 		return end(c)
+
+	case "new":
+		_, _, err = receive(c, *size, seed, 1024)
+		return err
+
+	case "ping":
+		b := make([]byte, 64)
+
+		for i := int64(0); i < *size; i++ {
+			if _, err = c.Write(b); err != nil {
+				return err
+			}
+
+			if _, err = io.ReadFull(c, b); err != nil {
+				return err
+			}
+		}
+
+		return nil
 
 	case "idle":
 		if _, _, err = receive(c, *size, seed, 1024); err != nil {
@@ -741,7 +750,7 @@ func main() {
 		os.Exit(1)
 	}
 
-	if *size <= 0 || (op == "idle" && *size > 1024) {
+	if *size <= 0 || (op == "idle" || op == "new") && *size > 1024 {
 		fmt.Fprintln(os.Stderr, "traffic: bad -size")
 		os.Exit(2)
 	}

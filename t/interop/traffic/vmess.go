@@ -50,6 +50,8 @@ var (
 	vmessCA     = flag.String("ca", "", "use TLS, with this trusted root")
 )
 
+var buffers = sync.Pool{New: func() any { return make([]byte, bufSize) }}
+
 var tlsConfig = sync.OnceValues(func() (*tls.Config, error) {
 	pem, err := os.ReadFile(*vmessCA)
 	if err != nil {
@@ -222,7 +224,7 @@ func dialVMess() (net.Conn, error) {
 		respIV:   respIV[:16],
 		v:        secret[32],
 		length:   -1,
-		in:       make([]byte, bufSize),
+		in:       buffers.Get().([]byte),
 	}
 
 	if security == securityGCM {
@@ -333,6 +335,11 @@ func (vc *vmessConn) Close() error {
 		vc.header = nil
 		vc.seal(nil)
 		vc.Conn.Write(vc.out)
+	}
+
+	if vc.in != nil {
+		buffers.Put(vc.in)
+		vc.in = nil
 	}
 
 	return vc.Conn.Close()
