@@ -1,0 +1,159 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include "test.h"
+#include "ngx_vmess_kdf.h"
+
+
+static void test_kdf(void);
+static void test_id(void);
+static void test_account(void);
+static void test_labels(void);
+
+
+int
+main(void)
+{
+    while (test_next()) {
+
+        if (test_is("kdf")) {
+            test_kdf();
+
+        } else if (test_is("id")) {
+            test_id();
+
+        } else if (test_is("account")) {
+            test_account();
+        }
+    }
+
+    test_labels();
+
+    return test_done();
+}
+
+
+static void
+test_kdf(void)
+{
+    u_char       out[32];
+    ngx_str_t    key, path[3];
+    ngx_uint_t   n;
+
+    static const char  *names[] = { "path0", "path1", "path2" };
+
+    for (n = 0; n < 3 && test_has(names[n]); n++) {
+        path[n] = test_bin(names[n]);
+    }
+
+    key = test_bin("key");
+
+    ngx_vmess_kdf_path(out, key.data, key.len, path, n);
+
+    test_ok(test_equal(test_bin("out"), out, 32),
+            "KDF of a key of %zu bytes with a path of %d", key.len, (int) n);
+}
+
+
+static void
+test_id(void)
+{
+    u_char     id[NGX_VMESS_ID_LEN], cmd_key[NGX_VMESS_KEY_LEN];
+    ngx_str_t  text;
+
+    text = test_bin("text");
+
+    if (!test_has("id")) {
+        test_ok(ngx_vmess_id_parse(id, &text) == NGX_ERROR,
+                "id \"%.*s\" is refused", (int) text.len, text.data);
+        return;
+    }
+
+    if (ngx_vmess_id_parse(id, &text) != NGX_OK) {
+        test_ok(0, "id \"%.*s\"", (int) text.len, text.data);
+        return;
+    }
+
+    ngx_vmess_cmd_key(cmd_key, id);
+
+    test_ok(test_equal(test_bin("id"), id, sizeof(id))
+            && test_equal(test_bin("cmd_key"), cmd_key, sizeof(cmd_key)),
+            "id \"%.*s\"", (int) text.len, text.data);
+}
+
+
+static void
+test_account(void)
+{
+    u_char  key[NGX_VMESS_KEY_LEN];
+
+    ngx_vmess_cmd_key(key, test_bin("id").data);
+
+    test_ok(test_equal(test_bin("cmd_key"), key, sizeof(key)), "CmdKey");
+
+    ngx_vmess_kdf(key, sizeof(key), test_bin("cmd_key").data,
+                  NGX_VMESS_KDF_EAUID, NULL, 0);
+
+    test_ok(test_equal(test_bin("aes_key"), key, sizeof(key)), "EAuID key");
+}
+
+
+/* the prepared form against the general one, each label by its name */
+
+static void
+test_labels(void)
+{
+    u_char        key[NGX_VMESS_KEY_LEN], data[16], expected[32], out[33];
+    ngx_str_t     path[3];
+    ngx_uint_t    i, n, len, good;
+
+    static const struct {
+        ngx_vmess_kdf_label_e   label;
+        const char             *text;
+    } labels[] = {
+        { NGX_VMESS_KDF_EAUID, "AES Auth ID Encryption" },
+        { NGX_VMESS_KDF_LENGTH_KEY, "VMess Header AEAD Key_Length" },
+        { NGX_VMESS_KDF_LENGTH_NONCE, "VMess Header AEAD Nonce_Length" },
+        { NGX_VMESS_KDF_HEADER_KEY, "VMess Header AEAD Key" },
+        { NGX_VMESS_KDF_HEADER_NONCE, "VMess Header AEAD Nonce" },
+        { NGX_VMESS_KDF_RESPONSE_LENGTH_KEY, "AEAD Resp Header Len Key" },
+        { NGX_VMESS_KDF_RESPONSE_LENGTH_NONCE, "AEAD Resp Header Len IV" },
+        { NGX_VMESS_KDF_RESPONSE_KEY, "AEAD Resp Header Key" },
+        { NGX_VMESS_KDF_RESPONSE_NONCE, "AEAD Resp Header IV" },
+        { NGX_VMESS_KDF_AUTH_LENGTH, "auth_len" }
+    };
+
+    test_fill(key, sizeof(key));
+    test_fill(data, sizeof(data));
+
+    for (i = 0; i < NGX_VMESS_KDF_LABELS; i++) {
+        good = 0;
+
+        path[0].data = (u_char *) labels[i].text;
+        path[0].len = strlen(labels[i].text);
+
+        for (n = 0; n <= NGX_VMESS_KDF_PATH; n++) {
+
+            if (n) {
+                path[n].data = data;
+                path[n].len = 8 * n;
+            }
+
+            ngx_vmess_kdf_path(expected, key, sizeof(key), path, 1 + n);
+
+            for (len = 0; len <= 32; len++) {
+                out[len] = 0xa5;
+
+                ngx_vmess_kdf(out, len, key, labels[i].label, path + 1, n);
+
+                good += ngx_memcmp(out, expected, len) == 0
+                        && out[len] == 0xa5;
+            }
+        }
+
+        test_ok(good == (NGX_VMESS_KDF_PATH + 1) * 33, "label \"%s\"",
+                labels[i].text);
+    }
+}

@@ -1,0 +1,84 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ *
+ * The few functions of nginx that src/proto calls: nginx-dev has headers, but
+ * no sources.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+uint32_t  ngx_crc32_table256[256];
+
+
+static void stub_init(void) __attribute__((constructor));
+
+
+static void
+stub_init(void)
+{
+    uint32_t    c;
+    ngx_uint_t  i, bit;
+
+    for (i = 0; i < 256; i++) {
+        c = i;
+
+        for (bit = 0; bit < 8; bit++) {
+            c = (c & 1) ? (c >> 1) ^ 0xedb88320 : c >> 1;
+        }
+
+        ngx_crc32_table256[i] = c;
+    }
+}
+
+
+void
+ngx_explicit_memzero(void *buf, size_t n)
+{
+    OPENSSL_cleanse(buf, n);
+}
+
+
+void
+ngx_strlow(u_char *dst, u_char *src, size_t n)
+{
+    while (n--) {
+        *dst++ = ngx_tolower(*src);
+        src++;
+    }
+}
+
+
+in_addr_t
+ngx_inet_addr(u_char *text, size_t len)
+{
+    char            buf[INET_ADDRSTRLEN];
+    struct in_addr  addr;
+
+    if (len >= sizeof(buf)) {
+        return INADDR_NONE;
+    }
+
+    ngx_memcpy(buf, text, len);
+    buf[len] = '\0';
+
+    return (inet_pton(AF_INET, buf, &addr) == 1) ? addr.s_addr : INADDR_NONE;
+}
+
+
+ngx_int_t
+ngx_inet6_addr(u_char *p, size_t len, u_char *addr)
+{
+    char  buf[INET6_ADDRSTRLEN];
+
+    if (len >= sizeof(buf)) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(buf, p, len);
+    buf[len] = '\0';
+
+    return (inet_pton(AF_INET6, buf, addr) == 1) ? NGX_OK : NGX_ERROR;
+}

@@ -1,0 +1,246 @@
+#!/usr/bin/perl
+
+# Runs the unit tests of src/proto, one C program a file, fed with the vectors.
+# CC, CFLAGS_EXTRA (-fsanitize=address,undefined) and NGX_VMESS_INC are taken
+# from the environment.
+
+use warnings;
+use strict;
+
+use Cwd qw(abs_path);
+use File::Basename qw(basename dirname);
+use File::Path qw(make_path);
+use JSON::PP;
+use Test::More;
+
+my $unit = dirname(abs_path($0));
+my $root = dirname(dirname($unit));
+my $build = "$root/.build/unit.$$";
+
+my @tests = qw(shake crypto kdf auth address header chunk);
+
+my $cc = $ENV{CC} || 'gcc';
+my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
+
+chomp(my $inc = `$unit/inc`);
+BAIL_OUT('no nginx headers') if $?;
+
+my $compile = "$cc $flags $inc -I$root/src/proto -I$unit";
+
+make_path($build);
+END { system('rm', '-rf', $build) if $build; }
+
+my @objects;
+
+for my $file (glob("$root/src/proto/*.c"), "$unit/stub.c", "$unit/test.c") {
+    push(@objects, "$build/" . basename($file, '.c') . '.o');
+    system("$compile -c -o $objects[-1] $file") == 0
+        or BAIL_OUT("$file does not compile");
+}
+
+run($_) for @tests;
+
+done_testing();
+
+
+sub run {
+    my ($name) = @_;
+
+    my $program = "$build/ngx_vmess_$name.test";
+    my $input = "$build/$name.in";
+    my $passed = 0;
+
+    system("$compile -o $program $unit/ngx_vmess_$name.c @objects -lcrypto")
+        == 0 or BAIL_OUT("ngx_vmess_$name.c does not compile");
+
+    open(my $in, '>', $input) or die "$input: $!";
+    print $in map { line(@$_) } cases($name);
+    close($in);
+
+    open(my $out, '-|', "$program < $input") or die "$program: $!";
+
+    while (my $line = <$out>) {
+        if ($line =~ /^(not )?ok - (.*)/) {
+            my ($bad, $title) = ($1, $2);
+
+            $title =~ s/([^ -~])/sprintf('\x%02x', ord($1))/eg;
+            ok(!$bad, "$name: $title");
+            $passed++;
+
+        } else {
+            diag($line);
+        }
+    }
+
+    close($out);
+
+    is($?, 0, "$name: exit status");
+    ok($passed, "$name: has tests");
+}
+
+
+# [word, name, value, ...] of each case of a test
+
+sub cases {
+    my ($name) = @_;
+
+    return kdf_cases() if $name eq 'kdf';
+    return auth_cases() if $name eq 'auth';
+    return header_cases() if $name eq 'header';
+    return chunk_cases() if $name eq 'chunk';
+    return ();
+}
+
+
+sub kdf_cases {
+    my $vectors = vectors('vmess_kdf');
+    my @cases;
+
+    for my $c (@{$vectors->{cases}}) {
+        my @path = @{$c->{path}};
+        push(@cases, ['kdf', key => $c->{key}, out => $c->{out},
+                      map { ("path$_" => $path[$_]) } 0 .. $#path]);
+    }
+
+    for my $c (@{$vectors->{uuid_text}{cases}}) {
+        my $text = $c->{text};
+        utf8::encode($text);
+
+        push(@cases, ['id', text => unpack('H*', $text),
+                      $c->{error} ? ()
+                      : (id => uuid($c->{uuid}), cmd_key => $c->{cmd_key})]);
+    }
+
+    for my $c (@{$vectors->{accounts}{cases}}) {
+        push(@cases, ['account', id => uuid($c->{uuid}),
+                      cmd_key => $c->{cmd_key},
+                      aes_key => $c->{authid_aes_key}]);
+    }
+
+    return @cases;
+}
+
+
+sub auth_cases {
+    my @cases;
+
+    for my $c (@{vectors('vmess_aead_request')->{cases}}) {
+        push(@cases, ['request', now => 1735689600,
+                      good => abs($c->{time} - 1735689600) <= 120 ? 1 : 0,
+                      map { ($_ => $c->{$_}) } qw(name time cmd_key authid)]);
+    }
+
+    return @cases;
+}
+
+
+sub header_cases {
+    my @cases;
+
+    for my $c (@{vectors('vmess_aead_request')->{cases}}) {
+
+        # address as it is on the wire, after the port
+
+        my $wire = $c->{addr_port_type} || '';
+        my $type = $c->{cmd} == 3 ? 0 : hex(substr($wire, 4, 2));
+
+        push(@cases, ['request', type => $type,
+                      addr => $type == 0 ? ''
+                              : substr($wire, $type == 2 ? 8 : 6),
+                      plain => $c->{header_plain},
+                      map { ($_ => $c->{$_}) } qw(name wire cmd_key body_iv
+                          body_key resp_v opt sec cmd port)]);
+    }
+
+    for my $c (@{vectors('auth_bad')->{cases}}) {
+
+        # any version may be accepted; security 0 and CFB are refused, and so
+        # is all that came before the AEAD header
+
+        my $accept = $c->{want} =~ /^accept/
+                     && $c->{name} !~ /^(security-[01]$|legacy-)/;
+
+        next if $c->{name} =~ /^legacy-/ && $c->{repeat};
+
+        push(@cases, ['bad', now => $c->{server_time},
+                      users => join('', map { uuid($_->{uuid}) }
+                                        @{$c->{users}}),
+                      short => $c->{stage} eq 'short' ? 1 : 0,
+                      accept => $accept ? 1 : 0,
+                      $c->{wire_last} ? (last => $c->{wire_last}) : (),
+                      $c->{repeat} ? (repeat => $c->{repeat}) : (),
+                      name => $c->{name}, wire => $c->{wire}]);
+    }
+
+    for my $c (@{vectors('vmess_aead_response')->{cases}}) {
+        push(@cases, ['response', key => $c->{resp_key}, iv => $c->{resp_iv},
+                      plain => $c->{header_plain},
+                      map { ($_ => $c->{$_}) } qw(name wire body_key body_iv
+                          resp_v len_key len_nonce hdr_key hdr_nonce)]);
+    }
+
+    return @cases;
+}
+
+
+sub chunk_cases {
+    my $vectors = vectors('body_chunks');
+    my $wrap = $vectors->{nonce_counter_wrap};
+    my @cases;
+
+    for my $c (@{$vectors->{cases}}) {
+
+        # CFB is not supported yet
+
+        next if $c->{sec} == 1;
+
+        push(@cases, ['body', len => $c->{body_len}, eos => $c->{eos} ? 1 : 0,
+                      map { ($_ => $c->{$_}) } qw(name sec opt cmd body_key
+                          body_iv dir_key dir_iv)]);
+
+        for my $chunk (@{$c->{chunks}}) {
+            push(@cases, ['chunk', plain => $chunk->{plain_len},
+                          k => $chunk->{pattern_k},
+                          sha256 => $chunk->{wire_sha256},
+                          defined $chunk->{wire} ? (wire => $chunk->{wire})
+                          : (head => $chunk->{wire_head},
+                             tail => $chunk->{wire_tail}),
+                          map { ($_ => $chunk->{$_}) } qw(pad wire_len)]);
+        }
+
+        push(@cases, ['sha256', value => $c->{body_sha256}]);
+    }
+
+    push(@cases, ['wrap', chunks => $wrap->{chunk_count},
+                  sha256 => $wrap->{wire_sha256},
+                  map { ($_ => $wrap->{$_}) } grep { /^chunk_\d|^body|^opt|^sec/
+                      || $_ eq 'wire_len' } sort keys %$wrap]);
+
+    return @cases;
+}
+
+
+sub vectors {
+    my ($name) = @_;
+
+    open(my $file, '<', "$root/t/vectors/$name.json") or die "$name: $!";
+    local $/;
+
+    return decode_json(<$file>);
+}
+
+
+sub uuid {
+    my ($text) = @_;
+
+    $text =~ tr/-//d;
+
+    return $text;
+}
+
+
+sub line {
+    my ($word, %fields) = @_;
+
+    return join(' ', $word, map { "$_=$fields{$_}" } sort keys %fields) . "\n";
+}
