@@ -1,0 +1,1299 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_connection.h"
+#include "proto/ngx_vmess_kdf.h"
+
+
+/* the most that is read from a client, or sealed for it, in one go */
+
+#define NGX_VMESS_BURST         (128 * 1024)
+#define NGX_VMESS_BURST_MIN     (16 * 1024)
+
+#define NGX_VMESS_SCRATCH                                                     \
+    (NGX_VMESS_BURST + NGX_VMESS_CHUNK_MAX + NGX_VMESS_CHUNK_OVERHEAD)
+
+#define NGX_VMESS_HEADER_BUFFER  4096
+
+#define NGX_VMESS_RANDOM         4096
+
+#define NGX_VMESS_LOG_RATE       100     /* refusals logged in a second */
+
+
+static ngx_int_t ngx_vmess_init_connections(ngx_log_t *log);
+static void ngx_vmess_cleanup_connection(void *data);
+static ngx_int_t ngx_vmess_authenticate(ngx_vmess_connection_t *vc);
+static ngx_uint_t ngx_vmess_log_allowed(ngx_log_t *log);
+static ssize_t ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size);
+static ssize_t ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf,
+    size_t size);
+static ssize_t ngx_vmess_recv_raw(ngx_vmess_connection_t *vc, u_char *buf,
+    size_t size);
+static ssize_t ngx_vmess_recv_end(ngx_vmess_connection_t *vc);
+static ssize_t ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ssize_t ngx_vmess_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
+    off_t limit);
+static ngx_int_t ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain,
+    ngx_buf_t *b);
+static ssize_t ngx_vmess_send(ngx_connection_t *c, u_char *buf, size_t size);
+static ngx_chain_t *ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in,
+    off_t limit);
+static ngx_int_t ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data,
+    size_t len, u_char **p);
+static ngx_int_t ngx_vmess_flush(ngx_vmess_connection_t *vc);
+static ngx_int_t ngx_vmess_write(ngx_vmess_connection_t *vc, u_char **pos,
+    u_char *last);
+static void ngx_vmess_release(ngx_buf_t *b);
+
+
+/*
+ * Of a worker: layers by the number of their connections, as there is no
+ * field for one in ngx_connection_t; and memory that no call leaves anything
+ * in.
+ */
+
+static ngx_vmess_connection_t  **ngx_vmess_connections;
+static ngx_connection_t         *ngx_vmess_first_connection;
+static u_char                   *ngx_vmess_scratch;
+
+
+static ngx_str_t  ngx_vmess_statuses[] = {
+    ngx_string(""),
+    ngx_string("ok"),
+    ngx_string("unknown"),
+    ngx_string("time"),
+    ngx_string("replay"),
+    ngx_string("tag"),
+    ngx_string("header"),
+    ngx_string("timeout"),
+    ngx_string("truncated"),
+    ngx_string("cipher"),
+    ngx_string("command"),
+    ngx_string("denied"),
+    ngx_string("unresolved")
+};
+
+
+ngx_vmess_connection_t *
+ngx_vmess_create_connection(ngx_connection_t *c, ngx_vmess_zone_t *zone)
+{
+    ngx_pool_cleanup_t      *cln;
+    ngx_vmess_connection_t  *vc;
+
+    if (ngx_vmess_connections == NULL
+        && ngx_vmess_init_connections(c->log) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    vc = ngx_pcalloc(c->pool, sizeof(ngx_vmess_connection_t));
+    if (vc == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(c->pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_vmess_cleanup_connection;
+    cln->data = vc;
+
+    vc->connection = c;
+    vc->zone = zone;
+    vc->recv = c->recv;
+    vc->recv_chain = c->recv_chain;
+    vc->send = c->send;
+    vc->send_chain = c->send_chain;
+
+    ngx_vmess_connections[c - ngx_vmess_first_connection] = vc;
+
+    return vc;
+}
+
+
+static ngx_int_t
+ngx_vmess_init_connections(ngx_log_t *log)
+{
+    size_t  size;
+
+    size = ngx_cycle->connection_n * sizeof(ngx_vmess_connection_t *);
+
+    ngx_vmess_scratch = ngx_alloc(NGX_VMESS_SCRATCH, log);
+    if (ngx_vmess_scratch == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_vmess_connections = ngx_calloc(size, log);
+    if (ngx_vmess_connections == NULL) {
+        ngx_free(ngx_vmess_scratch);
+        return NGX_ERROR;
+    }
+
+    ngx_vmess_first_connection = ngx_cycle->connections;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_vmess_cleanup_connection(void *data)
+{
+    ngx_vmess_connection_t *vc = data;
+
+    ngx_vmess_user_t  *user;
+
+    user = vc->account.user;
+
+    if (user) {
+        if (vc->counted) {
+            (void) ngx_atomic_fetch_add(&user->flows, -1);
+        }
+
+        ngx_vmess_user_release(user);
+    }
+
+    ngx_vmess_release(&vc->raw);
+    ngx_vmess_release(&vc->sealed);
+
+    ngx_vmess_chunk_cleanup(&vc->in);
+    ngx_vmess_chunk_cleanup(&vc->out);
+
+    /* nginx closes the connection before it destroys the pool */
+
+    if (ngx_vmess_connections[vc->connection - ngx_vmess_first_connection]
+        == vc)
+    {
+        ngx_vmess_connections[vc->connection - ngx_vmess_first_connection]
+            = NULL;
+    }
+
+    ngx_explicit_memzero(vc, sizeof(ngx_vmess_connection_t));
+}
+
+
+ngx_vmess_connection_t *
+ngx_vmess_get_connection(ngx_connection_t *c)
+{
+    return ngx_vmess_connections
+           ? ngx_vmess_connections[c - ngx_vmess_first_connection] : NULL;
+}
+
+
+ngx_int_t
+ngx_vmess_handshake(ngx_vmess_connection_t *vc)
+{
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    if (vc->raw.start == NULL) {
+        vc->raw.start = ngx_alloc(NGX_VMESS_HEADER_BUFFER, c->log);
+        if (vc->raw.start == NULL) {
+            return NGX_ERROR;
+        }
+
+        vc->raw.pos = vc->raw.start;
+        vc->raw.last = vc->raw.start;
+        vc->raw.end = vc->raw.start + NGX_VMESS_HEADER_BUFFER;
+    }
+
+    for ( ;; ) {
+
+        n = vc->recv(c, vc->raw.last, vc->raw.end - vc->raw.last);
+
+        if (n == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (n == 0) {
+            vc->eof = 1;
+            ngx_vmess_refuse(vc, NGX_VMESS_STATUS_TRUNCATED);
+            return NGX_DECLINED;
+        }
+
+        vc->raw.last += n;
+
+        do {
+            rc = ngx_vmess_header_read(&vc->header, &vc->raw);
+
+            if (rc == NGX_DONE) {
+                rc = ngx_vmess_authenticate(vc);
+            }
+
+        } while (rc == NGX_DONE);
+
+        if (rc == NGX_AGAIN) {
+            continue;
+        }
+
+        break;
+    }
+
+    if (rc == NGX_OK) {
+
+        if (ngx_vmess_user_session(vc->zone, &vc->account, vc->header.key,
+                                   vc->header.iv, c->log)
+            == NGX_OK)
+        {
+            vc->status = NGX_VMESS_STATUS_OK;
+            return NGX_OK;
+        }
+
+        ngx_vmess_refuse(vc, NGX_VMESS_STATUS_REPLAY);
+        return NGX_DECLINED;
+    }
+
+    if (rc == NGX_ERROR && vc->header.err == NULL) {
+        ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "reading VMess header failed");
+        return NGX_ERROR;
+    }
+
+    if (vc->status == NGX_VMESS_STATUS_NONE) {
+        ngx_vmess_refuse(vc, vc->header.bad_tag ? NGX_VMESS_STATUS_TAG
+                                                : NGX_VMESS_STATUS_HEADER);
+    }
+
+    return rc;
+}
+
+
+/* NGX_DONE: go on reading the header; NGX_DECLINED: refused and logged */
+
+static ngx_int_t
+ngx_vmess_authenticate(ngx_vmess_connection_t *vc)
+{
+    int64_t             skew;
+    ngx_connection_t   *c;
+    ngx_vmess_status_e  status;
+
+    c = vc->connection;
+
+    status = ngx_vmess_user_auth(vc->zone, c->sockaddr, vc->header.eauid,
+                                 &vc->account, &skew, c->log);
+
+    if (status == NGX_VMESS_STATUS_OK) {
+        ngx_memcpy(vc->header.cmd_key, vc->account.cmd_key, NGX_VMESS_KEY_LEN);
+        return NGX_DONE;
+    }
+
+    if (status != NGX_VMESS_STATUS_TIME) {
+        ngx_vmess_refuse(vc, status);
+        return NGX_DECLINED;
+    }
+
+    vc->status = status;
+    (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
+
+    if (ngx_vmess_log_allowed(c->log)) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client sent VMess header of user \"%V\" with bad time, "
+                      "clock skew is %L s",
+                      &vc->account.user->name.str, skew);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+void
+ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
+{
+    ngx_log_t  *log;
+    ngx_str_t  *user;
+
+    vc->status = status;
+    user = NULL;
+
+    if (vc->account.user) {
+        user = &vc->account.user->name.str;
+        (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
+    }
+
+    log = vc->connection->log;
+
+    if (!ngx_vmess_log_allowed(log)) {
+        return;
+    }
+
+    switch (status) {
+
+    case NGX_VMESS_STATUS_UNKNOWN:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent no VMess header of a known user");
+        break;
+
+    case NGX_VMESS_STATUS_REPLAY:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent replayed VMess header of user \"%V\"", user);
+        break;
+
+    case NGX_VMESS_STATUS_TAG:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent VMess header of user \"%V\" with bad tag",
+                      user);
+        break;
+
+    case NGX_VMESS_STATUS_HEADER:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent invalid VMess header of user \"%V\": %s",
+                      user, vc->header.err);
+        break;
+
+    case NGX_VMESS_STATUS_TIMEOUT:
+        ngx_log_error(NGX_LOG_INFO, log, NGX_ETIMEDOUT,
+                      "client timed out while sending VMess header");
+        break;
+
+    default: /* NGX_VMESS_STATUS_TRUNCATED */
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client closed connection while sending VMess header");
+        break;
+    }
+}
+
+
+/* probes must not fill the log of a worker */
+
+static ngx_uint_t
+ngx_vmess_log_allowed(ngx_log_t *log)
+{
+    static time_t      sec;
+    static ngx_uint_t  n;
+
+    if (sec != ngx_time()) {
+
+        if (n > NGX_VMESS_LOG_RATE) {
+            ngx_log_error(NGX_LOG_INFO, log, 0,
+                          "%ui more VMess headers were refused",
+                          n - NGX_VMESS_LOG_RATE);
+        }
+
+        sec = ngx_time();
+        n = 0;
+    }
+
+    return (++n <= NGX_VMESS_LOG_RATE);
+}
+
+
+ngx_int_t
+ngx_vmess_start(ngx_vmess_connection_t *vc)
+{
+    u_char             key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN];
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    ngx_vmess_response_keys(&vc->header, key, iv);
+
+    rc = ngx_vmess_chunk_init(&vc->in, &vc->header, vc->header.key,
+                              vc->header.iv, 0);
+
+    if (rc == NGX_OK) {
+        rc = ngx_vmess_chunk_init(&vc->out, &vc->header, key, iv, 1);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_vmess_response_create(&vc->header, key, iv, vc->response);
+    }
+
+    ngx_explicit_memzero(key, sizeof(key));
+    ngx_explicit_memzero(iv, sizeof(iv));
+    ngx_explicit_memzero(vc->header.key, sizeof(vc->header.key));
+    ngx_explicit_memzero(vc->header.iv, sizeof(vc->header.iv));
+    ngx_explicit_memzero(vc->header.cmd_key, sizeof(vc->header.cmd_key));
+    ngx_explicit_memzero(vc->account.cmd_key, sizeof(vc->account.cmd_key));
+
+    if (rc != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "starting VMess failed");
+        return NGX_ERROR;
+    }
+
+    vc->counted = 1;
+
+    (void) ngx_atomic_fetch_add(&vc->account.user->flows, 1);
+    (void) ngx_atomic_fetch_add(&vc->account.user->total, 1);
+    vc->account.user->last_seen = ngx_time();
+
+    c->recv = ngx_vmess_recv;
+    c->recv_chain = ngx_vmess_recv_chain;
+    c->send = ngx_vmess_send;
+    c->send_chain = ngx_vmess_send_chain;
+
+    /* the last buffer of the response must come here, for the end chunk */
+
+    c->need_last_buf = 1;
+    c->sendfile = 0;
+
+#if (NGX_SSL)
+
+    /* what TLS could not take goes on from another place in memory */
+
+    if (c->ssl) {
+        SSL_set_mode(c->ssl->connection, SSL_MODE_ENABLE_PARTIAL_WRITE
+                                         |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+
+#endif
+
+    if (vc->raw.pos == vc->raw.last) {
+        ngx_vmess_release(&vc->raw);
+
+    } else {
+        c->read->ready = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_pass_through(ngx_vmess_connection_t *vc, size_t size)
+{
+    size_t             len;
+    ngx_buf_t         *b;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    len = vc->raw.last - vc->raw.start;
+
+    if (len) {
+        b = ngx_create_temp_buf(c->pool, ngx_max(len, size));
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->last = ngx_cpymem(b->last, vc->raw.start, len);
+
+        c->buffer = b;
+    }
+
+    ngx_vmess_release(&vc->raw);
+
+    c->recv = ngx_vmess_recv_pass;
+
+    if (vc->eof) {
+        vc->eof = 0;
+        vc->ended = 1;
+        c->read->eof = 0;
+        c->read->ready = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_drain(ngx_vmess_connection_t *vc)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    if (vc->drain == 0) {
+
+        /*
+         * VMess, "Failure behaviour": a constant of the configuration, and
+         * some jitter
+         */
+
+        vc->drain = vc->zone->drain + ngx_random() % 64;
+        vc->drained = vc->raw.last - vc->raw.start;
+
+        ngx_vmess_release(&vc->raw);
+    }
+
+    if (vc->eof) {
+        return NGX_DONE;
+    }
+
+    /*
+     * All that has arrived is read, even beyond the limit: closed with input
+     * unread, the kernel would send a reset.
+     */
+
+    for ( ;; ) {
+        n = vc->recv(c, ngx_vmess_scratch, NGX_VMESS_BURST_MIN);
+
+        if (n == 0 || n == NGX_ERROR) {
+            return NGX_DONE;
+        }
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        vc->drained += n;
+
+        if (vc->drained > vc->drain + NGX_VMESS_BURST) {
+            break;
+        }
+    }
+
+    return vc->drained >= vc->drain ? NGX_DONE : NGX_AGAIN;
+}
+
+
+static ssize_t
+ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    size_t                   len;
+    ssize_t                  n;
+    ngx_event_t             *rev;
+    ngx_vmess_connection_t  *vc;
+
+    rev = c->read;
+    vc = ngx_vmess_get_connection(c);
+
+    len = 0;
+
+    if (vc->plain.len) {
+        len = ngx_min(vc->plain.len, size);
+
+        ngx_memcpy(buf, vc->plain.data, len);
+
+        vc->plain.data += len;
+        vc->plain.len -= len;
+
+        if (vc->plain.len == 0 && vc->raw.pos == vc->raw.last) {
+            ngx_vmess_release(&vc->raw);
+        }
+    }
+
+    n = 0;
+
+    if (len < size && !vc->ended && !vc->eof && !vc->error) {
+
+        n = vc->in.raw ? ngx_vmess_recv_raw(vc, buf + len, size - len)
+                       : ngx_vmess_recv_chunks(vc, buf + len, size - len);
+
+        if (n > 0) {
+            len += n;
+        }
+    }
+
+    if (len) {
+        (void) ngx_atomic_fetch_add(&vc->account.user->up, len);
+
+        /* no event of the socket will tell of what is held here */
+
+        if (vc->plain.len || vc->ended || vc->eof || vc->error
+            || (size_t) (vc->raw.last - vc->raw.pos)
+               >= ngx_vmess_chunk_need(&vc->in))
+        {
+            rev->ready = 1;
+        }
+
+        return len;
+    }
+
+    if (vc->error) {
+        rev->ready = 0;
+        rev->error = 1;
+        return NGX_ERROR;
+    }
+
+    if (vc->eof) {
+        rev->ready = 0;
+        rev->eof = 1;
+        return 0;
+    }
+
+    if (vc->ended) {
+        return ngx_vmess_recv_end(vc);
+    }
+
+    return n;
+}
+
+
+/*
+ * Returns the number of bytes opened into buf; or NGX_AGAIN; or 0 with
+ * vc->ended, vc->eof or vc->error set, which may be set beside data as well.
+ */
+
+static ssize_t
+ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
+{
+    size_t             want, len;
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_buf_t          b;
+    ngx_str_t          out, plain;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+    len = 0;
+
+    ngx_str_null(&plain);
+
+    b.start = ngx_vmess_scratch;
+    b.end = ngx_vmess_scratch + NGX_VMESS_SCRATCH;
+    b.pos = b.start;
+    b.last = ngx_cpymem(b.start, vc->raw.pos, vc->raw.last - vc->raw.pos);
+
+    for ( ;; ) {
+
+        rc = NGX_OK;
+
+        while (len < size) {
+
+            out.data = buf + len;
+            out.len = size - len;
+
+            rc = ngx_vmess_chunk_open(&vc->in, &b, &out);
+
+            if (rc != NGX_OK) {
+                break;
+            }
+
+            if (out.data == buf + len) {
+                len += out.len;
+                continue;
+            }
+
+            /* a chunk larger than the room left was opened in place */
+
+            plain = out;
+
+            out.len = size - len;
+            ngx_memcpy(buf + len, plain.data, out.len);
+
+            plain.data += out.len;
+            plain.len -= out.len;
+
+            len = size;
+        }
+
+        if (len || rc != NGX_AGAIN) {
+            break;
+        }
+
+        /* as much as the reader takes, and what chunks add to it */
+
+        want = size + size / 64 + NGX_VMESS_CHUNK_OVERHEAD;
+        want = ngx_max(want, NGX_VMESS_BURST_MIN);
+        want = ngx_min(want, NGX_VMESS_BURST);
+
+        if ((size_t) (b.end - b.last) < want) {
+            ngx_memmove(b.start, b.pos, b.last - b.pos);
+            b.last -= b.pos - b.start;
+            b.pos = b.start;
+            want = ngx_min(want, (size_t) (b.end - b.last));
+        }
+
+        n = vc->recv(c, b.last, want);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == NGX_ERROR) {
+            vc->error = 1;
+            rc = NGX_OK;
+            break;
+        }
+
+        if (n == 0) {
+            vc->eof = 1;
+            rc = NGX_OK;
+
+            if (b.pos != b.last) {
+                ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                              "client closed connection inside a VMess chunk");
+                vc->error = 1;
+            }
+
+            break;
+        }
+
+        b.last += n;
+    }
+
+    if (rc == NGX_DONE) {
+        vc->ended = 1;
+        b.last = b.pos;
+    }
+
+    if (rc == NGX_ERROR) {
+        vc->error = 1;
+
+        if (vc->in.err) {
+            ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                          "client sent invalid VMess chunk: %s", vc->in.err);
+        } else {
+            ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
+                          "opening VMess chunk failed");
+        }
+    }
+
+    if (vc->error) {
+        b.last = b.pos;
+    }
+
+    if (ngx_vmess_hold(vc, &plain, &b) != NGX_OK) {
+        vc->error = 1;
+    }
+
+    if (len == 0 && rc == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    return len;
+}
+
+
+/* a data section without chunks */
+
+static ssize_t
+ngx_vmess_recv_raw(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
+{
+    size_t   len;
+    ssize_t  n;
+
+    len = vc->raw.last - vc->raw.pos;
+
+    if (len) {
+        len = ngx_min(len, size);
+
+        ngx_memcpy(buf, vc->raw.pos, len);
+        vc->raw.pos += len;
+
+        if (vc->raw.pos == vc->raw.last) {
+            ngx_vmess_release(&vc->raw);
+        }
+
+        return len;
+    }
+
+    n = vc->recv(vc->connection, buf, size);
+
+    if (n == NGX_ERROR) {
+        vc->error = 1;
+        return 0;
+    }
+
+    if (n == 0) {
+        vc->eof = 1;
+    }
+
+    return n;
+}
+
+
+/*
+ * The client sent its end chunk, but may still wait for the reply, as after
+ * a half-close of TCP; told of the end of input, the stream proxy would close
+ * the session.  So the end is only passed on to the target, and the session
+ * ends with the target's data, or with the client's connection.
+ */
+
+static ssize_t
+ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
+{
+    ssize_t            n;
+    ngx_event_t       *rev;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+    rev = c->read;
+
+    if (!vc->passed) {
+
+        if (vc->half_close && vc->half_close(c) == NGX_AGAIN) {
+            rev->ready = 1;
+            return NGX_AGAIN;
+        }
+
+        vc->passed = 1;
+    }
+
+    n = vc->recv(c, ngx_vmess_scratch, NGX_VMESS_BURST_MIN);
+
+    if (n <= 0) {
+        return n;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0, "client sent data after its end");
+
+    rev->ready = 0;
+    rev->eof = 1;
+
+    return 0;
+}
+
+
+/* c->recv of a connection that went to a fallback */
+
+static ssize_t
+ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t                  n;
+    ngx_event_t             *rev;
+    ngx_vmess_connection_t  *vc;
+
+    rev = c->read;
+    vc = ngx_vmess_get_connection(c);
+
+    if (!vc->ended) {
+        n = vc->recv(c, buf, size);
+
+        if (n != 0) {
+            return n;
+        }
+
+        vc->ended = 1;
+        rev->eof = 0;
+    }
+
+    if (!vc->passed) {
+
+        if (vc->half_close && vc->half_close(c) == NGX_AGAIN) {
+            rev->ready = 1;
+            return NGX_AGAIN;
+        }
+
+        vc->passed = 1;
+    }
+
+    n = vc->recv(c, buf, size);
+
+    if (n == 0) {
+        rev->eof = 0;
+        rev->ready = 0;
+        return NGX_AGAIN;
+    }
+
+    return n;
+}
+
+
+static ssize_t
+ngx_vmess_recv_chain(ngx_connection_t *c, ngx_chain_t *cl, off_t limit)
+{
+    size_t   size;
+    ssize_t  n, len;
+
+    len = 0;
+
+    for ( /* void */ ; cl; cl = cl->next) {
+
+        size = cl->buf->end - cl->buf->last;
+
+        if (limit && (off_t) size > limit - len) {
+            size = (size_t) (limit - len);
+        }
+
+        if (size == 0) {
+            continue;
+        }
+
+        n = ngx_vmess_recv(c, cl->buf->last, size);
+
+        if (n <= 0) {
+            return len ? len : n;
+        }
+
+        len += n;
+
+        if ((size_t) n < size) {
+            break;
+        }
+    }
+
+    return len;
+}
+
+
+/*
+ * Keeps what is left in the scratch area: plaintext, which lies before b->pos,
+ * and wire bytes.
+ */
+
+static ngx_int_t
+ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain, ngx_buf_t *b)
+{
+    u_char  *p;
+    size_t   len, size;
+
+    len = b->last - b->pos;
+    size = plain->len + len;
+
+    if (size == 0) {
+        ngx_vmess_release(&vc->raw);
+        return NGX_OK;
+    }
+
+    if ((size_t) (vc->raw.end - vc->raw.start) < size) {
+
+        ngx_vmess_release(&vc->raw);
+
+        p = ngx_alloc(size, vc->connection->log);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        vc->raw.start = p;
+        vc->raw.end = p + size;
+    }
+
+    p = vc->raw.start;
+
+    vc->plain.data = p;
+    vc->plain.len = plain->len;
+
+    if (plain->len) {
+        p = ngx_cpymem(p, plain->data, plain->len);
+    }
+
+    vc->raw.pos = p;
+    vc->raw.last = ngx_cpymem(p, b->pos, len);
+
+    return NGX_OK;
+}
+
+
+static ssize_t
+ngx_vmess_send(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ngx_buf_t    b;
+    ngx_chain_t  out, *cl;
+
+    ngx_memzero(&b, sizeof(ngx_buf_t));
+
+    b.pos = buf;
+    b.last = buf + size;
+    b.memory = 1;
+
+    out.buf = &b;
+    out.next = NULL;
+
+    cl = ngx_vmess_send_chain(c, &out, 0);
+
+    if (cl == NGX_CHAIN_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return b.pos == buf ? NGX_AGAIN : b.pos - buf;
+}
+
+
+static ngx_chain_t *
+ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
+{
+    off_t                    sent, plain;
+    u_char                  *p, *pos, *last;
+    size_t                   size, n;
+    ngx_int_t                rc;
+    ngx_vmess_connection_t  *vc;
+
+    vc = ngx_vmess_get_connection(c);
+
+    sent = c->sent;
+    plain = 0;
+
+    rc = ngx_vmess_flush(vc);
+
+    while (rc == NGX_OK && in) {
+
+        if (vc->out.raw && vc->responded) {
+
+            /* no chunks: the layer below does it all */
+
+            c->sent = sent;
+            in = vc->send_chain(c, in, limit);
+
+            plain = c->sent - sent;
+            rc = in == NGX_CHAIN_ERROR ? NGX_ERROR : NGX_AGAIN;
+
+            break;
+        }
+
+        p = ngx_vmess_scratch;
+        last = p + NGX_VMESS_BURST;
+
+        if (!vc->responded) {
+            p = ngx_cpymem(p, vc->response, NGX_VMESS_RESPONSE_LEN);
+            vc->responded = 1;
+        }
+
+        for ( /* void */ ; in && rc == NGX_OK; in = in->next) {
+
+            size = in->buf->last - in->buf->pos;
+
+            if (ngx_buf_special(in->buf)) {
+                size = 0;
+            }
+
+            if (limit && (off_t) size > limit - plain) {
+                size = (size_t) (limit - plain);
+            }
+
+            while (size) {
+
+                /* equal chunks, rather than full ones and a rest */
+
+                n = (size + NGX_VMESS_CHUNK_DATA - 1) / NGX_VMESS_CHUNK_DATA;
+                n = (size + n - 1) / n;
+
+                if ((size_t) (last - p) < n + NGX_VMESS_CHUNK_OVERHEAD) {
+                    break;
+                }
+
+                rc = ngx_vmess_seal(vc, in->buf->pos, n, &p);
+
+                if (rc != NGX_OK) {
+                    break;
+                }
+
+                in->buf->pos += n;
+                plain += n;
+                size -= n;
+            }
+
+            if (in->buf->pos != in->buf->last
+                && !ngx_buf_special(in->buf))
+            {
+                break;
+            }
+
+            if (in->buf->last_buf && vc->out.end && !vc->finished) {
+
+                if ((size_t) (last - p) < NGX_VMESS_CHUNK_OVERHEAD) {
+                    break;
+                }
+
+                vc->finished = 1;
+                rc = ngx_vmess_seal(vc, NULL, 0, &p);
+            }
+        }
+
+        if (rc != NGX_OK) {
+            break;
+        }
+
+        pos = ngx_vmess_scratch;
+
+        if (pos == p) {
+            break;
+        }
+
+        rc = ngx_vmess_write(vc, &pos, p);
+
+        if (rc == NGX_AGAIN) {
+
+            /* sealed already: kept, as it cannot be sealed again */
+
+            vc->sealed.start = ngx_alloc(p - pos, c->log);
+            if (vc->sealed.start == NULL) {
+                rc = NGX_ERROR;
+                break;
+            }
+
+            vc->sealed.pos = vc->sealed.start;
+            vc->sealed.last = ngx_cpymem(vc->sealed.start, pos, p - pos);
+            vc->sealed.end = vc->sealed.last;
+
+            c->buffered |= NGX_VMESS_BUFFERED;
+        }
+
+        if (limit && plain >= limit) {
+            break;
+        }
+    }
+
+    /* $bytes_sent is of the flow, not of the wire */
+
+    c->sent = sent + plain;
+
+    if (plain) {
+        (void) ngx_atomic_fetch_add(&vc->account.user->down, plain);
+    }
+
+    if (rc == NGX_ERROR) {
+        c->write->error = 1;
+        return NGX_CHAIN_ERROR;
+    }
+
+    return in;
+}
+
+
+/* padding takes fresh random bytes from a stock of the worker */
+
+static ngx_int_t
+ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
+    u_char **p)
+{
+    ngx_int_t      rc;
+    static u_char  random[NGX_VMESS_RANDOM];
+    static size_t  used = NGX_VMESS_RANDOM;
+
+    if (vc->out.padded) {
+
+        if (NGX_VMESS_RANDOM - used < NGX_VMESS_PADDING_MAX) {
+
+            if (RAND_bytes(random, NGX_VMESS_RANDOM) != 1) {
+                ngx_ssl_error(NGX_LOG_ERR, vc->connection->log, 0,
+                              "RAND_bytes() failed");
+                return NGX_ERROR;
+            }
+
+            used = 0;
+        }
+
+        rc = ngx_vmess_chunk_seal(&vc->out, data, len, random + used, p);
+
+        used += NGX_VMESS_PADDING_MAX;
+
+    } else {
+        rc = ngx_vmess_chunk_seal(&vc->out, data, len, NULL, p);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_ERR, vc->connection->log, 0,
+                      "sealing VMess chunk failed");
+    }
+
+    return rc;
+}
+
+
+/* NGX_OK: nothing is held here or below */
+
+static ngx_int_t
+ngx_vmess_flush(ngx_vmess_connection_t *vc)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    if (vc->sealed.start) {
+
+        rc = ngx_vmess_write(vc, &vc->sealed.pos, vc->sealed.last);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        ngx_vmess_release(&vc->sealed);
+
+        c->buffered &= ~NGX_VMESS_BUFFERED;
+    }
+
+    if (c->buffered & NGX_LOWLEVEL_BUFFERED) {
+
+        if (vc->send_chain(c, NULL, 0) == NGX_CHAIN_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (c->buffered & NGX_LOWLEVEL_BUFFERED) {
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_write(ngx_vmess_connection_t *vc, u_char **pos, u_char *last)
+{
+    ssize_t  n;
+
+    while (*pos < last) {
+
+        n = vc->send(vc->connection, *pos, last - *pos);
+
+        if (n == NGX_AGAIN || n == NGX_ERROR) {
+            return n;
+        }
+
+        *pos += n;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_vmess_release(ngx_buf_t *b)
+{
+    if (b->start) {
+        ngx_free(b->start);
+        ngx_memzero(b, sizeof(ngx_buf_t));
+    }
+}
+
+
+ngx_str_t *
+ngx_vmess_status_name(ngx_vmess_status_e status)
+{
+    return &ngx_vmess_statuses[status];
+}
+
+
+ngx_str_t *
+ngx_vmess_security_name(ngx_vmess_header_t *h)
+{
+    static ngx_str_t  cfb = ngx_string("aes-128-cfb");
+    static ngx_str_t  gcm = ngx_string("aes-128-gcm");
+    static ngx_str_t  chacha20 = ngx_string("chacha20-poly1305");
+    static ngx_str_t  none = ngx_string("none");
+    static ngx_str_t  zero = ngx_string("zero");
+
+    switch (h->security) {
+
+    case NGX_VMESS_SEC_AES_128_CFB:
+        return &cfb;
+
+    case NGX_VMESS_SEC_AES_128_GCM:
+        return &gcm;
+
+    case NGX_VMESS_SEC_CHACHA20:
+        return &chacha20;
+
+    default: /* NGX_VMESS_SEC_NONE */
+        return (h->opt & NGX_VMESS_OPT_CHUNK) ? &none : &zero;
+    }
+}
+
+
+ngx_str_t *
+ngx_vmess_command_name(ngx_vmess_header_t *h)
+{
+    static ngx_str_t  names[] = {
+        ngx_string(""),
+        ngx_string("tcp"),
+        ngx_string("udp"),
+        ngx_string("mux")
+    };
+
+    return &names[h->command];
+}
+
+
+ngx_str_t *
+ngx_vmess_network_name(ngx_vmess_header_t *h)
+{
+    static ngx_str_t  tcp = ngx_string("tcp");
+    static ngx_str_t  udp = ngx_string("udp");
+
+    return h->command == NGX_VMESS_CMD_UDP ? &udp : &tcp;
+}

@@ -1,0 +1,130 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_CONNECTION_H_INCLUDED_
+#define _NGX_VMESS_CONNECTION_H_INCLUDED_
+
+
+#include "ngx_vmess.h"
+#include "ngx_vmess_user.h"
+#include "proto/ngx_vmess_header.h"
+#include "proto/ngx_vmess_chunk.h"
+
+
+/* in c->buffered, within NGX_LOWLEVEL_BUFFERED: TLS has 0x01, HTTP/2 0x02 */
+
+#define NGX_VMESS_BUFFERED  0x04
+
+
+/*
+ * Passes the end of the client's data on to whoever takes it.  NGX_OK, or
+ * NGX_AGAIN if data before it is still on its way: c->recv asks again.
+ */
+typedef ngx_int_t (*ngx_vmess_half_close_pt)(ngx_connection_t *c);
+
+
+/*
+ * The VMess layer of a connection.  It stands between c->recv, c->send and
+ * those of the transport below, as TLS does.
+ */
+
+struct ngx_vmess_connection_s {
+    ngx_connection_t          *connection;
+    ngx_vmess_zone_t          *zone;
+    ngx_vmess_account_t        account;     /* account.user after EAuID */
+    ngx_vmess_status_e         status;
+
+    ngx_recv_pt                recv;
+    ngx_recv_chain_pt          recv_chain;
+    ngx_send_pt                send;
+    ngx_send_chain_pt          send_chain;
+
+    ngx_vmess_half_close_pt    half_close;
+
+    ngx_vmess_header_t         header;
+
+    ngx_vmess_chunk_t          in;
+    ngx_vmess_chunk_t          out;
+
+    u_char                     response[NGX_VMESS_RESPONSE_LEN];
+
+    /*
+     * Held between calls, in memory of their own, only while there is
+     * something to hold: wire bytes read and plaintext opened, which lies
+     * before them; and wire bytes sealed, but not sent yet.
+     */
+
+    ngx_buf_t                  raw;
+    ngx_str_t                  plain;
+    ngx_buf_t                  sealed;
+
+    size_t                     drained;
+    size_t                     drain;
+
+    unsigned                   counted:1;   /* in the user's flows */
+    unsigned                   responded:1; /* response header was sealed */
+    unsigned                   ended:1;     /* the client ended its data */
+    unsigned                   passed:1;    /* its end was passed on */
+    unsigned                   eof:1;       /* the transport ended */
+    unsigned                   error:1;     /* to be reported by c->recv */
+    unsigned                   finished:1;  /* our end was sealed */
+};
+
+
+/*
+ * Creates the layer of a connection, not yet in c->recv and c->send; freed
+ * with the pool of the connection.  NULL if there is no memory.
+ */
+ngx_vmess_connection_t *ngx_vmess_create_connection(ngx_connection_t *c,
+    ngx_vmess_zone_t *zone);
+
+/* the layer of a connection, NULL if it has none */
+ngx_vmess_connection_t *ngx_vmess_get_connection(ngx_connection_t *c);
+
+/*
+ * Reads the request header.
+ *
+ * NGX_OK        the client is authentic; vc->header and vc->account are set
+ * NGX_AGAIN     more bytes are needed: wait for a read event
+ * NGX_DECLINED  not VMess: vc->status says why, and it was logged; the bytes
+ *               read are vc->raw
+ * NGX_ERROR     the connection failed, or the client is authentic and its
+ *               header wrong, which was logged
+ */
+ngx_int_t ngx_vmess_handshake(ngx_vmess_connection_t *vc);
+
+/* ends the handshake as one that was not VMess at all, and logs it */
+void ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status);
+
+/*
+ * Puts the layer into c->recv and c->send after a handshake.
+ * NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_vmess_start(ngx_vmess_connection_t *vc);
+
+/*
+ * After a handshake that was not VMess, leaves the connection to a fallback:
+ * all bytes read go to c->buffer, of room for size bytes at least.  The layer
+ * stays in c->recv only to keep the end of the client's data from ending the
+ * session before the answer.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_vmess_pass_through(ngx_vmess_connection_t *vc, size_t size);
+
+/*
+ * After a handshake that was not VMess, swallows what the client sends.
+ * NGX_AGAIN: wait for a read event; NGX_DONE: the connection may be closed.
+ */
+ngx_int_t ngx_vmess_drain(ngx_vmess_connection_t *vc);
+
+
+/* names for variables and logs */
+
+ngx_str_t *ngx_vmess_status_name(ngx_vmess_status_e status);
+ngx_str_t *ngx_vmess_security_name(ngx_vmess_header_t *h);
+ngx_str_t *ngx_vmess_command_name(ngx_vmess_header_t *h);
+ngx_str_t *ngx_vmess_network_name(ngx_vmess_header_t *h);
+
+
+#endif /* _NGX_VMESS_CONNECTION_H_INCLUDED_ */

@@ -1,0 +1,126 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_USER_H_INCLUDED_
+#define _NGX_VMESS_USER_H_INCLUDED_
+
+
+#include "ngx_vmess.h"
+#include "ngx_vmess_zone.h"
+#include "proto/ngx_vmess_proto.h"
+#include "proto/ngx_vmess_auth.h"
+
+
+#define NGX_VMESS_USER_NAME_MAX   64
+
+
+/* a user as configured */
+
+typedef struct {
+    ngx_str_node_t             name;       /* in zone->names */
+    ngx_str_node_t             id;         /* in zone->ids */
+    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+
+    ngx_uint_t                 alter_id;
+    time_t                     expires;    /* 0: never */
+    off_t                      quota;      /* bytes, 0: unlimited */
+    size_t                     rate;       /* bytes per second, 0: unlimited */
+    ngx_uint_t                 max_conns;  /* 0: unlimited */
+    ngx_uint_t                 max_ips;    /* 0: unlimited */
+} ngx_vmess_user_conf_t;
+
+
+/* counters of a user, which outlive a reload; found by name */
+
+struct ngx_vmess_user_s {
+    ngx_str_node_t             name;       /* in sh->names */
+
+    ngx_atomic_t               up;         /* bytes from the client */
+    ngx_atomic_t               down;       /* bytes to the client */
+    ngx_atomic_t               flows;      /* open now */
+    ngx_atomic_t               total;      /* opened ever */
+    ngx_atomic_t               refused;    /* headers refused */
+    ngx_atomic_t               last_seen;  /* seconds */
+
+    ngx_atomic_t               refs;       /* connections that point here */
+
+    ngx_uint_t                 generation; /* of the last configuration that
+                                              has the user */
+};
+
+
+/* the users of one configuration, in shared memory and never changed there */
+
+typedef struct {
+    ngx_vmess_user_t          *user;
+    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+    size_t                     rate;
+} ngx_vmess_account_t;
+
+
+struct ngx_vmess_users_s {
+    ngx_vmess_users_t         *next;       /* in sh->retired */
+    ngx_uint_t                 n;
+    ngx_vmess_auth_key_t      *keys;
+    ngx_vmess_account_t       *accounts;
+};
+
+
+/* why a header was refused; the names are those of $vmess_status */
+
+typedef enum {
+    NGX_VMESS_STATUS_NONE = 0,
+    NGX_VMESS_STATUS_OK,
+    NGX_VMESS_STATUS_UNKNOWN,
+    NGX_VMESS_STATUS_TIME,
+    NGX_VMESS_STATUS_REPLAY,
+    NGX_VMESS_STATUS_TAG,
+    NGX_VMESS_STATUS_HEADER,
+    NGX_VMESS_STATUS_TIMEOUT,
+    NGX_VMESS_STATUS_TRUNCATED,
+    NGX_VMESS_STATUS_CIPHER,
+    NGX_VMESS_STATUS_COMMAND,
+    NGX_VMESS_STATUS_DENIED,
+    NGX_VMESS_STATUS_UNRESOLVED
+} ngx_vmess_status_e;
+
+
+/*
+ * Allocates the tables of the zone's users in shared memory, not yet in use.
+ * NGX_OK or NGX_ERROR (logged: the zone is too small).
+ */
+ngx_int_t ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log);
+
+/* frees tables that no worker reads; called with the zone locked */
+void ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users);
+
+/*
+ * Finds the user of an EAuID, those last seen from that address first, and
+ * claims the id.
+ *
+ * account  copy of what the configuration says of the user; account->user is
+ *          set if the EAuID is of a known user, even if it is refused, and
+ *          is to be given back by ngx_vmess_user_release()
+ * skew     seconds that the client's clock is ahead
+ *
+ * Returns NGX_VMESS_STATUS_OK, _UNKNOWN, _TIME or _REPLAY.  Refusals of all
+ * kinds take the time of a scan over all users.
+ */
+ngx_vmess_status_e ngx_vmess_user_auth(ngx_vmess_zone_t *zone,
+    struct sockaddr *sockaddr, const u_char *eauid,
+    ngx_vmess_account_t *account, int64_t *skew, ngx_log_t *log);
+
+void ngx_vmess_user_release(ngx_vmess_user_t *user);
+
+/*
+ * Claims a session of a user, key and IV of its body for
+ * NGX_VMESS_SESSION_WINDOW.  NGX_OK, or NGX_DECLINED if it was used.
+ */
+ngx_int_t ngx_vmess_user_session(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account, const u_char *key, const u_char *iv,
+    ngx_log_t *log);
+
+
+#endif /* _NGX_VMESS_USER_H_INCLUDED_ */

@@ -1,0 +1,436 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <sys/mman.h>
+#include "ngx_vmess_zone.h"
+#include "ngx_vmess_user.h"
+#include "proto/ngx_vmess_crypto.h"
+
+
+static ngx_int_t ngx_vmess_zone_init(ngx_shm_zone_t *shm_zone, void *data);
+static ngx_int_t ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log);
+static ngx_vmess_zone_t *ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone,
+    ngx_cycle_t *cycle);
+static void ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone,
+    ngx_vmess_zone_t *old);
+static ngx_int_t ngx_vmess_zone_map(ngx_vmess_zone_t *zone, u_char *addr,
+    size_t size);
+static void ngx_vmess_zone_unmap(void *data);
+static void ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone);
+static void ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone);
+
+
+ngx_vmess_zone_t *
+ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
+{
+    ngx_vmess_conf_t  *vcf;
+    ngx_vmess_zone_t  *zone, **zonep;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                            ngx_vmess_module);
+
+    if (ngx_vmess_zone_lookup(cf->cycle, name)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate vmess_users \"%V\"", name);
+        return NULL;
+    }
+
+    zone = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_zone_t));
+    if (zone == NULL) {
+        return NULL;
+    }
+
+    zone->name = *name;
+    zone->pool = cf->pool;
+
+    if (ngx_array_init(&zone->users, cf->pool, 16,
+                       sizeof(ngx_vmess_user_conf_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ngx_rbtree_init(&zone->names, &zone->sentinel, ngx_str_rbtree_insert_value);
+    ngx_rbtree_init(&zone->ids, &zone->sentinel, ngx_str_rbtree_insert_value);
+
+    zone->shm_zone = ngx_shared_memory_add(cf, name, size, &ngx_vmess_module);
+    if (zone->shm_zone == NULL) {
+        return NULL;
+    }
+
+    zone->shm_zone->init = ngx_vmess_zone_init;
+    zone->shm_zone->data = zone;
+
+    zonep = ngx_array_push(&vcf->zones);
+    if (zonep == NULL) {
+        return NULL;
+    }
+
+    *zonep = zone;
+
+    return zone;
+}
+
+
+ngx_vmess_zone_t *
+ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name)
+{
+    ngx_uint_t          i;
+    ngx_vmess_conf_t   *vcf;
+    ngx_vmess_zone_t  **zone;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    zone = vcf->zones.elts;
+
+    for (i = 0; i < vcf->zones.nelts; i++) {
+
+        if (zone[i]->name.len == name->len
+            && ngx_strncmp(zone[i]->name.data, name->data, name->len) == 0)
+        {
+            return zone[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * Live users must not change here: what follows in ngx_init_cycle() may fail,
+ * and then the old configuration stays.
+ */
+
+static ngx_int_t
+ngx_vmess_zone_init(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_vmess_zone_t *ozone = data;
+
+    ngx_vmess_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    if (ozone) {
+        zone->sh = ozone->sh;
+        zone->shpool = ozone->shpool;
+
+        if (ozone->old_replay && ngx_time() <= ozone->old_until) {
+
+            if (ngx_vmess_zone_map(zone, ozone->old_addr, ozone->old_size)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            zone->old_replay = (ngx_vmess_replay_t *)
+                                   (zone->old_addr
+                                    + ((u_char *) ozone->old_replay
+                                       - ozone->old_addr));
+            zone->old_until = ozone->old_until;
+        }
+
+    } else if (ngx_vmess_zone_create(zone, shm_zone->shm.log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_vmess_users_create(zone, shm_zone->shm.log);
+}
+
+
+static ngx_int_t
+ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
+{
+    void                 *p;
+    size_t                size;
+    uint64_t              random;
+    ngx_slab_pool_t      *shpool;
+    ngx_vmess_zone_sh_t  *sh;
+
+    shpool = (ngx_slab_pool_t *) zone->shm_zone->shm.addr;
+    zone->shpool = shpool;
+
+    size = sizeof(" in vmess_users \"\"") + zone->name.len;
+
+    shpool->log_ctx = ngx_slab_alloc(shpool, size);
+    if (shpool->log_ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(shpool->log_ctx, " in vmess_users \"%V\"%Z", &zone->name);
+
+    /* the caller says in its own words what does not fit */
+
+    shpool->log_nomem = 0;
+
+    sh = ngx_slab_calloc(shpool, sizeof(ngx_vmess_zone_sh_t));
+    if (sh == NULL) {
+        return NGX_ERROR;
+    }
+
+    shpool->data = sh;
+    zone->sh = sh;
+
+    ngx_rbtree_init(&sh->names, &sh->sentinel, ngx_str_rbtree_insert_value);
+
+    /* half of the zone is for the replay filter, 1/64 for the hints */
+
+    size = zone->shm_zone->shm.size / 2;
+
+    p = ngx_slab_alloc(shpool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (RAND_bytes((u_char *) &random, sizeof(random)) != 1) {
+        ngx_ssl_error(NGX_LOG_EMERG, log, 0, "RAND_bytes() failed");
+        return NGX_ERROR;
+    }
+
+    sh->replay = ngx_vmess_replay_create(p, size, random);
+
+    for (size = 4096; size * 2 <= zone->shm_zone->shm.size / 64; size *= 2) {
+        /* void */
+    }
+
+    sh->hints = ngx_slab_calloc(shpool, size);
+    if (sh->hints == NULL) {
+        return NGX_ERROR;
+    }
+
+    sh->hints_mask = size / sizeof(uint64_t) - 1;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
+{
+    ngx_uint_t            i;
+    ngx_vmess_zone_t     *old;
+    ngx_vmess_zone_sh_t  *sh;
+    ngx_vmess_account_t  *account;
+
+    sh = zone->sh;
+
+    old = ngx_vmess_zone_replaced(zone, cycle);
+    if (old) {
+        ngx_vmess_zone_inherit(zone, old);
+    }
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    if (sh->users) {
+        sh->users->next = sh->retired;
+        sh->retired = sh->users;
+    }
+
+    sh->users = sh->pending;
+    sh->pending = NULL;
+    sh->generation++;
+
+    account = sh->users->accounts;
+
+    for (i = 0; i < sh->users->n; i++) {
+        account[i].user->generation = sh->generation;
+    }
+
+    ngx_vmess_zone_reclaim(zone);
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    ngx_log_error(NGX_LOG_INFO, cycle->log, 0,
+                  "vmess_users \"%V\": %ui users, replay filter of %ui entries",
+                  &zone->name, sh->users->n,
+                  ngx_vmess_replay_capacity(sh->replay));
+}
+
+
+/* the zone of that name in the configuration before, if its size was another */
+
+static ngx_vmess_zone_t *
+ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
+{
+    ngx_vmess_zone_t  *old;
+
+    if (cycle->old_cycle->conf_ctx == NULL
+        || cycle->old_cycle->modules_n <= ngx_vmess_module.index
+        || cycle->old_cycle->modules[ngx_vmess_module.index]
+           != &ngx_vmess_module)
+    {
+        return NULL;
+    }
+
+    old = ngx_vmess_zone_lookup(cycle->old_cycle, &zone->name);
+
+    if (old == NULL || old->sh == NULL || old->sh == zone->sh) {
+        return NULL;
+    }
+
+    return old;
+}
+
+
+static void
+ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
+{
+    ngx_shm_t            *shm;
+    ngx_uint_t            i;
+    ngx_vmess_user_t     *from, *to;
+    ngx_vmess_account_t  *account;
+
+    account = zone->sh->pending->accounts;
+
+    for (i = 0; i < zone->sh->pending->n; i++) {
+
+        to = account[i].user;
+        from = (ngx_vmess_user_t *)
+                   ngx_str_rbtree_lookup(&old->sh->names, &to->name.str,
+                                         to->name.node.key);
+        if (from) {
+            to->up = from->up;
+            to->down = from->down;
+            to->total = from->total;
+            to->refused = from->refused;
+            to->last_seen = from->last_seen;
+        }
+    }
+
+    shm = &old->shm_zone->shm;
+
+    if (ngx_vmess_zone_map(zone, shm->addr, shm->size) == NGX_OK) {
+        zone->old_replay = (ngx_vmess_replay_t *)
+                               (zone->old_addr
+                                + ((u_char *) old->sh->replay - shm->addr));
+        zone->old_until = ngx_time() + 2 * NGX_VMESS_TIME_WINDOW
+                          + NGX_VMESS_SESSION_WINDOW;
+    }
+
+    ngx_vmess_replay_copy(zone->sh->replay, old->sh->replay, ngx_time());
+}
+
+
+/*
+ * Maps the shared memory of a zone replaced once more, as nginx unmaps its
+ * own when the old configuration is gone.
+ */
+
+static ngx_int_t
+ngx_vmess_zone_map(ngx_vmess_zone_t *zone, u_char *addr, size_t size)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(zone->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    addr = mremap(addr, 0, size, MREMAP_MAYMOVE);
+
+    if (addr == MAP_FAILED) {
+        ngx_log_error(NGX_LOG_ALERT, zone->shm_zone->shm.log, ngx_errno,
+                      "vmess_users \"%V\": the replay filter of the old size "
+                      "could not be kept", &zone->name);
+        return NGX_ERROR;
+    }
+
+    zone->old_addr = addr;
+    zone->old_size = size;
+
+    cln->handler = ngx_vmess_zone_unmap;
+    cln->data = zone;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_vmess_zone_unmap(void *data)
+{
+    ngx_vmess_zone_t *zone = data;
+
+    (void) munmap(zone->old_addr, zone->old_size);
+}
+
+
+/*
+ * Frees the tables of earlier configurations that no worker is reading just
+ * now.  A worker names the table in its slot, then makes sure that it is
+ * still the published one.  Called with the zone locked.
+ */
+
+static void
+ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone)
+{
+    ngx_uint_t            i;
+    ngx_vmess_users_t    *users, **p;
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = zone->sh;
+
+    ngx_vmess_memory_barrier();
+
+    for (p = &sh->retired; *p; /* void */) {
+
+        users = *p;
+
+        for (i = 0; i < NGX_MAX_PROCESSES; i++) {
+            if (sh->readers[i] == users) {
+                break;
+            }
+        }
+
+        if (i < NGX_MAX_PROCESSES) {
+            p = &users->next;
+            continue;
+        }
+
+        *p = users->next;
+        ngx_vmess_users_free(zone, users);
+    }
+
+    if (sh->retired == NULL) {
+        ngx_vmess_zone_sweep(zone);
+    }
+}
+
+
+/*
+ * Drops the counters of users that are configured no more, once nobody
+ * refers to them.  Called with the zone locked and no old table left from which
+ * a worker could take such a user.
+ */
+
+static void
+ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone)
+{
+    ngx_vmess_user_t     *user;
+    ngx_rbtree_node_t    *node, *next;
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = zone->sh;
+
+    if (sh->names.root == &sh->sentinel) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(sh->names.root, &sh->sentinel);
+         node;
+         node = next)
+    {
+        next = ngx_rbtree_next(&sh->names, node);
+
+        user = (ngx_vmess_user_t *) node;
+
+        if (user->generation == sh->generation || user->refs) {
+            continue;
+        }
+
+        ngx_rbtree_delete(&sh->names, node);
+        ngx_slab_free_locked(zone->shpool, user);
+    }
+}

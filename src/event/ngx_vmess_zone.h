@@ -1,0 +1,90 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_ZONE_H_INCLUDED_
+#define _NGX_VMESS_ZONE_H_INCLUDED_
+
+
+#include "ngx_vmess.h"
+#include "ngx_vmess_replay.h"
+
+
+/* what all workers share */
+
+typedef struct {
+    ngx_vmess_users_t         *volatile users;    /* published */
+    ngx_vmess_users_t         *pending;           /* to be published */
+    ngx_vmess_users_t         *retired;           /* to be freed */
+
+    ngx_rbtree_t               names;             /* of ngx_vmess_user_t */
+    ngx_rbtree_node_t          sentinel;
+
+    ngx_vmess_replay_t        *replay;
+
+    uint64_t                  *hints;
+    ngx_uint_t                 hints_mask;
+
+    ngx_uint_t                 generation;
+
+    /* the table a worker is reading, by process slot */
+
+    ngx_vmess_users_t         *volatile readers[NGX_MAX_PROCESSES];
+} ngx_vmess_zone_sh_t;
+
+
+/* a zone of users as one configuration has it */
+
+struct ngx_vmess_zone_s {
+    ngx_str_t                  name;
+    ngx_array_t                users;      /* of ngx_vmess_user_conf_t */
+    ngx_rbtree_t               names;
+    ngx_rbtree_t               ids;
+    ngx_rbtree_node_t          sentinel;
+
+    ngx_shm_zone_t            *shm_zone;
+    ngx_slab_pool_t           *shpool;
+    ngx_vmess_zone_sh_t       *sh;
+
+    /*
+     * After a change of the size: the filter of the zone replaced, mapped
+     * once more, as connections accepted by old workers may still
+     * authenticate there until the time given.
+     */
+
+    ngx_vmess_replay_t        *old_replay;
+    time_t                     old_until;
+    u_char                    *old_addr;
+    size_t                     old_size;
+
+    ngx_pool_t                *pool;
+
+    ngx_uint_t                 drain;      /* VMess, "Failure behaviour" */
+};
+
+
+/* ngx_memory_barrier() is for the compiler alone on some platforms */
+
+#define ngx_vmess_memory_barrier()  __sync_synchronize()
+
+
+#define NGX_VMESS_ZONE_SIZE      (16 * 1024 * 1024)
+#define NGX_VMESS_ZONE_SIZE_MIN  (1024 * 1024)
+
+
+/* adds a zone to the configuration; NULL after an error that was logged */
+ngx_vmess_zone_t *ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name,
+    size_t size);
+
+/* finds a zone of the configuration by name, NULL if there is none */
+ngx_vmess_zone_t *ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name);
+
+/*
+ * Makes the users of a new configuration those of the zone.  Called when
+ * the configuration cannot fail any more.
+ */
+void ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle);
+
+
+#endif /* _NGX_VMESS_ZONE_H_INCLUDED_ */

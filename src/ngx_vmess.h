@@ -1,0 +1,33 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_H_INCLUDED_
+#define _NGX_VMESS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include "ngx_vmess_compat.h"
+
+
+typedef struct ngx_vmess_connection_s  ngx_vmess_connection_t;
+typedef struct ngx_vmess_replay_s      ngx_vmess_replay_t;
+typedef struct ngx_vmess_user_s        ngx_vmess_user_t;
+typedef struct ngx_vmess_users_s       ngx_vmess_users_t;
+typedef struct ngx_vmess_zone_s        ngx_vmess_zone_t;
+
+
+/* configuration of the core module: what both subsystems share */
+
+typedef struct {
+    ngx_array_t                zones;     /* of ngx_vmess_zone_t * */
+} ngx_vmess_conf_t;
+
+
+extern ngx_module_t  ngx_vmess_module;
+
+
+#endif /* _NGX_VMESS_H_INCLUDED_ */

@@ -1,0 +1,39 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_COMPAT_H_INCLUDED_
+#define _NGX_VMESS_COMPAT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+
+/*
+ * Since 1.25.5 the preread phase looks at a plain connection by MSG_PEEK, if
+ * epoll reports EPOLLRDHUP; with a layer in c->recv it would see the bytes
+ * below.  Without that flag it reads through c->recv as before.
+ */
+
+#if (nginx_version >= 1025005 && NGX_HAVE_EPOLLRDHUP)
+
+#define ngx_vmess_preread_by_recv(rc, call)                                   \
+    do {                                                                      \
+        ngx_uint_t  rdhup = ngx_use_epoll_rdhup;                              \
+                                                                              \
+        ngx_use_epoll_rdhup = 0;                                              \
+        rc = call;                                                            \
+        ngx_use_epoll_rdhup = rdhup;                                          \
+    } while (0)
+
+#else
+
+#define ngx_vmess_preread_by_recv(rc, call)  rc = call
+
+#endif
+
+
+#endif /* _NGX_VMESS_COMPAT_H_INCLUDED_ */

@@ -1,0 +1,107 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess.h"
+#include "event/ngx_vmess_zone.h"
+#include "proto/ngx_vmess_crypto.h"
+
+
+static void *ngx_vmess_create_conf(ngx_cycle_t *cycle);
+static ngx_int_t ngx_vmess_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_vmess_init_process(ngx_cycle_t *cycle);
+
+
+static ngx_core_module_t  ngx_vmess_module_ctx = {
+    ngx_string("vmess"),
+    ngx_vmess_create_conf,
+    NULL
+};
+
+
+ngx_module_t  ngx_vmess_module = {
+    NGX_MODULE_V1,
+    &ngx_vmess_module_ctx,                 /* module context */
+    NULL,                                  /* module directives */
+    NGX_CORE_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_vmess_init_module,                 /* init module */
+    ngx_vmess_init_process,                /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_vmess_create_conf(ngx_cycle_t *cycle)
+{
+    ngx_vmess_conf_t  *vcf;
+
+    if (ngx_vmess_crypto_init() != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "libcrypto lacks an algorithm that VMess needs");
+        return NULL;
+    }
+
+    vcf = ngx_pcalloc(cycle->pool, sizeof(ngx_vmess_conf_t));
+    if (vcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&vcf->zones, cycle->pool, 4,
+                       sizeof(ngx_vmess_zone_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return vcf;
+}
+
+
+/* runs when a new configuration cannot fail any more */
+
+static ngx_int_t
+ngx_vmess_init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t          i;
+    ngx_vmess_conf_t   *vcf;
+    ngx_vmess_zone_t  **zone;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    zone = vcf->zones.elts;
+
+    for (i = 0; i < vcf->zones.nelts; i++) {
+        ngx_vmess_zone_publish(zone[i], cycle);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t          i;
+    ngx_vmess_conf_t   *vcf;
+    ngx_vmess_zone_t  **zone;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    zone = vcf->zones.elts;
+
+    /* of a worker that died in this slot */
+
+    for (i = 0; i < vcf->zones.nelts; i++) {
+        zone[i]->sh->readers[ngx_process_slot] = NULL;
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,218 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_stream_vmess_flow.h"
+
+
+extern ngx_module_t  ngx_stream_proxy_module;
+
+
+ngx_stream_core_srv_conf_t *
+ngx_stream_vmess_add_server(ngx_conf_t *cf, ngx_str_t *address)
+{
+    char                          *rv;
+    void                          *conf;
+    ngx_uint_t                     i;
+    ngx_str_t                     *value;
+    ngx_conf_t                     save;
+    ngx_array_t                    args;
+    ngx_command_t                 *cmd;
+    ngx_stream_module_t           *module;
+    ngx_stream_conf_ctx_t         *ctx, *stream_ctx;
+    ngx_stream_core_srv_conf_t    *cscf, **cscfp;
+    ngx_stream_core_main_conf_t   *cmcf;
+    ngx_stream_vmess_srv_conf_t   *vscf;
+
+    /* as ngx_stream_core_server() */
+
+    ctx = ngx_pcalloc(cf->pool, sizeof(ngx_stream_conf_ctx_t));
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    stream_ctx = cf->ctx;
+    ctx->main_conf = stream_ctx->main_conf;
+
+    ctx->srv_conf = ngx_pcalloc(cf->pool,
+                                sizeof(void *) * ngx_stream_max_module);
+    if (ctx->srv_conf == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+
+        if (cf->cycle->modules[i]->type != NGX_STREAM_MODULE) {
+            continue;
+        }
+
+        module = cf->cycle->modules[i]->ctx;
+
+        if (module->create_srv_conf) {
+            conf = module->create_srv_conf(cf);
+            if (conf == NULL) {
+                return NULL;
+            }
+
+            ctx->srv_conf[cf->cycle->modules[i]->ctx_index] = conf;
+        }
+    }
+
+    cscf = ctx->srv_conf[ngx_stream_core_module.ctx_index];
+    cscf->ctx = ctx;
+    cscf->listen = 1;
+
+    /* "vmess" of the stream level is not for this server */
+
+    vscf = ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+    ngx_str_set(&vscf->zone_name, "off");
+
+    cmcf = ctx->main_conf[ngx_stream_core_module.ctx_index];
+
+    cscfp = ngx_array_push(&cmcf->servers);
+    if (cscfp == NULL) {
+        return NULL;
+    }
+
+    *cscfp = cscf;
+
+    /* proxy_pass address; */
+
+    for (cmd = ngx_stream_proxy_module.commands; cmd->name.len; cmd++) {
+        if (ngx_strcmp(cmd->name.data, "proxy_pass") == 0) {
+            break;
+        }
+    }
+
+    if (cmd->name.len == 0
+        || ngx_array_init(&args, cf->temp_pool, 2, sizeof(ngx_str_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    value = ngx_array_push_n(&args, 2);
+    value[0] = cmd->name;
+    value[1] = *address;
+
+    save = *cf;
+    cf->ctx = ctx;
+    cf->cmd_type = NGX_STREAM_SRV_CONF;
+    cf->args = &args;
+
+    rv = cmd->set(cf, cmd,
+                  ctx->srv_conf[ngx_stream_proxy_module.ctx_index]);
+
+    *cf = save;
+
+    if (rv == NGX_CONF_OK) {
+        return cscf;
+    }
+
+    if (rv != NGX_CONF_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"vmess_fallback\" %s", rv);
+    }
+
+    return NULL;
+}
+
+
+ngx_stream_core_srv_conf_t *
+ngx_stream_vmess_find_server(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                     i;
+    ngx_stream_core_srv_conf_t   **cscfp;
+    ngx_stream_core_main_conf_t   *cmcf;
+    ngx_stream_vmess_srv_conf_t   *vscf;
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+
+        vscf = cscfp[i]->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+        if (vscf->listen.len == name->len
+            && ngx_strncmp(vscf->listen.data, name->data, name->len) == 0)
+        {
+            return cscfp[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_stream_vmess_move(ngx_stream_session_t *s,
+    ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_connection_t             *c;
+    ngx_stream_core_main_conf_t  *cmcf;
+
+    c = s->connection;
+
+    s->srv_conf = cscf->ctx->srv_conf;
+    s->phase_handler = 0;
+    s->limit_conn_status = 0;
+
+    /* values cached for the server before */
+
+    cmcf = ngx_stream_get_module_main_conf(s, ngx_stream_core_module);
+
+    ngx_memzero(s->variables, cmcf->variables.nelts
+                              * sizeof(ngx_stream_variable_value_t));
+
+    ngx_set_connection_log(c, cscf->error_log);
+
+    if (c->buffer) {
+        s->received += c->buffer->last - c->buffer->pos;
+    }
+
+    c->read->handler = ngx_stream_session_handler;
+
+    c->log->action = "initializing session";
+}
+
+
+ngx_int_t
+ngx_stream_vmess_half_close(ngx_connection_t *c)
+{
+    ngx_connection_t       *pc;
+    ngx_stream_session_t   *s;
+    ngx_stream_upstream_t  *u;
+
+    s = c->data;
+    u = s->upstream;
+
+    /*
+     * The proxy module reads from the client after it has written to the
+     * upstream, so it asks again when it could write more.
+     */
+
+    if (u == NULL || !u->connected || u->upstream_out || u->upstream_busy) {
+        return NGX_AGAIN;
+    }
+
+    pc = u->peer.connection;
+
+    if (pc->buffered) {
+        return NGX_AGAIN;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_STREAM, c->log, 0,
+                   "vmess half-close of upstream: %d", pc->fd);
+
+    if (ngx_shutdown_socket(pc->fd, NGX_WRITE_SHUTDOWN) == -1) {
+        ngx_connection_error(c, ngx_socket_errno,
+                             ngx_shutdown_socket_n " failed");
+    }
+
+    u->half_closed = 1;
+
+    return NGX_OK;
+}

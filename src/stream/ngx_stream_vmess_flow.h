@@ -1,0 +1,36 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_STREAM_VMESS_FLOW_H_INCLUDED_
+#define _NGX_STREAM_VMESS_FLOW_H_INCLUDED_
+
+
+#include "ngx_stream_vmess_module.h"
+
+
+/*
+ * Adds a server that proxies to an address, as if it was configured with
+ * "proxy_pass" and nothing else.  NULL after an error that was logged.
+ */
+ngx_stream_core_srv_conf_t *ngx_stream_vmess_add_server(ngx_conf_t *cf,
+    ngx_str_t *address);
+
+/* finds the server with "vmess_listen name", NULL if there is none */
+ngx_stream_core_srv_conf_t *ngx_stream_vmess_find_server(ngx_conf_t *cf,
+    ngx_str_t *name);
+
+/*
+ * Moves a session to another server: its phases start from the first, with
+ * nothing left of the server it comes from.  The caller returns to the phase
+ * engine.
+ */
+void ngx_stream_vmess_move(ngx_stream_session_t *s,
+    ngx_stream_core_srv_conf_t *cscf);
+
+/* ngx_vmess_half_close_pt: shuts the connection to the upstream down */
+ngx_int_t ngx_stream_vmess_half_close(ngx_connection_t *c);
+
+
+#endif /* _NGX_STREAM_VMESS_FLOW_H_INCLUDED_ */

@@ -1,0 +1,896 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess_flow.h"
+#include "ngx_stream_vmess_rule.h"
+#include "ngx_stream_vmess_target.h"
+
+
+static ngx_int_t ngx_stream_vmess_handler(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
+static ngx_uint_t ngx_stream_vmess_cipher(ngx_vmess_header_t *h);
+static ngx_int_t ngx_stream_vmess_fallback(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_phase(ngx_stream_session_t *s,
+    ngx_stream_phase_handler_t *ph);
+static ngx_int_t ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
+    ngx_stream_phase_handler_t *ph);
+static ngx_int_t ngx_stream_vmess_log_handler(ngx_stream_session_t *s);
+
+static ngx_int_t ngx_stream_vmess_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_vmess_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_vmess_check_server(ngx_conf_t *cf,
+    ngx_stream_core_srv_conf_t *cscf);
+static ngx_int_t ngx_stream_vmess_init_module(ngx_cycle_t *cycle);
+static void *ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf);
+static char *ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_stream_vmess(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_stream_vmess_listen(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_stream_vmess_fallback_slot(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_stream_vmess_resolve_check(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+
+
+static ngx_conf_bitmask_t  ngx_stream_vmess_cipher_masks[] = {
+    { ngx_string("aes-128-gcm"), NGX_STREAM_VMESS_AES_128_GCM },
+    { ngx_string("chacha20-poly1305"), NGX_STREAM_VMESS_CHACHA20 },
+    { ngx_string("none"), NGX_STREAM_VMESS_NONE },
+    { ngx_string("zero"), NGX_STREAM_VMESS_ZERO },
+    { ngx_string("aes-128-cfb"), NGX_STREAM_VMESS_CFB },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_command_t  ngx_stream_vmess_commands[] = {
+
+    { ngx_string("vmess_users"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE12,
+      ngx_stream_vmess_users,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("vmess"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_vmess,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_listen"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_vmess_listen,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_fallback"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_vmess_fallback_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_ciphers"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_vmess_srv_conf_t, ciphers),
+      &ngx_stream_vmess_cipher_masks },
+
+    { ngx_string("vmess_allow"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
+      ngx_stream_vmess_rule,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_deny"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
+      ngx_stream_vmess_rule,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_resolve"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_vmess_resolve_check,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_vmess_srv_conf_t, resolve),
+      NULL },
+
+    { ngx_string("vmess_handshake_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_vmess_srv_conf_t, handshake_timeout),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_stream_module_t  ngx_stream_vmess_module_ctx = {
+    ngx_stream_vmess_preconfiguration,     /* preconfiguration */
+    ngx_stream_vmess_postconfiguration,    /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    ngx_stream_vmess_create_srv_conf,      /* create server configuration */
+    ngx_stream_vmess_merge_srv_conf        /* merge server configuration */
+};
+
+
+ngx_module_t  ngx_stream_vmess_module = {
+    NGX_MODULE_V1,
+    &ngx_stream_vmess_module_ctx,          /* module context */
+    ngx_stream_vmess_commands,             /* module directives */
+    NGX_STREAM_MODULE,                     /* module type */
+    NULL,                                  /* init master */
+    ngx_stream_vmess_init_module,          /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+/*
+ * The first preread handler: what comes after it sees the decoded flow.
+ * Returns NGX_DECLINED to go on, NGX_AGAIN to wait, NGX_DONE after the session
+ * was moved to another server, or a status that ends it.
+ */
+
+static ngx_int_t
+ngx_stream_vmess_handler(ngx_stream_session_t *s)
+{
+    ngx_int_t                     rc;
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    c = s->connection;
+
+    if (vscf->zone == NULL || c->type != SOCK_STREAM
+        || (ctx && ctx->done))
+    {
+        return NGX_DECLINED;
+    }
+
+    if (c->close) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0, "shutdown timeout");
+        return NGX_STREAM_OK;
+    }
+
+    if (ctx == NULL) {
+
+        if (ngx_stream_vmess_create_ctx(s) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    }
+
+    if (ctx->resolver) {
+        return NGX_AGAIN;
+    }
+
+    c->log->action = "reading VMess header";
+
+    if (ctx->draining) {
+
+        if (c->read->timedout || ngx_vmess_drain(ctx->vc) == NGX_DONE) {
+            return NGX_STREAM_BAD_REQUEST;
+        }
+
+        return ngx_stream_vmess_wait(s);
+    }
+
+    if (c->read->timedout) {
+        c->read->timedout = 0;
+
+        ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+
+        return ngx_stream_vmess_fallback(s);
+    }
+
+    rc = ngx_vmess_handshake(ctx->vc);
+
+    switch (rc) {
+
+    case NGX_AGAIN:
+        return ngx_stream_vmess_wait(s);
+
+    case NGX_DECLINED:
+        return ngx_stream_vmess_fallback(s);
+
+    case NGX_OK:
+
+        if (c->read->timer_set) {
+            ngx_del_timer(c->read);
+        }
+
+        return ngx_stream_vmess_authentic(s);
+
+    default: /* NGX_ERROR */
+        return NGX_STREAM_BAD_REQUEST;
+    }
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
+{
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    c = s->connection;
+
+    ctx = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_ctx_t));
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->vc = ngx_vmess_create_connection(c, vscf->zone);
+    if (ctx->vc == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->vc->half_close = ngx_stream_vmess_half_close;
+
+    ngx_str_set(&ctx->carrier, "tcp");
+
+#if (NGX_SSL)
+    if (c->ssl) {
+        ngx_str_set(&ctx->carrier, "tls");
+    }
+#endif
+
+    ngx_stream_set_ctx(s, ctx, ngx_stream_vmess_module);
+
+    /* those of the TLS handshake may still be there */
+
+    c->read->handler = ngx_stream_session_handler;
+    c->write->handler = ngx_stream_session_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_wait(ngx_stream_session_t *s)
+{
+    ngx_connection_t             *c;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    c = s->connection;
+
+    /* one deadline, however slowly the bytes come */
+
+    if (!c->read->timer_set) {
+        vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+        ngx_add_timer(c->read, vscf->handshake_timeout);
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_authentic(ngx_stream_session_t *s)
+{
+    ngx_int_t                     rc;
+    ngx_connection_t             *c;
+    ngx_vmess_connection_t       *vc;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    c = s->connection;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vc = ctx->vc;
+
+    if (!(vscf->ciphers & ngx_stream_vmess_cipher(&vc->header))) {
+
+        vc->status = NGX_VMESS_STATUS_CIPHER;
+
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client of user \"%V\" requested cipher \"%V\", "
+                      "which is not allowed",
+                      &vc->account.user->name.str,
+                      ngx_vmess_security_name(&vc->header));
+
+        return NGX_STREAM_FORBIDDEN;
+    }
+
+    if (vc->header.command != NGX_VMESS_CMD_TCP) {
+
+        vc->status = NGX_VMESS_STATUS_COMMAND;
+
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client of user \"%V\" requested command \"%V\", "
+                      "which is not supported",
+                      &vc->account.user->name.str,
+                      ngx_vmess_command_name(&vc->header));
+
+        return NGX_STREAM_FORBIDDEN;
+    }
+
+    if (ngx_vmess_start(vc) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_stream_vmess_find_target(s);
+
+    if (rc == NGX_OK) {
+        ctx->done = 1;
+        return NGX_DECLINED;
+    }
+
+    return rc;
+}
+
+
+static ngx_uint_t
+ngx_stream_vmess_cipher(ngx_vmess_header_t *h)
+{
+    switch (h->security) {
+
+    case NGX_VMESS_SEC_AES_128_GCM:
+        return NGX_STREAM_VMESS_AES_128_GCM;
+
+    case NGX_VMESS_SEC_CHACHA20:
+        return NGX_STREAM_VMESS_CHACHA20;
+
+    case NGX_VMESS_SEC_NONE:
+        return (h->opt & NGX_VMESS_OPT_CHUNK) ? NGX_STREAM_VMESS_NONE
+                                              : NGX_STREAM_VMESS_ZERO;
+
+    default: /* aes-128-cfb: not implemented */
+        return 0;
+    }
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_fallback(ngx_stream_session_t *s)
+{
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_core_srv_conf_t   *cscf;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    c = s->connection;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (vscf->fallback_server == NULL) {
+        ctx->draining = 1;
+
+        if (ctx->vc->status == NGX_VMESS_STATUS_TIMEOUT
+            || ngx_vmess_drain(ctx->vc) == NGX_DONE)
+        {
+            return NGX_STREAM_BAD_REQUEST;
+        }
+
+        return ngx_stream_vmess_wait(s);
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    cscf = vscf->fallback_server->ctx->srv_conf[
+                                            ngx_stream_core_module.ctx_index];
+
+    if (ngx_vmess_pass_through(ctx->vc, cscf->preread_buffer_size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx->moved = 1;
+
+    ngx_stream_vmess_move(s, cscf);
+
+    return NGX_DONE;
+}
+
+
+/* checker of the handler above */
+
+static ngx_int_t
+ngx_stream_vmess_phase(ngx_stream_session_t *s, ngx_stream_phase_handler_t *ph)
+{
+    ngx_int_t  rc;
+
+    rc = ph->handler(s);
+
+    switch (rc) {
+
+    case NGX_DECLINED:
+        s->phase_handler++;
+        return NGX_AGAIN;
+
+    case NGX_DONE:
+
+        /* the phases of the other server, from the first on */
+
+        return NGX_AGAIN;
+
+    case NGX_AGAIN:
+        return NGX_OK;
+
+    case NGX_ERROR:
+        rc = NGX_STREAM_INTERNAL_SERVER_ERROR;
+        break;
+    }
+
+    ngx_stream_finalize_session(s, rc);
+
+    return NGX_OK;
+}
+
+
+/* checker of the other preread handlers */
+
+static ngx_int_t
+ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
+    ngx_stream_phase_handler_t *ph)
+{
+    ngx_int_t                rc;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL) {
+        return ngx_stream_core_preread_phase(s, ph);
+    }
+
+    ngx_vmess_preread_by_recv(rc, ngx_stream_core_preread_phase(s, ph));
+
+    return rc;
+}
+
+
+/* runs before other log handlers, which may show $status */
+
+static ngx_int_t
+ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
+{
+    ngx_vmess_user_t        *user;
+    ngx_log_handler_pt       handler;
+    ngx_connection_t        *c;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    if (ctx->status) {
+        s->status = ctx->status;
+    }
+
+    if (!ctx->vc->counted) {
+        return NGX_OK;
+    }
+
+    user = ctx->vc->account.user;
+
+    c = s->connection;
+    handler = c->log->handler;
+    c->log->handler = NULL;
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "vmess user \"%V\": up:%uA down:%uA flows:%uA total:%uA "
+                  "refused:%uA",
+                  &user->name.str, user->up, user->down, user->flows,
+                  user->total, user->refused);
+
+    c->log->handler = handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_preconfiguration(ngx_conf_t *cf)
+{
+    if (ngx_stream_vmess_add_target(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_stream_vmess_add_variables(cf);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_uint_t                     i;
+    ngx_array_t                   *log;
+    ngx_stream_handler_pt         *h;
+    ngx_stream_core_srv_conf_t   **cscfp;
+    ngx_stream_core_main_conf_t   *cmcf;
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        if (ngx_stream_vmess_check_server(cf, cscfp[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_stream_vmess_handler;
+
+    log = &cmcf->phases[NGX_STREAM_LOG_PHASE].handlers;
+
+    if (ngx_array_push(log) == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = log->elts;
+
+    ngx_memmove(&h[1], &h[0], (log->nelts - 1) * sizeof(ngx_stream_handler_pt));
+
+    h[0] = ngx_stream_vmess_log_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_stream_core_srv_conf_t   *fallback, *other;
+    ngx_stream_vmess_srv_conf_t  *vscf, *fvscf;
+
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    if (vscf->listen.len) {
+        other = ngx_stream_vmess_find_server(cf, &vscf->listen);
+
+        if (other != cscf) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "duplicate \"vmess_listen %V\" in %s:%ui and %s:%ui",
+                          &vscf->listen, other->file_name, other->line,
+                          cscf->file_name, cscf->line);
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_strcmp(vscf->zone_name.data, "off") == 0) {
+        return NGX_OK;
+    }
+
+    vscf->zone = ngx_vmess_zone_lookup(cf->cycle, &vscf->zone_name);
+
+    if (vscf->zone == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown zone \"%V\" in \"vmess\" in %s:%ui, "
+                      "define it by \"vmess_users %V { ... }\"",
+                      &vscf->zone_name, vscf->file_name, vscf->line,
+                      &vscf->zone_name);
+        return NGX_ERROR;
+    }
+
+    if (cscf->resolver->connections.nelts == 0 && vscf->resolve == NULL) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "no \"resolver\" for the server with \"vmess\" in %s:%ui, "
+                      "only targets that are addresses will work",
+                      cscf->file_name, cscf->line);
+    }
+
+    if (vscf->fallback_server || ngx_strcmp(vscf->fallback.data, "off") == 0) {
+        return NGX_OK;
+    }
+
+    fallback = ngx_stream_vmess_find_server(cf, &vscf->fallback);
+
+    if (fallback == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown name \"%V\" in \"vmess_fallback\" for the server "
+                      "in %s:%ui, it must be that of a server with "
+                      "\"vmess_listen %V\", or an address with a port",
+                      &vscf->fallback, cscf->file_name, cscf->line,
+                      &vscf->fallback);
+        return NGX_ERROR;
+    }
+
+    fvscf = fallback->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    if (ngx_strcmp(fvscf->zone_name.data, "off") != 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"vmess_fallback %V\" leads to the server in %s:%ui, "
+                      "which terminates VMess itself, "
+                      "add \"vmess off\" there",
+                      &vscf->fallback, fallback->file_name, fallback->line);
+        return NGX_ERROR;
+    }
+
+    vscf->fallback_server = fallback;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Makes our handler the first of the preread phase and gives it and the
+ * others the checkers they need: a handler cannot be put behind that of TLS
+ * in its own phase, as that one ends the phase even without TLS.
+ */
+
+static ngx_int_t
+ngx_stream_vmess_init_module(ngx_cycle_t *cycle)
+{
+    ngx_stream_handler_pt         handler;
+    ngx_stream_phase_handler_t   *ph, *first;
+    ngx_stream_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_stream_cycle_get_module_main_conf(cycle,
+                                                 ngx_stream_core_module);
+
+    if (cmcf == NULL) {
+        return NGX_OK;
+    }
+
+    first = NULL;
+
+    for (ph = cmcf->phase_engine.handlers; ph->checker; ph++) {
+
+        if (ph->checker != ngx_stream_core_preread_phase) {
+            continue;
+        }
+
+        ph->checker = ngx_stream_vmess_preread_phase;
+
+        if (first == NULL) {
+            first = ph;
+        }
+
+        if (ph->handler != ngx_stream_vmess_handler) {
+            continue;
+        }
+
+        for ( /* void */ ; ph > first; ph--) {
+            handler = ph[-1].handler;
+            ph[-1].handler = ph->handler;
+            ph->handler = handler;
+        }
+
+        first->checker = ngx_stream_vmess_phase;
+    }
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_pcalloc(cf->pool, sizeof(ngx_stream_vmess_srv_conf_t));
+    if (vscf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     vscf->zone_name = { 0, NULL };
+     *     vscf->zone = NULL;
+     *     vscf->listen = { 0, NULL };
+     *     vscf->fallback = { 0, NULL };
+     *     vscf->fallback_server = NULL;
+     *     vscf->ciphers = 0;
+     *     vscf->file_name = NULL;
+     *     vscf->line = 0;
+     */
+
+    vscf->handshake_timeout = NGX_CONF_UNSET_MSEC;
+    vscf->rules = NGX_CONF_UNSET_PTR;
+    vscf->resolve = NGX_CONF_UNSET_PTR;
+
+    return vscf;
+}
+
+
+static char *
+ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_stream_vmess_srv_conf_t *prev = parent;
+    ngx_stream_vmess_srv_conf_t *conf = child;
+
+    if (conf->zone_name.data == NULL) {
+        conf->file_name = prev->file_name;
+        conf->line = prev->line;
+    }
+
+    ngx_conf_merge_str_value(conf->zone_name, prev->zone_name, "off");
+
+    if (conf->fallback.data == NULL) {
+        conf->fallback_server = prev->fallback_server;
+    }
+
+    ngx_conf_merge_str_value(conf->fallback, prev->fallback, "off");
+
+    ngx_conf_merge_bitmask_value(conf->ciphers, prev->ciphers,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_STREAM_VMESS_AES_128_GCM
+                                  |NGX_STREAM_VMESS_CHACHA20
+                                  |NGX_STREAM_VMESS_NONE
+                                  |NGX_STREAM_VMESS_ZERO));
+
+    ngx_conf_merge_msec_value(conf->handshake_timeout,
+                              prev->handshake_timeout, 60000);
+
+    ngx_conf_merge_ptr_value(conf->rules, prev->rules, NULL);
+    ngx_conf_merge_ptr_value(conf->resolve, prev->resolve, NULL);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_vmess(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    ngx_str_t  *value;
+
+    if (vscf->zone_name.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "has an empty name of a zone";
+    }
+
+    vscf->zone_name = value[1];
+    vscf->file_name = cf->conf_file->file.name.data;
+    vscf->line = cf->conf_file->line;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_vmess_listen(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    u_char                      *p;
+    ngx_str_t                   *value;
+    ngx_stream_core_srv_conf_t  *cscf;
+
+    if (vscf->listen.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (p = value[1].data; *p; p++) {
+
+        if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
+            || (*p >= '0' && *p <= '9') || *p == '_' || *p == '-')
+        {
+            continue;
+        }
+
+        break;
+    }
+
+    if (value[1].len == 0 || *p || ngx_strcmp(value[1].data, "off") == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid name \"%V\" in \"vmess_listen\", it must "
+                           "be of letters, digits, \"_\" and \"-\", and not "
+                           "\"off\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    vscf->listen = value[1];
+
+    /* instead of "listen" */
+
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+    cscf->listen = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_vmess_fallback_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    ngx_str_t  *value;
+
+    if (vscf->fallback.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "has an empty name";
+    }
+
+    vscf->fallback = value[1];
+
+    /* names have no colon, addresses that "proxy_pass" takes have one */
+
+    if (ngx_strchr(value[1].data, ':') == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    vscf->fallback_server = ngx_stream_vmess_add_server(cf, &value[1]);
+
+    return vscf->fallback_server ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    ngx_str_t  *value;
+
+    if (vscf->resolve != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "on") == 0) {
+        vscf->resolve = NULL;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "off") != 0
+        && ngx_strchr(value[1].data, '$') == NULL)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"vmess_resolve\", it must "
+                           "be \"on\", \"off\" or contain a variable",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_stream_set_complex_value_slot(cf, cmd, conf);
+}

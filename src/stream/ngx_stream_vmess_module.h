@@ -1,0 +1,74 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_STREAM_VMESS_MODULE_H_INCLUDED_
+#define _NGX_STREAM_VMESS_MODULE_H_INCLUDED_
+
+
+#include "ngx_vmess.h"
+#include <ngx_stream.h>
+#include "event/ngx_vmess_connection.h"
+
+
+#define NGX_STREAM_VMESS_AES_128_GCM  0x0002
+#define NGX_STREAM_VMESS_CHACHA20     0x0004
+#define NGX_STREAM_VMESS_NONE         0x0008
+#define NGX_STREAM_VMESS_ZERO         0x0010
+#define NGX_STREAM_VMESS_CFB          0x0020
+
+
+typedef struct {
+    ngx_str_t                      zone_name;    /* "off": none */
+    ngx_vmess_zone_t              *zone;
+
+    ngx_str_t                      listen;
+
+    ngx_str_t                      fallback;     /* "off": none */
+    ngx_stream_core_srv_conf_t    *fallback_server;
+
+    ngx_uint_t                     ciphers;
+    ngx_msec_t                     handshake_timeout;
+
+    ngx_array_t                   *rules;        /* ngx_stream_vmess_rule_t */
+    ngx_stream_complex_value_t    *resolve;
+
+    u_char                        *file_name;    /* of "vmess" */
+    ngx_uint_t                     line;
+} ngx_stream_vmess_srv_conf_t;
+
+
+/* the session of a server with "vmess"; kept when it goes to a fallback */
+
+typedef struct {
+    ngx_vmess_connection_t        *vc;
+
+    ngx_str_t                      carrier;
+    ngx_uint_t                     status;       /* for $status, or zero */
+
+    /* the target */
+
+    ngx_resolver_ctx_t            *resolver;
+    ngx_resolver_addr_t           *addrs;        /* those permitted */
+    ngx_uint_t                     naddrs;
+    ngx_str_t                      host;         /* text, no brackets */
+    ngx_str_t                      addr;         /* text of addrs[0] */
+    ngx_str_t                      refusal;      /* why it has no addrs */
+
+    unsigned                       moved:1;
+    unsigned                       draining:1;
+    unsigned                       async:1;
+    unsigned                       done:1;
+} ngx_stream_vmess_ctx_t;
+
+
+ngx_int_t ngx_stream_vmess_add_variables(ngx_conf_t *cf);
+
+char *ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+
+extern ngx_module_t  ngx_stream_vmess_module;
+
+
+#endif /* _NGX_STREAM_VMESS_MODULE_H_INCLUDED_ */

@@ -1,0 +1,530 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess_rule.h"
+
+
+typedef enum {
+    NGX_STREAM_VMESS_RULE_ALL = 0,
+    NGX_STREAM_VMESS_RULE_PRIVATE,
+    NGX_STREAM_VMESS_RULE_CIDR,
+    NGX_STREAM_VMESS_RULE_NAME,
+    NGX_STREAM_VMESS_RULE_SUFFIX,
+    NGX_STREAM_VMESS_RULE_REGEX
+} ngx_stream_vmess_rule_e;
+
+
+typedef struct {
+    in_port_t                  from;
+    in_port_t                  to;
+} ngx_stream_vmess_ports_t;
+
+
+typedef struct {
+    ngx_stream_vmess_rule_e    type;
+    ngx_uint_t                 allow;
+    ngx_array_t               *ports;      /* NULL: any */
+    ngx_cidr_t                 cidr;
+    ngx_str_t                  name;       /* lower case, without the dot */
+#if (NGX_PCRE)
+    ngx_regex_t               *regex;
+#endif
+} ngx_stream_vmess_rule_t;
+
+
+typedef struct {
+    uint32_t                   addr;
+    ngx_uint_t                 bits;
+} ngx_stream_vmess_range_t;
+
+
+static char *ngx_stream_vmess_rule_target(ngx_conf_t *cf,
+    ngx_stream_vmess_rule_t *rule, ngx_str_t *value);
+static char *ngx_stream_vmess_rule_ports(ngx_conf_t *cf,
+    ngx_stream_vmess_rule_t *rule, ngx_str_t *value);
+static ngx_uint_t ngx_stream_vmess_port_matches(ngx_stream_vmess_rule_t *rule,
+    in_port_t port);
+static ngx_uint_t ngx_stream_vmess_name_matches(ngx_stream_vmess_rule_t *rule,
+    ngx_str_t *host);
+static ngx_int_t ngx_stream_vmess_regex_matches(ngx_stream_vmess_rule_t *rule,
+    ngx_str_t *host, ngx_log_t *log);
+static ngx_uint_t ngx_stream_vmess_private(struct sockaddr *sockaddr);
+static ngx_uint_t ngx_stream_vmess_private_ipv4(u_char *addr);
+
+
+/*
+ * Targets that a client must not reach through us unless told so: RFC 6890
+ * and the metadata services of clouds outside of those ranges
+ */
+
+static ngx_stream_vmess_range_t  ngx_stream_vmess_private_ranges[] = {
+    { 0x00000000, 8 },                 /* 0.0.0.0, unspecified */
+    { 0x0a000000, 8 },                 /* 10.0.0.0, RFC 1918 */
+    { 0x64400000, 10 },                /* 100.64.0.0, RFC 6598, CGNAT */
+    { 0x7f000000, 8 },                 /* 127.0.0.0, loopback */
+    { 0xa83f8110, 32 },                /* 168.63.129.16, metadata in Azure */
+    { 0xa9fe0000, 16 },                /* 169.254.0.0, link-local, metadata */
+    { 0xac100000, 12 },                /* 172.16.0.0, RFC 1918 */
+    { 0xc0000000, 24 },                /* 192.0.0.0, metadata in Oracle Cloud */
+    { 0xc0a80000, 16 },                /* 192.168.0.0, RFC 1918 */
+    { 0xc6120000, 15 },                /* 198.18.0.0, RFC 2544, benchmarks */
+    { 0xe0000000, 3 }                  /* 224.0.0.0, multicast, reserved */
+};
+
+
+char *
+ngx_stream_vmess_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    char                     *rv;
+    ngx_str_t                *value;
+    ngx_stream_vmess_rule_t  *rule;
+
+    value = cf->args->elts;
+
+    if (vscf->rules == NGX_CONF_UNSET_PTR) {
+        vscf->rules = ngx_array_create(cf->pool, 4,
+                                       sizeof(ngx_stream_vmess_rule_t));
+        if (vscf->rules == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    rule = ngx_array_push(vscf->rules);
+    if (rule == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(rule, sizeof(ngx_stream_vmess_rule_t));
+
+    rule->allow = (value[0].data[sizeof("vmess_") - 1] == 'a');
+
+    rv = ngx_stream_vmess_rule_target(cf, rule, &value[1]);
+
+    if (rv == NGX_CONF_OK && cf->args->nelts == 3) {
+        rv = ngx_stream_vmess_rule_ports(cf, rule, &value[2]);
+    }
+
+    return rv;
+}
+
+
+static char *
+ngx_stream_vmess_rule_target(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
+    ngx_str_t *value)
+{
+    u_char     *p, *last;
+    ngx_int_t   rc;
+
+    if (ngx_strcmp(value->data, "all") == 0) {
+        rule->type = NGX_STREAM_VMESS_RULE_ALL;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value->data, "private") == 0) {
+        rule->type = NGX_STREAM_VMESS_RULE_PRIVATE;
+        return NGX_CONF_OK;
+    }
+
+    if (value->len > 1 && value->data[0] == '~') {
+#if (NGX_PCRE)
+        ngx_regex_compile_t  rc;
+        u_char               errstr[NGX_MAX_CONF_ERRSTR];
+
+        ngx_memzero(&rc, sizeof(ngx_regex_compile_t));
+
+        rc.pattern.len = value->len - 1;
+        rc.pattern.data = value->data + 1;
+        rc.options = NGX_REGEX_CASELESS;
+        rc.pool = cf->pool;
+        rc.err.len = NGX_MAX_CONF_ERRSTR;
+        rc.err.data = errstr;
+
+        if (ngx_regex_compile(&rc) != NGX_OK) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V", &rc.err);
+            return NGX_CONF_ERROR;
+        }
+
+        rule->type = NGX_STREAM_VMESS_RULE_REGEX;
+        rule->regex = rc.regex;
+
+        return NGX_CONF_OK;
+#else
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" needs an nginx built with PCRE", value);
+        return NGX_CONF_ERROR;
+#endif
+    }
+
+    rc = ngx_ptocidr(value, &rule->cidr);
+
+    if (rc != NGX_ERROR) {
+
+        if (rc == NGX_DONE) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "low address bits of %V are meaningless", value);
+        }
+
+        rule->type = NGX_STREAM_VMESS_RULE_CIDR;
+
+        return NGX_CONF_OK;
+    }
+
+    rule->type = NGX_STREAM_VMESS_RULE_NAME;
+    rule->name = *value;
+
+    if (value->len > 1 && value->data[0] == '.') {
+        rule->type = NGX_STREAM_VMESS_RULE_SUFFIX;
+        rule->name.data++;
+        rule->name.len--;
+    }
+
+    p = rule->name.data;
+    last = p + rule->name.len;
+
+    ngx_strlow(p, p, rule->name.len);
+
+    for ( /* void */ ; p < last; p++) {
+
+        if ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9')
+            || *p == '-' || *p == '_'
+            || (*p == '.' && p != rule->name.data && p != last - 1))
+        {
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid target \"%V\", it must be an address, "
+                           "a CIDR block, \"domain\", \".suffix\", \"~regex\", "
+                           "\"private\" or \"all\"", value);
+        return NGX_CONF_ERROR;
+    }
+
+    /* "10.0.0.1/40", "10.0.0.256": meant as addresses */
+
+    if (last[-1] >= '0' && last[-1] <= '9'
+        && (ngx_strlchr(rule->name.data, last, '.') == NULL
+            || (rule->name.data[0] >= '0' && rule->name.data[0] <= '9')))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid address \"%V\"", value);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_vmess_rule_ports(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
+    ngx_str_t *value)
+{
+    u_char                    *p, *last, *end, *dash;
+    ngx_int_t                  from, to;
+    ngx_stream_vmess_ports_t  *ports;
+
+    rule->ports = ngx_array_create(cf->pool, 1,
+                                   sizeof(ngx_stream_vmess_ports_t));
+    if (rule->ports == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    last = value->data + value->len;
+
+    for (p = value->data; p <= last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, ',');
+        if (end == NULL) {
+            end = last;
+        }
+
+        dash = ngx_strlchr(p, end, '-');
+
+        from = ngx_atoi(p, (dash ? dash : end) - p);
+        to = dash ? ngx_atoi(dash + 1, end - dash - 1) : from;
+
+        if (from < 1 || to < from || to > 65535) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid ports \"%V\", they must be like "
+                               "\"443\" or \"80,443,8000-8100\"", value);
+            return NGX_CONF_ERROR;
+        }
+
+        ports = ngx_array_push(rule->ports);
+        if (ports == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ports->from = (in_port_t) from;
+        ports->to = (in_port_t) to;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_check(ngx_array_t *rules, ngx_str_t *host,
+    struct sockaddr *sockaddr, in_port_t port, ngx_log_t *log)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                i, matches, named, later;
+    ngx_array_t               cidrs;
+    ngx_stream_vmess_rule_t  *rule;
+
+    named = 0;
+    later = 0;
+
+    rule = rules ? rules->elts : NULL;
+
+    for (i = 0; rules && i < rules->nelts; i++) {
+
+        if (!ngx_stream_vmess_port_matches(&rule[i], port)) {
+            continue;
+        }
+
+        switch (rule[i].type) {
+
+        case NGX_STREAM_VMESS_RULE_ALL:
+
+            /* decided by name: no longer a matter of "all" */
+
+            if (named) {
+                continue;
+            }
+
+            /* an address of the name may match a rule before this one */
+
+            if (sockaddr == NULL && later) {
+                return NGX_OK;
+            }
+
+            return rule[i].allow ? NGX_OK : NGX_DECLINED;
+
+        case NGX_STREAM_VMESS_RULE_PRIVATE:
+        case NGX_STREAM_VMESS_RULE_CIDR:
+
+            if (sockaddr == NULL) {
+                later |= rule[i].allow;
+                continue;
+            }
+
+            if (rule[i].type == NGX_STREAM_VMESS_RULE_PRIVATE) {
+                matches = ngx_stream_vmess_private(sockaddr);
+
+            } else {
+                cidrs.elts = &rule[i].cidr;
+                cidrs.nelts = 1;
+
+                matches = (ngx_cidr_match(sockaddr, &cidrs) == NGX_OK);
+            }
+
+            if (!matches) {
+                continue;
+            }
+
+            return rule[i].allow ? NGX_OK : NGX_DECLINED;
+
+        default: /* names */
+
+            if (host == NULL) {
+                continue;
+            }
+
+            if (rule[i].type == NGX_STREAM_VMESS_RULE_REGEX) {
+                rc = ngx_stream_vmess_regex_matches(&rule[i], host, log);
+
+                if (rc == NGX_ERROR) {
+                    return NGX_ERROR;
+                }
+
+                matches = (rc == NGX_OK);
+
+            } else {
+                matches = ngx_stream_vmess_name_matches(&rule[i], host);
+            }
+
+            if (!matches || named) {
+                continue;
+            }
+
+            if (!rule[i].allow) {
+                return NGX_DECLINED;
+            }
+
+            named = 1;
+        }
+    }
+
+    if (sockaddr && ngx_stream_vmess_private(sockaddr)) {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_stream_vmess_port_matches(ngx_stream_vmess_rule_t *rule, in_port_t port)
+{
+    ngx_uint_t                 i;
+    ngx_stream_vmess_ports_t  *ports;
+
+    if (rule->ports == NULL) {
+        return 1;
+    }
+
+    ports = rule->ports->elts;
+
+    for (i = 0; i < rule->ports->nelts; i++) {
+        if (port >= ports[i].from && port <= ports[i].to) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* as in "server_name", ".example.com" is "example.com" and all below */
+
+static ngx_uint_t
+ngx_stream_vmess_name_matches(ngx_stream_vmess_rule_t *rule, ngx_str_t *host)
+{
+    u_char  *p;
+
+    if (host->len < rule->name.len) {
+        return 0;
+    }
+
+    p = host->data + host->len - rule->name.len;
+
+    if (ngx_memcmp(p, rule->name.data, rule->name.len) != 0) {
+        return 0;
+    }
+
+    if (host->len == rule->name.len) {
+        return 1;
+    }
+
+    return (rule->type == NGX_STREAM_VMESS_RULE_SUFFIX && p[-1] == '.');
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_regex_matches(ngx_stream_vmess_rule_t *rule, ngx_str_t *host,
+    ngx_log_t *log)
+{
+#if (NGX_PCRE)
+    ngx_int_t  n;
+
+    n = ngx_regex_exec(rule->regex, host, NULL, 0);
+
+    if (n >= 0) {
+        return NGX_OK;
+    }
+
+    if (n != NGX_REGEX_NO_MATCHED) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      ngx_regex_exec_n " failed: %i on \"%V\"", n, host);
+        return NGX_ERROR;
+    }
+#endif
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_uint_t
+ngx_stream_vmess_private(struct sockaddr *sockaddr)
+{
+    u_char               *p;
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+    static u_char         nat64[] = { 0x00, 0x64, 0xff, 0x9b };
+#endif
+
+    switch (sockaddr->sa_family) {
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sockaddr;
+        p = sin6->sin6_addr.s6_addr;
+
+        /* ULA; link-local and site-local; multicast */
+
+        if ((p[0] & 0xfe) == 0xfc
+            || (p[0] == 0xfe && (p[1] & 0x80) == 0x80)
+            || p[0] == 0xff)
+        {
+            return 1;
+        }
+
+        /* unspecified, loopback, IPv4-compatible, IPv4-mapped, RFC 2765 */
+
+        if (IN6_IS_ADDR_V4COMPAT(&sin6->sin6_addr)
+            || IN6_IS_ADDR_UNSPECIFIED(&sin6->sin6_addr)
+            || IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr)
+            || IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)
+            || (ngx_memcmp(p, "\0\0\0\0\0\0\0\0\xff\xff\0\0", 12) == 0))
+        {
+            return ngx_stream_vmess_private_ipv4(p + 12);
+        }
+
+        /* RFC 6052 and RFC 8215, NAT64 */
+
+        if (ngx_memcmp(p, nat64, sizeof(nat64)) == 0) {
+            return p[5] == 1 || ngx_stream_vmess_private_ipv4(p + 12);
+        }
+
+        /* RFC 3056, 6to4 */
+
+        if (p[0] == 0x20 && p[1] == 0x02) {
+            return ngx_stream_vmess_private_ipv4(p + 2);
+        }
+
+        /* RFC 4380, Teredo: not a way to reach anybody today */
+
+        return (p[0] == 0x20 && p[1] == 0x01 && p[2] == 0 && p[3] == 0);
+#endif
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) sockaddr;
+        return ngx_stream_vmess_private_ipv4((u_char *) &sin->sin_addr);
+
+    default:
+        return 1;
+    }
+}
+
+
+static ngx_uint_t
+ngx_stream_vmess_private_ipv4(u_char *addr)
+{
+    uint32_t                   a;
+    ngx_uint_t                 i;
+    ngx_stream_vmess_range_t  *range;
+
+    a = (uint32_t) addr[0] << 24 | addr[1] << 16 | addr[2] << 8 | addr[3];
+
+    range = ngx_stream_vmess_private_ranges;
+
+    for (i = 0;
+         i < sizeof(ngx_stream_vmess_private_ranges)
+             / sizeof(ngx_stream_vmess_range_t);
+         i++)
+    {
+        if ((a ^ range[i].addr) >> (32 - range[i].bits) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}

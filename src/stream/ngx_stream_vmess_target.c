@@ -1,0 +1,478 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_stream_vmess_target.h"
+#include "ngx_stream_vmess_rule.h"
+
+
+static ngx_int_t ngx_stream_vmess_literal(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_resolve(ngx_stream_session_t *s);
+static void ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx);
+static void ngx_stream_vmess_resolve_cleanup(void *data);
+static ngx_int_t ngx_stream_vmess_permit(ngx_stream_session_t *s,
+    ngx_resolver_addr_t *addrs, ngx_uint_t naddrs);
+static ngx_uint_t ngx_stream_vmess_is_number(ngx_str_t *host);
+static ngx_int_t ngx_stream_vmess_refuse(ngx_stream_session_t *s,
+    ngx_vmess_status_e status, const char *fmt, ...);
+static ngx_int_t ngx_stream_vmess_init_upstream(ngx_conf_t *cf,
+    ngx_stream_upstream_srv_conf_t *us);
+static ngx_int_t ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
+    ngx_stream_upstream_srv_conf_t *us);
+
+
+ngx_int_t
+ngx_stream_vmess_find_target(ngx_stream_session_t *s)
+{
+    ngx_int_t                     rc;
+    ngx_vmess_address_t          *address;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    address = &ctx->vc->header.address;
+
+    if (address->type != NGX_VMESS_ADDR_DOMAIN) {
+        return ngx_stream_vmess_literal(s);
+    }
+
+    ctx->host = address->domain;
+
+    /*
+     * "2130706433", "0x7f.1": no names, but spellings of addresses to some
+     * resolvers
+     */
+
+    if (address->port == 0 || ngx_stream_vmess_is_number(&ctx->host)) {
+        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
+                                       "is forbidden");
+    }
+
+    rc = ngx_stream_vmess_check(vscf->rules, &ctx->host, NULL, address->port,
+                                s->connection->log);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
+                                       "is forbidden");
+    }
+
+    return ngx_stream_vmess_resolve(s);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_literal(ngx_stream_session_t *s)
+{
+    u_char                  *p;
+    ngx_resolver_addr_t      addr;
+    struct sockaddr_in      *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6     *sin6;
+#endif
+    ngx_sockaddr_t           sa;
+    ngx_vmess_address_t     *address;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    address = &ctx->vc->header.address;
+
+    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
+    ngx_memzero(&addr, sizeof(ngx_resolver_addr_t));
+
+    addr.sockaddr = &sa.sockaddr;
+
+    if (address->type == NGX_VMESS_ADDR_IPV4) {
+        sin = &sa.sockaddr_in;
+        sin->sin_family = AF_INET;
+        ngx_memcpy(&sin->sin_addr, address->addr, 4);
+        addr.socklen = sizeof(struct sockaddr_in);
+
+#if (NGX_HAVE_INET6)
+    } else {
+        sin6 = &sa.sockaddr_in6;
+        sin6->sin6_family = AF_INET6;
+        ngx_memcpy(&sin6->sin6_addr, address->addr, 16);
+        addr.socklen = sizeof(struct sockaddr_in6);
+#endif
+    }
+
+    p = ngx_pnalloc(s->connection->pool, NGX_SOCKADDR_STRLEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->host.data = p;
+    ctx->host.len = ngx_sock_ntop(addr.sockaddr, addr.socklen, p,
+                                  NGX_SOCKADDR_STRLEN, 0);
+
+    return ngx_stream_vmess_permit(s, &addr, 1);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_resolve(ngx_stream_session_t *s)
+{
+    ngx_str_t                     value;
+    ngx_resolver_ctx_t           *rctx, temp;
+    ngx_pool_cleanup_t           *cln;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_core_srv_conf_t   *cscf;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    cscf = ngx_stream_get_module_srv_conf(s, ngx_stream_core_module);
+
+    if (vscf->resolve) {
+
+        if (ngx_stream_complex_value(s, vscf->resolve, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (value.len == 0
+            || (value.len == 1 && value.data[0] == '0')
+            || (value.len == 3 && ngx_strncmp(value.data, "off", 3) == 0))
+        {
+            return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                           "could not be resolved: "
+                                           "\"vmess_resolve\" is off");
+        }
+    }
+
+    cln = ngx_pool_cleanup_add(s->connection->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    temp.name = ctx->host;
+
+    rctx = ngx_resolve_start(cscf->resolver, &temp);
+
+    if (rctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (rctx == NGX_NO_RESOLVER) {
+        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                       "could not be resolved: "
+                                       "no resolver defined");
+    }
+
+    rctx->name = ctx->host;
+    rctx->handler = ngx_stream_vmess_resolve_handler;
+    rctx->data = s;
+    rctx->timeout = cscf->resolver_timeout;
+
+    ctx->resolver = rctx;
+    ctx->done = 0;
+
+    cln->handler = ngx_stream_vmess_resolve_cleanup;
+    cln->data = ctx;
+
+    s->connection->log->action = "resolving VMess target";
+
+    if (ngx_resolve_name(rctx) != NGX_OK) {
+        ctx->resolver = NULL;
+        return NGX_ERROR;
+    }
+
+    /* an answer from the cache of the resolver has come already */
+
+    if (ctx->done) {
+        return (ctx->naddrs || ctx->refusal.len) ? NGX_OK : NGX_ERROR;
+    }
+
+    ctx->async = 1;
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx)
+{
+    ngx_int_t                rc;
+    ngx_connection_t        *c;
+    ngx_stream_session_t    *s;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    s = rctx->data;
+    c = s->connection;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (rctx->state) {
+        rc = ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                     "could not be resolved (%i: %s)",
+                                     rctx->state,
+                                     ngx_resolver_strerror(rctx->state));
+    } else {
+        rc = ngx_stream_vmess_permit(s, rctx->addrs, rctx->naddrs);
+    }
+
+    ngx_resolve_name_done(rctx);
+
+    ctx->resolver = NULL;
+    ctx->done = 1;
+
+    if (!ctx->async) {
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log, 0, "vmess target resolved");
+
+    ngx_stream_core_run_phases(s);
+}
+
+
+static void
+ngx_stream_vmess_resolve_cleanup(void *data)
+{
+    ngx_stream_vmess_ctx_t *ctx = data;
+
+    if (ctx->resolver) {
+        ngx_resolve_name_done(ctx->resolver);
+        ctx->resolver = NULL;
+    }
+}
+
+
+/* keeps those of the addresses that the rules permit */
+
+static ngx_int_t
+ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
+    ngx_uint_t naddrs)
+{
+    u_char                       *p;
+    in_port_t                     port;
+    ngx_int_t                     rc;
+    ngx_str_t                    *host, text;
+    ngx_uint_t                    i;
+    ngx_pool_t                   *pool;
+    ngx_resolver_addr_t          *addr;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+    u_char                        buf[NGX_SOCKADDR_STRLEN];
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    pool = s->connection->pool;
+    port = ctx->vc->header.address.port;
+    host = ctx->vc->header.address.type == NGX_VMESS_ADDR_DOMAIN ? &ctx->host
+                                                                 : NULL;
+    text.data = buf;
+    text.len = 0;
+
+    ctx->addrs = ngx_pcalloc(pool, naddrs * sizeof(ngx_resolver_addr_t));
+    if (ctx->addrs == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < naddrs; i++) {
+
+        rc = port ? ngx_stream_vmess_check(vscf->rules, host,
+                                           addrs[i].sockaddr, port,
+                                           s->connection->log)
+                  : NGX_DECLINED;
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_DECLINED) {
+            text.len = ngx_sock_ntop(addrs[i].sockaddr, addrs[i].socklen,
+                                     buf, NGX_SOCKADDR_STRLEN, 0);
+            continue;
+        }
+
+        addr = &ctx->addrs[ctx->naddrs++];
+
+        addr->sockaddr = ngx_pcalloc(pool, addrs[i].socklen);
+        if (addr->sockaddr == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(addr->sockaddr, addrs[i].sockaddr, addrs[i].socklen);
+        addr->socklen = addrs[i].socklen;
+    }
+
+    if (ctx->naddrs == 0) {
+        return host ? ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
+                                              "is forbidden, address \"%V\"",
+                                              &text)
+                    : ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
+                                              "is forbidden");
+    }
+
+    p = ngx_pnalloc(pool, NGX_SOCKADDR_STRLEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->addr.data = p;
+    ctx->addr.len = ngx_sock_ntop(ctx->addrs[0].sockaddr,
+                                  ctx->addrs[0].socklen, p,
+                                  NGX_SOCKADDR_STRLEN, 0);
+    return NGX_OK;
+}
+
+
+/* as in the URL standard: a name ends in a number if its last label is one */
+
+static ngx_uint_t
+ngx_stream_vmess_is_number(ngx_str_t *host)
+{
+    u_char  *p, *last, ch;
+
+    last = host->data + host->len;
+
+    for (p = last; p > host->data && p[-1] != '.'; p--) { /* void */ }
+
+    if (p == last) {
+        return 1;
+    }
+
+    if (last - p >= 2 && p[0] == '0' && p[1] == 'x') {
+
+        for (p += 2; p < last; p++) {
+            ch = *p;
+
+            if ((ch < '0' || ch > '9') && (ch < 'a' || ch > 'f')) {
+                return 0;
+            }
+        }
+
+        return 1;
+    }
+
+    for ( /* void */ ; p < last; p++) {
+        if (*p < '0' || *p > '9') {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* keeps what is to be logged if the target is needed after all */
+
+static ngx_int_t
+ngx_stream_vmess_refuse(ngx_stream_session_t *s, ngx_vmess_status_e status,
+    const char *fmt, ...)
+{
+    u_char                  *p, *last;
+    va_list                  args;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    p = ngx_pnalloc(s->connection->pool, NGX_MAX_ERROR_STR);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(p, p + NGX_MAX_ERROR_STR, fmt, args);
+    va_end(args);
+
+    ctx->refusal.data = p;
+    ctx->refusal.len = last - p;
+
+    ctx->vc->status = status;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_add_target(ngx_conf_t *cf)
+{
+    ngx_url_t                        u;
+    ngx_stream_upstream_srv_conf_t  *us;
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    ngx_str_set(&u.host, "vmess_target");
+    u.no_resolve = 1;
+    u.no_port = 1;
+
+    us = ngx_stream_upstream_add(cf, &u, NGX_STREAM_UPSTREAM_CREATE);
+    if (us == NULL) {
+        return NGX_ERROR;
+    }
+
+    us->peer.init_upstream = ngx_stream_vmess_init_upstream;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_init_upstream(ngx_conf_t *cf,
+    ngx_stream_upstream_srv_conf_t *us)
+{
+    us->peer.init = ngx_stream_vmess_init_peer;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
+    ngx_stream_upstream_srv_conf_t *us)
+{
+    ngx_stream_vmess_ctx_t          *ctx;
+    ngx_stream_upstream_resolved_t  *ur;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL || ctx->moved) {
+        ngx_log_error(NGX_LOG_ERR, s->connection->log, 0,
+                      "\"vmess_target\" needs a server with \"vmess\"");
+        return NGX_ERROR;
+    }
+
+    if (ctx->naddrs == 0) {
+
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "target \"%V:%ui\" of user \"%V\" %V",
+                      &ctx->host, (ngx_uint_t) ctx->vc->header.address.port,
+                      &ctx->vc->account.user->name.str, &ctx->refusal);
+
+        /* the proxy module knows no better status than 500 */
+
+        ctx->status = ctx->vc->status == NGX_VMESS_STATUS_DENIED
+                      ? NGX_STREAM_FORBIDDEN : NGX_STREAM_BAD_GATEWAY;
+
+        return NGX_ERROR;
+    }
+
+    ur = ngx_pcalloc(s->connection->pool,
+                     sizeof(ngx_stream_upstream_resolved_t));
+    if (ur == NULL) {
+        return NGX_ERROR;
+    }
+
+    ur->host = us->host;
+    ur->port = ctx->vc->header.address.port;
+    ur->naddrs = ctx->naddrs;
+    ur->addrs = ctx->addrs;
+
+    return ngx_stream_upstream_create_round_robin_peer(s, ur);
+}

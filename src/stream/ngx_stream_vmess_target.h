@@ -1,0 +1,27 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_STREAM_VMESS_TARGET_H_INCLUDED_
+#define _NGX_STREAM_VMESS_TARGET_H_INCLUDED_
+
+
+#include "ngx_stream_vmess_module.h"
+
+
+/* adds the built-in upstream "vmess_target" */
+ngx_int_t ngx_stream_vmess_add_target(ngx_conf_t *cf);
+
+/*
+ * Finds the permitted addresses of the target in the header of the session.
+ * That there are none is not an error here: it is one when "vmess_target" is
+ * chosen.
+ *
+ * NGX_OK, NGX_ERROR, or NGX_AGAIN: the phases are run again when the name is
+ * resolved
+ */
+ngx_int_t ngx_stream_vmess_find_target(ngx_stream_session_t *s);
+
+
+#endif /* _NGX_STREAM_VMESS_TARGET_H_INCLUDED_ */

@@ -1,0 +1,274 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_stream_vmess_module.h"
+
+
+static ngx_int_t ngx_stream_vmess_variable_user(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_status(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_connection(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_name(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_str(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_port(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_number(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, ngx_uint_t n);
+static void ngx_stream_vmess_variable_set(ngx_stream_variable_value_t *v,
+    ngx_str_t *value);
+
+
+/*
+ * None is cacheable: a value asked for before the header was read must not
+ * stay.
+ */
+
+static ngx_stream_variable_t  ngx_stream_vmess_vars[] = {
+
+    { ngx_string("vmess_user"), NULL,
+      ngx_stream_vmess_variable_user, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_status"), NULL,
+      ngx_stream_vmess_variable_status, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_connection"), NULL,
+      ngx_stream_vmess_variable_connection, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_carrier"), NULL, ngx_stream_vmess_variable_str,
+      offsetof(ngx_stream_vmess_ctx_t, carrier),
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_host"), NULL, ngx_stream_vmess_variable_str,
+      offsetof(ngx_stream_vmess_ctx_t, host),
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_addr"), NULL, ngx_stream_vmess_variable_str,
+      offsetof(ngx_stream_vmess_ctx_t, addr),
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_port"), NULL,
+      ngx_stream_vmess_variable_port, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_security"), NULL, ngx_stream_vmess_variable_name,
+      (uintptr_t) ngx_vmess_security_name,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_command"), NULL, ngx_stream_vmess_variable_name,
+      (uintptr_t) ngx_vmess_command_name,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_network"), NULL, ngx_stream_vmess_variable_name,
+      (uintptr_t) ngx_vmess_network_name,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_rate"), NULL,
+      ngx_stream_vmess_variable_rate, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+      ngx_stream_null_variable
+};
+
+
+typedef ngx_str_t *(*ngx_stream_vmess_name_pt)(ngx_vmess_header_t *h);
+
+
+/* the session of an authentic client, its header whole; else NULL */
+
+static ngx_stream_vmess_ctx_t *
+ngx_stream_vmess_flow_ctx(ngx_stream_session_t *s)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL
+        || (ctx->vc->status != NGX_VMESS_STATUS_OK
+            && ctx->vc->status < NGX_VMESS_STATUS_CIPHER))
+    {
+        return NULL;
+    }
+
+    return ctx;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_user(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_vmess_flow_ctx(s);
+
+    ngx_stream_vmess_variable_set(v, ctx ? &ctx->vc->account.user->name.str
+                                         : NULL);
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_status(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    ngx_stream_vmess_variable_set(v,
+                                  ctx ? ngx_vmess_status_name(ctx->vc->status)
+                                      : NULL);
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_connection(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_stream_vmess_variable_number(s, v, ctx->vc->connection->number);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_name(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_name_pt name = (ngx_stream_vmess_name_pt) data;
+
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_vmess_flow_ctx(s);
+
+    ngx_stream_vmess_variable_set(v, ctx ? name(&ctx->vc->header) : NULL);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_str(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    ngx_stream_vmess_variable_set(v, ctx ? (ngx_str_t *) ((u_char *) ctx + data)
+                                         : NULL);
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_port(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_vmess_flow_ctx(s);
+
+    if (ctx == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_stream_vmess_variable_number(s, v,
+                                            ctx->vc->header.address.port);
+}
+
+
+/* zero is "unlimited" to proxy_download_rate as well */
+
+static ngx_int_t
+ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_vmess_flow_ctx(s);
+
+    return ngx_stream_vmess_variable_number(s, v,
+                                            ctx ? ctx->vc->account.rate : 0);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_number(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, ngx_uint_t n)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(s->connection->pool, NGX_INT_T_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->len = ngx_sprintf(p, "%ui", n) - p;
+    v->data = p;
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_stream_vmess_variable_set(ngx_stream_variable_value_t *v, ngx_str_t *value)
+{
+    if (value == NULL || value->len == 0) {
+        v->not_found = 1;
+        return;
+    }
+
+    v->data = value->data;
+    v->len = value->len;
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_add_variables(ngx_conf_t *cf)
+{
+    ngx_stream_variable_t  *var, *v;
+
+    for (v = ngx_stream_vmess_vars; v->name.len; v++) {
+
+        var = ngx_stream_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
