@@ -92,7 +92,7 @@ test_body(void)
     ngx_uint_t    i;
     test_body_t   t;
 
-    static const size_t  rooms[] = { 0, 50, sizeof(test_room) };
+    static const size_t  rooms[] = { 0, 16, sizeof(test_room) };
 
     name = (char *) test_copy(test_str("name"), strlen(test_str("name")) + 1);
 
