@@ -161,29 +161,32 @@ END {
 }
 
 
-# until somebody listens; dies with the log if the process ends
+# Until all ports are listened on; dies with the log if the process ends.  It
+# does not connect: our server would log that.
 
 sub wait_port {
     my ($pid, @ports) = @_;
 
     my $deadline = time() + 20;
 
-    for my $port (@ports) {
-        while (1) {
-            last if IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port",
-                                          Timeout => 1);
+    while (grep { !listening($_) } @ports) {
+        if (waitpid($pid, WNOHANG) != 0 || time() > $deadline) {
+            my $name = $pids{$pid};
 
-            if (waitpid($pid, WNOHANG) != 0 || time() > $deadline) {
-                my $name = $pids{$pid};
-
-                die "$name does not listen on port $port: "
-                    . substr(slurp(path("$name.out")), -2000)
-                    . substr(slurp(path("error.log")), -2000) . "\n";
-            }
-
-            sleep 0.02;
+            die "$name does not listen: "
+                . substr(slurp(path("$name.out")), -2000)
+                . substr(slurp(path('error.log')), -2000) . "\n";
         }
+
+        sleep 0.02;
     }
+}
+
+
+sub listening {
+    my $address = sprintf '0100007F:%04X', shift;
+
+    return slurp('/proc/net/tcp') =~ /^\s*\d+: $address \S+ 0A /m;
 }
 
 
@@ -409,6 +412,7 @@ sub singbox_client {
 #   workers      worker_processes, default 2
 #   buffer       proxy_buffer_size, default nginx's
 #   quiet        no access log, no informational messages
+#   relay        an address: nginx alone passes connections to it, no VMess
 
 sub server {
     my ($name, %options) = @_;
@@ -419,9 +423,9 @@ sub server {
 
     my $config;
 
-    if ($name eq 'nginx') {
-        $config = spew(path('nginx.conf'), nginx_server(\%server, %options));
-        $server{pid} = start('nginx', nginx_binary(), '-p', dir() . '/',
+    if ($name =~ /^(nginx|relay)$/) {
+        $config = spew(path("$name.conf"), nginx_server(\%server, %options));
+        $server{pid} = start($name, nginx_binary(), '-p', dir() . '/',
                              '-c', $config);
 
     } else {
@@ -464,13 +468,20 @@ sub quit {
 sub workers {
     my $server = shift;
 
-    if ($server->{name} ne 'nginx') {
+    if ($server->{name} !~ /^(nginx|relay)$/) {
         return $server->{pid};
     }
 
     my $pid = $server->{pid};
+    my $deadline = time() + 10;
 
-    return split ' ', slurp("/proc/$pid/task/$pid/children");
+    while (time() < $deadline) {
+        my @children = split ' ', slurp("/proc/$pid/task/$pid/children");
+        return @children if @children;
+        sleep 0.02;
+    }
+
+    die "nginx has no workers\n";
 }
 
 
@@ -508,22 +519,39 @@ sub nginx_server {
     my ($server, %options) = @_;
 
     my ($crt, $key) = certificate();
-    my $modules = join '', map { "load_module $_;\n" } nginx_modules();
+    my $modules = join '', map { "load_module $_;\n" }
+                           grep { !$options{relay} || /stream_module/ }
+                           nginx_modules();
     my $workers = $options{workers} || 2;
     my $id = USER_ID;
 
     my $buffer = $options{buffer} ? "proxy_buffer_size $options{buffer};"
                                   : '';
 
+    my $vmess = "vmess interop;\n        proxy_pass vmess_target;";
+    my $users = "vmess_users interop:4m {\n        tester $id;\n    }\n\n"
+                . "    vmess_allow 127.0.0.0/8;";
+
+    if ($options{relay}) {
+        $vmess = "proxy_pass $options{relay};";
+        $users = '';
+    }
+
     my $level = $options{quiet} ? 'warn' : 'info';
-    my $log = $options{quiet} ? '' : 'access_log access.log flows;';
+    my $log = $options{quiet} ? '' : <<'END';
+log_format flows '$vmess_status $vmess_user $vmess_carrier '
+                     '$vmess_security $vmess_command $vmess_host '
+                     '$status $bytes_received $bytes_sent';
+
+    access_log access.log flows;
+END
 
     return <<"END";
 $modules
 daemon off;
 worker_processes $workers;
 worker_rlimit_nofile 16384;
-pid nginx.pid;
+pid nginx-$server->{tcp}.pid;
 error_log error.log $level;
 
 events {
@@ -531,31 +559,21 @@ events {
 }
 
 stream {
-    log_format flows '\$vmess_status \$vmess_user \$vmess_carrier '
-                     '\$vmess_security \$vmess_command \$vmess_host '
-                     '\$status \$bytes_received \$bytes_sent';
+    $users
 
     $log
     $buffer
 
-    vmess_users interop:4m {
-        tester $id;
-    }
-
-    vmess_allow 127.0.0.0/8;
-
     server {
         listen 127.0.0.1:$server->{tcp} backlog=4096;
-        vmess interop;
-        proxy_pass vmess_target;
+        $vmess
     }
 
     server {
         listen 127.0.0.1:$server->{tls} ssl backlog=4096;
         ssl_certificate $crt;
         ssl_certificate_key $key;
-        vmess interop;
-        proxy_pass vmess_target;
+        $vmess
     }
 }
 END
