@@ -612,6 +612,13 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
                       cscf->file_name, cscf->line);
     }
 
+    if (vscf->ciphers & NGX_STREAM_VMESS_CFB) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"aes-128-cfb\" in \"vmess_ciphers\" for the server in "
+                      "%s:%ui has no effect in this version",
+                      cscf->file_name, cscf->line);
+    }
+
     if (vscf->fallback_server || ngx_strcmp(vscf->fallback.data, "off") == 0) {
         return NGX_OK;
     }

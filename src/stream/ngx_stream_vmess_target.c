@@ -437,6 +437,7 @@ static ngx_int_t
 ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us)
 {
+    ngx_vmess_address_t             *address;
     ngx_stream_vmess_ctx_t          *ctx;
     ngx_stream_upstream_resolved_t  *ur;
 
@@ -450,9 +451,14 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
 
     if (ctx->naddrs == 0) {
 
+        address = &ctx->vc->header.address;
+
         ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                      "target \"%V:%ui\" of user \"%V\" %V",
-                      &ctx->host, (ngx_uint_t) ctx->vc->header.address.port,
+                      "target \"%s%V%s:%ui\" of user \"%V\" %V",
+                      address->type == NGX_VMESS_ADDR_IPV6 ? "[" : "",
+                      &ctx->host,
+                      address->type == NGX_VMESS_ADDR_IPV6 ? "]" : "",
+                      (ngx_uint_t) address->port,
                       &ctx->vc->account.user->name.str, &ctx->refusal);
 
         /* the proxy module knows no better status than 500 */
