@@ -216,11 +216,22 @@ sub start_server {
         if (defined $child && !$child) {
             alarm 300;
             eval { $Kind{$kind}->($c, @args) };
+            finish_connection($c) unless $kind eq 'reset';
             CORE::close $c;
             POSIX::_exit(0);
         }
         CORE::close $c;
     }
+}
+
+
+# closing with bytes unread would reset the connection, and lose the answer
+
+sub finish_connection {
+    my ($s) = @_;
+    shutdown $s, 1;
+    alarm 30;
+    while (sysread($s, my $b, 1 << 17)) { }
 }
 
 

@@ -1,0 +1,178 @@
+# A header is accepted once, by whichever worker, before and after a reload.
+
+use lib "t/lib";
+use TestVMess;
+
+plan "no_plan";
+no_shuffle();
+workers(4);
+run_tests();
+
+__DATA__
+
+=== TEST 1: the same bytes again
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $v = vmess(to => 'echo');
+$v->connect(tcp(), data => 'hello');
+is($v->read(5), 'hello', 'accepted once');
+
+my $s = tcp();
+put($s, $v->header . 'x' x 5000);
+slurp($s);
+--- stream_response:
+--- error_log
+client sent replayed VMess header of user "alice"
+
+
+=== TEST 2: other workers know it
+--- servers
+echo echo
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $v = vmess(to => 'echo');
+$v->connect(tcp(), data => 'hello');
+is($v->read(5), 'hello', 'accepted once');
+
+my $said = '';
+for (1 .. 40) {
+    my $s = tcp();
+    put($s, $v->header . 'x' x 5000);
+    $said .= slurp($s);
+}
+is($said, '', 'never again');
+wait_log(qr/replayed VMess header/, 40);
+my %pid = map { $_ => 1 } error_log() =~ /(\d+)#\d+: \*\d+ client sent replayed/g;
+cmp_ok(scalar(keys %pid), '>', 1, 'seen by several workers');
+log_count(qr/client sent replayed VMess header of user "alice"/);
+--- stream_response: 40
+
+
+=== TEST 3: sent to all workers at once it is accepted once
+--- servers
+echo echo
+no   banner no
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%no%%;
+proxy_pass vmess_target;
+--- stream_client
+my @accepted;
+for (1 .. 10) {
+    my $v = vmess(to => 'echo');
+    my $wire = $v->header . $v->chunk('hello');
+    my @s = map { tcp() } 1 .. 20;
+    put($_, $wire) for @s;
+    push @accepted, scalar grep { read_n($_, 3) ne "no\n" } @s;
+}
+"@accepted";
+--- stream_response: 1 1 1 1 1 1 1 1 1 1
+
+
+=== TEST 4: after a reload it is still known
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $v = vmess(to => 'echo', skew => 60);
+$v->connect(tcp(), data => 'hello');
+is($v->read(5), 'hello', 'accepted once');
+$v->close;
+
+for my $n (1, 2) {
+    reload();
+    wait_for(sub { workers_alive() == 4 });
+    my $s = tcp();
+    put($s, $v->header . 'x' x 5000);
+    is(slurp($s), '', "refused after reload $n");
+}
+log_count(qr/client sent replayed VMess header of user "alice"/);
+--- stream_response: 2
+
+
+=== TEST 5: a fresh id for the same session is refused
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my %same = (key => 'k' x 16, iv => 'i' x 16, to => 'echo');
+is(flow(%same, data => 'hello')->read(5), 'hello', 'accepted once');
+
+my $f = flow(%same, data => 'x' x 5000);
+$f->read_eof;
+is($f->{received}, 0, 'refused');
+
+is(flow(%same, user => 'bob', data => 'hello')->read(5), 'hello',
+   'another user has sessions of his own');
+is(flow(%same, iv => 'j' x 16, data => 'hello')->read(5), 'hello',
+   'another IV is another session');
+--- error_log
+client sent replayed VMess header of user "alice"
+
+
+=== TEST 6: no fresh id is refused under load
+--- servers
+echo echo
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $good = 0;
+for (1 .. 30) {
+    my @f = map { flow(to => 'echo', data => "n $_") } 1 .. 50;
+    $good += grep { $_->read(3) =~ /^n \d/ } @f;
+}
+"$good " . log_count(qr/replayed/);
+--- stream_response: 1500 0
+
+
+=== TEST 7: a clock that is ahead does not shorten the memory
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @v = map { vmess(to => 'echo', skew => $_) } -115, 0, 115;
+is($_->connect(tcp(), data => 'hello')->read(5), 'hello', 'accepted') for @v;
+for (@v) {
+    my $s = tcp();
+    put($s, $_->header . 'x' x 5000);
+    is(slurp($s), '', 'refused');
+}
+log_count(qr/client sent replayed VMess header of user "alice"/);
+--- stream_response: 3
+
+
+=== TEST 8: a header whose tag is bad uses up its id, too
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $v = vmess(to => 'echo');
+my $wire = $v->header;
+my $s = tcp();
+substr(my $bad = $wire, -1) ^= "\x01";
+put($s, $bad . 'x' x 5000);
+is(slurp($s), '', 'refused');
+$s = tcp();
+put($s, $wire . 'x' x 5000);
+is(slurp($s), '', 'refused');
+wait_log(qr/replayed/);
+log_count(qr/with bad tag/) . ' ' . log_count(qr/replayed/);
+--- stream_response: 1 1

@@ -1,0 +1,446 @@
+# Who does not authenticate: the fallback gets every byte, or nobody answers.
+
+use lib "t/lib";
+use TestVMess;
+
+plan "no_plan";
+no_shuffle();
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a request for the web site, fallback by name
+--- servers
+web http It works
+--- stream_config
+server { vmess_listen site; proxy_pass 127.0.0.1:%%web%%; }
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+slurp($s);
+--- stream_response_like: 200 OK.*It works
+
+
+=== TEST 2: by address
+--- servers
+web http It works
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%web%%;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+slurp($s);
+--- stream_response_like: 200 OK.*It works
+
+
+=== TEST 3: by address, a Unix socket
+--- servers
+web http It works
+--- stream_config
+server { listen unix:%%DIR%%/web.sock; proxy_pass 127.0.0.1:%%web%%; }
+--- stream_server_config
+vmess main;
+vmess_fallback unix:%%DIR%%/web.sock;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+slurp($s);
+--- stream_response_like: 200 OK.*It works
+
+
+=== TEST 4: set once for all servers
+--- servers
+web http It works
+--- stream_config
+vmess_fallback site;
+server { vmess_listen site; proxy_pass 127.0.0.1:%%web%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+slurp($s);
+--- stream_response_like: 200 OK.*It works
+
+
+=== TEST 5: probes of any size arrive whole, and get the late answer
+--- servers
+sink sink
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%sink%%;
+proxy_pass vmess_target;
+--- stream_client
+my @bad;
+for my $n (1, 2, 15, 16, 17, 33, 34, 41, 42, 57, 58, 59, 100, 1000, 4095, 4096,
+           4097, 8192, 16383, 16384, 16385, 70_000, 1_000_000)
+{
+    my $data = substr(pattern(1_000_100), $n % 97, $n);
+    my $s = tcp();
+    put($s, $data);
+    shutdown $s, 1;
+    my $got = slurp($s);
+    push @bad, "$n: $got" if $got ne "$n " . sha256_hex($data) . "\n";
+}
+join '; ', @bad;
+--- stream_response:
+
+
+=== TEST 6: a probe in single bytes
+--- servers
+sink sink
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%sink%%;
+proxy_pass vmess_target;
+--- stream_client
+my $data = pattern(300);
+my $s = tcp();
+setsockopt($s, Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1);
+for (split //, $data) {
+    put($s, $_);
+    select undef, undef, undef, 0.001;
+}
+shutdown $s, 1;
+slurp($s) eq '300 ' . sha256_hex($data) . "\n";
+--- stream_response: 1
+
+
+=== TEST 7: every failure of authentication, every byte
+--- servers
+echo echo
+sink sink
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%sink%%;
+proxy_pass vmess_target;
+--- stream_client
+my $used = vmess(to => 'echo');
+is($used->connect(tcp(), data => 'hello')->read(5), 'hello', 'a good flow');
+
+my %case = (
+    unknown  => vmess(user => 'mallory', port => 9),
+    time     => vmess(skew => 3600, port => 9),
+    replay   => $used,
+    session  => vmess(to => 'echo', key => $used->{key}, iv => $used->{iv}),
+    tag      => vmess(bad => 'tag', port => 9),
+    ltag     => vmess(bad => 'ltag', port => 9),
+    nonce    => vmess(bad => 'nonce', port => 9),
+    length   => vmess(length => 40, port => 9),
+    long     => vmess(length => 65535, port => 9),
+    sum      => vmess(fnv => 1, port => 9),
+);
+
+my @bad;
+for my $name (sort keys %case) {
+    for my $more (0, 1, 20_000) {
+        my $wire = $case{$name}->header . pattern($more);
+        my $s = tcp();
+        put($s, $wire);
+        shutdown $s, 1;
+        my $got = slurp($s);
+        push @bad, "$name $more: $got"
+            if $got ne length($wire) . ' ' . sha256_hex($wire) . "\n";
+        last if $name eq 'session';         # now it is known by its id
+    }
+}
+join '; ', @bad;
+--- stream_response:
+
+
+=== TEST 8: a prober that waits is passed on when the time is over
+--- servers
+tag tag here
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%tag%%;
+vmess_handshake_timeout 300ms;
+proxy_pass vmess_target;
+--- stream_client
+my @got;
+for my $n (1, 10, 16, 50) {
+    my $s = tcp();
+    put($s, substr(vmess(port => 9)->header, 0, $n));
+    push @got, length read_n($s, 5 + $n);
+    put($s, 'more');
+    push @got, read_n($s, 4);
+}
+"@got";
+--- stream_response: 6 more 15 more 21 more 55 more
+--- error_log
+client timed out while sending VMess header
+
+
+=== TEST 9: a prober that says nothing at all
+--- servers
+ban banner 220 ready
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%ban%%;
+vmess_handshake_timeout 300ms;
+proxy_pass vmess_target;
+--- stream_client
+slurp(tcp());
+--- stream_response
+220 ready
+--- error_log
+client timed out while sending VMess header
+
+
+=== TEST 10: a prober that ends early gets the answer
+--- servers
+sink sink
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%sink%%;
+proxy_pass vmess_target;
+--- stream_client
+my @bad;
+for my $n (0, 1, 16, 41, 60) {
+    my $data = substr(vmess(port => 9)->header, 0, $n);
+    my $s = tcp();
+    put($s, $data);
+    shutdown $s, 1;
+    my $got = slurp($s);
+    push @bad, "$n: $got" if $got ne "$n " . sha256_hex($data) . "\n";
+}
+join '; ', @bad;
+--- stream_response:
+--- error_log
+client closed connection while sending VMess header
+
+
+=== TEST 11: a large answer to a prober that has ended
+--- servers
+src source 3000000
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%src%%;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, "GET / HTTP/1.0\r\n\r\n");
+shutdown $s, 1;
+sha256_hex(slurp($s)) eq sha256_hex(pattern(3_000_000));
+--- stream_response: 1
+
+
+=== TEST 12: the fallback server has its own settings and its own log
+--- servers
+tag tag here
+--- stream_config
+log_format own 'own $vmess_status $vmess_user $status';
+log_format main 'main $vmess_status';
+server {
+    vmess_listen site;
+    proxy_pass 127.0.0.1:%%tag%%;
+    proxy_protocol on;
+    access_log %%DIR%%/own.log own;
+}
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass 127.0.0.1:1;
+access_log %%DIR%%/main.log main;
+--- stream_client
+my $s = tcp();
+put($s, 'x' x 100);
+my $expect = sprintf "here:PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n%s",
+                     $s->sockport, stream_port(), 'x' x 100;
+is(read_n($s, length $expect), $expect, 'the address of the prober');
+close $s;
+wait_for(sub { access_log('own.log') });
+is(access_log('main.log'), '', 'not in the log of the first server');
+access_log('own.log');
+--- stream_response
+own unknown - 200
+
+
+=== TEST 13: the fallback server can itself choose
+--- servers
+one tag one
+two tag two
+--- stream_config
+map $vmess_status $where { default 127.0.0.1:%%one%%; time 127.0.0.1:%%two%%; }
+server { vmess_listen site; proxy_pass $where; }
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map {
+    my $s = tcp();
+    put($s, $_->header);
+    read_n($s, 4);
+} vmess(user => 'mallory', port => 9), vmess(skew => 999, port => 9);
+--- stream_response: one: two:
+
+
+=== TEST 14: under TLS the fallback gets what was inside
+--- servers
+web http It works
+--- listen: ssl
+--- stream_server_config
+ssl_certificate %%CERT%%;
+ssl_certificate_key %%KEY%%;
+vmess main;
+vmess_fallback 127.0.0.1:%%web%%;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tls();
+put($s, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+slurp($s);
+--- stream_response_like: 200 OK.*It works
+
+
+=== TEST 15: who is authentic never sees the fallback
+--- servers
+web http It works
+dead dead
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%web%%;
+vmess_ciphers aes-128-gcm;
+vmess_deny all;
+proxy_pass vmess_target;
+--- stream_client
+my @flows = (flow(to => 'dead'), flow(sec => 'none', to => 'dead'),
+             flow(cmd => 'udp', to => 'dead'), flow(cmd => 9, to => 'dead'),
+             flow(sec => 7, to => 'dead'),
+             flow(address => VMess::domain_address('a b', 9)));
+for (@flows) {
+    eval { $_->send_raw("GET / HTTP/1.1\r\n\r\n") };
+    eval { $_->read_eof };
+}
+join ' ', map { $_->{received} } @flows;
+--- stream_response: 0 0 0 0 0 0
+
+
+=== TEST 16: a fallback that is down
+--- servers
+dead dead
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%dead%%;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, 'x' x 100);
+slurp($s);
+--- stream_response:
+--- error_log
+Connection refused
+
+
+=== TEST 17: without a fallback nothing is said and the connection stays
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @s = map { my $s = tcp(); put($s, $_); $s }
+            'x' x 16, 'x' x 50, substr(vmess(skew => 999, port => 9)->header, 0, 50),
+            "GET / HTTP/1.1\r\n\r\n";
+wait_log(qr/no VMess header of a known user/, 3);
+select undef, undef, undef, 0.3;
+join ' ', map { IO::Select->new($_)->can_read(0) ? 'event' : 'quiet' } @s;
+--- stream_response: quiet quiet quiet quiet
+
+
+=== TEST 18: the drain ends at its limit, and not with a reset
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @got;
+for my $v (vmess(user => 'mallory', port => 9), vmess(skew => 999, port => 9),
+           vmess(bad => 'tag', port => 9))
+{
+    my $s = tcp();
+    put($s, $v->header);
+    my $sent = length $v->header;
+    # byte by byte is what a prober does: the limit is 54 + 3265 + 64 at most
+    while ($sent < 3400 && !IO::Select->new($s)->can_read(0.002)) {
+        put($s, 'x' x 10);
+        $sent += 10;
+    }
+    my $n = IO::Select->new($s)->can_read(5) ? sysread($s, my $b, 10) : 'open';
+    push @got, $n // "$!";
+}
+"@got";
+--- stream_response: 0 0 0
+
+
+=== TEST 19: the drain swallows about the same from everyone
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @limit;
+for my $n (1 .. 4) {
+    my $s = tcp();
+    my $data = $n % 2 ? 'x' x 60 : vmess(skew => 999, port => 9)->header;
+    put($s, $data);
+    my $sent = length $data;
+    while ($sent < 3500 && !IO::Select->new($s)->can_read(0.002)) {
+        put($s, 'x' x 8);
+        $sent += 8;
+    }
+    push @limit, $sent;
+}
+my ($min, $max) = (sort { $a <=> $b } @limit)[0, -1];
+cmp_ok($max, '<=', 3400, 'the limit is that of the description');
+cmp_ok($max - $min, '<', 200, "a constant with a jitter: @limit");
+1;
+--- stream_response: 1
+
+
+=== TEST 20: the drain ends when the time for the header is over
+--- stream_server_config
+vmess main;
+vmess_handshake_timeout 300ms;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, 'x' x 16);
+my $n = sysread($s, my $b, 10);
+defined $n ? "closed $n" : "$!";
+--- stream_response: closed 0
+
+
+=== TEST 21: a prober that leaves during the drain
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for (1 .. 20) {
+    my $s = tcp();
+    put($s, 'x' x 20);
+    close $s;
+}
+wait_log(qr/no VMess header of a known user/, 20);
+--- stream_response: 1
+
+
+=== TEST 22: fallback off where it is inherited
+--- servers
+web http It works
+--- stream_config
+vmess_fallback 127.0.0.1:%%web%%;
+--- stream_server_config
+vmess main;
+vmess_fallback off;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, "GET / HTTP/1.1\r\n\r\n" . 'x' x 5000);
+slurp($s);
+--- stream_response:
