@@ -58,6 +58,17 @@ sub run_interop {
              'slow-reader', -size => $slow << 20);
         flow($leg, $target, "$title: slow target",
              'slow-target', -size => $slow << 20);
+
+        # An answer to what our server must know to be all.  Go servers end
+        # flows instead, sing-box sends no end, and zero has none.
+
+        if ($kind eq 'nginx' && $name ne 'sing-box'
+            && $leg->{security} ne 'zero'
+            && ($leg->{experiments} || '') !~ /NoTerminationSignal/)
+        {
+            flow($leg, $target, "$title: half-close",
+                 'half-close', -size => 100_000);
+        }
     }
 
     if ($kind eq 'nginx') {
@@ -91,8 +102,6 @@ sub logs {
 
     my @flows = map { [ split ] } split /\n/, slurp(path('access.log'));
     my %seen;
-
-    # sing-box calls zero "none" as well: the wire cannot tell
 
     for my $flow (@flows) {
         $seen{"$flow->[2] $flow->[3]"}++;

@@ -10,6 +10,7 @@ package Peer;
 #   VMESS_INTEROP_SERVER      "nginx" (default), or "xray", "sing-box": another
 #                             server in place of ours, to check the harness
 #   VMESS_INTEROP_MIB         MiB of one transfer, default 8
+#   VMESS_INTEROP_BUFFER      proxy_buffer_size of ours, default nginx's
 #   VMESS_INTEROP_KEEP        do not remove the directory with all the logs
 
 use strict;
@@ -525,8 +526,9 @@ sub nginx_server {
     my $workers = $options{workers} || 2;
     my $id = USER_ID;
 
-    my $buffer = $options{buffer} ? "proxy_buffer_size $options{buffer};"
-                                  : '';
+    my $buffer = $options{buffer} || $ENV{VMESS_INTEROP_BUFFER};
+
+    $buffer = $buffer ? "proxy_buffer_size $buffer;" : '';
 
     my $vmess = "vmess interop;\n        proxy_pass vmess_target;";
     my $users = "vmess_users interop:4m {\n        tester $id;\n    }\n\n"
