@@ -460,40 +460,27 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
 }
 
 
-ngx_int_t
-ngx_vmess_pass_through(ngx_vmess_connection_t *vc, size_t size)
+void
+ngx_vmess_pass_through(ngx_vmess_connection_t *vc)
 {
-    size_t             len;
-    ngx_buf_t         *b;
     ngx_connection_t  *c;
 
     c = vc->connection;
 
-    len = vc->raw.last - vc->raw.start;
-
-    if (len) {
-        b = ngx_create_temp_buf(c->pool, ngx_max(len, size));
-        if (b == NULL) {
-            return NGX_ERROR;
-        }
-
-        b->last = ngx_cpymem(b->last, vc->raw.start, len);
-
-        c->buffer = b;
-    }
-
-    ngx_vmess_release(&vc->raw);
-
     c->recv = ngx_vmess_recv_pass;
+    c->recv_chain = ngx_vmess_recv_chain;
+
+    vc->raw.pos = vc->raw.start;
 
     if (vc->eof) {
         vc->eof = 0;
         vc->ended = 1;
         c->read->eof = 0;
-        c->read->ready = 1;
     }
 
-    return NGX_OK;
+    if (vc->ended || vc->raw.pos != vc->raw.last) {
+        c->read->ready = 1;
+    }
 }
 
 
@@ -815,7 +802,13 @@ ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
 
     if (!vc->passed) {
 
-        if (vc->half_close && vc->half_close(c) == NGX_AGAIN) {
+        if (c->data != vc->data) {
+            rev->ready = 0;
+            rev->eof = 1;
+            return 0;
+        }
+
+        if (vc->half_close(c) == NGX_AGAIN) {
             rev->ready = 1;
             return NGX_AGAIN;
         }
@@ -850,10 +843,32 @@ ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
     rev = c->read;
     vc = ngx_vmess_get_connection(c);
 
+    if (vc->raw.start) {
+        n = ngx_min(size, (size_t) (vc->raw.last - vc->raw.pos));
+
+        ngx_memcpy(buf, vc->raw.pos, n);
+        vc->raw.pos += n;
+
+        if (vc->raw.pos != vc->raw.last) {
+            rev->ready = 1;
+            return n;
+        }
+
+        ngx_vmess_release(&vc->raw);
+
+        if (vc->ended) {
+            rev->ready = 1;
+        }
+
+        if (n) {
+            return n;
+        }
+    }
+
     if (!vc->ended) {
         n = vc->recv(c, buf, size);
 
-        if (n != 0) {
+        if (n != 0 || c->data != vc->data) {
             return n;
         }
 
@@ -863,7 +878,13 @@ ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
 
     if (!vc->passed) {
 
-        if (vc->half_close && vc->half_close(c) == NGX_AGAIN) {
+        if (c->data != vc->data) {
+            rev->ready = 0;
+            rev->eof = 1;
+            return 0;
+        }
+
+        if (vc->half_close(c) == NGX_AGAIN) {
             rev->ready = 1;
             return NGX_AGAIN;
         }
@@ -903,7 +924,7 @@ ngx_vmess_recv_chain(ngx_connection_t *c, ngx_chain_t *cl, off_t limit)
             continue;
         }
 
-        n = ngx_vmess_recv(c, cl->buf->last, size);
+        n = c->recv(c, cl->buf->last, size);
 
         if (n <= 0) {
             return len ? len : n;
@@ -1072,7 +1093,9 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
                 break;
             }
 
-            if (in->buf->last_buf && vc->out.end && !vc->finished) {
+            if (in->buf->last_buf && vc->out.end && !vc->finished
+                && c->data == vc->data)
+            {
 
                 if ((size_t) (last - p) < NGX_VMESS_CHUNK_OVERHEAD) {
                     break;

@@ -19,7 +19,7 @@
 
 
 /*
- * Passes the end of the client's data on to whoever takes it.  NGX_OK, or
+ * Passes the end of the client's data on to the peer of the flow.  NGX_OK, or
  * NGX_AGAIN if data before it is still on its way: c->recv asks again.
  */
 typedef ngx_int_t (*ngx_vmess_half_close_pt)(ngx_connection_t *c);
@@ -41,6 +41,12 @@ struct ngx_vmess_connection_s {
     ngx_send_pt                send;
     ngx_send_chain_pt          send_chain;
 
+    /*
+     * The owner of the flow, which is c->data as long as it has not given
+     * the connection to somebody else, such as the http module by "pass"
+     */
+
+    void                      *data;
     ngx_vmess_half_close_pt    half_close;
 
     ngx_vmess_header_t         header;
@@ -105,12 +111,11 @@ void ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status);
 ngx_int_t ngx_vmess_start(ngx_vmess_connection_t *vc);
 
 /*
- * After a handshake that was not VMess, leaves the connection to a fallback:
- * all bytes read go to c->buffer, of room for size bytes at least.  The layer
- * stays in c->recv only to keep the end of the client's data from ending the
- * session before the answer.  NGX_OK or NGX_ERROR.
+ * After a handshake that was not VMess, leaves the connection to a fallback.
+ * The layer stays in c->recv, to give it all bytes read, and to keep the end
+ * of the client's data from ending the session before the answer.
  */
-ngx_int_t ngx_vmess_pass_through(ngx_vmess_connection_t *vc, size_t size);
+void ngx_vmess_pass_through(ngx_vmess_connection_t *vc);
 
 /*
  * After a handshake that was not VMess, swallows what the client sends.

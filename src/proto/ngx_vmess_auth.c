@@ -206,72 +206,88 @@ ngx_vmess_auth_aesni_init(ngx_vmess_auth_key_t *key, const u_char *cmd_key)
 }
 
 
-/* decrypts block with each of n keys */
+/*
+ * Compilers do not unroll loops at -O2: the keys of a batch are written out, so
+ * that their blocks stay in registers.
+ */
 
-NGX_VMESS_AESNI static ngx_inline void
-ngx_vmess_auth_aesni_decrypt(const ngx_vmess_auth_key_t *keys, ngx_uint_t n,
-    __m128i block, __m128i *plain)
-{
-    ngx_uint_t      i, r;
-    const __m128i  *round[NGX_VMESS_AESNI_KEYS];
+#define ngx_vmess_auth_aesni_each(m, r)                                       \
+    m(p0, 0, r); m(p1, 1, r); m(p2, 2, r); m(p3, 3, r);                       \
+    m(p4, 4, r); m(p5, 5, r); m(p6, 6, r); m(p7, 7, r)
 
-    for (i = 0; i < n; i++) {
-        round[i] = (const __m128i *) keys[i].round;
-        plain[i] = _mm_xor_si128(block, _mm_load_si128(&round[i][0]));
-    }
+#define ngx_vmess_auth_aesni_round(k, r)                                      \
+    _mm_load_si128((const __m128i *) key[k].round[r])
 
-    for (r = 1; r < 10; r++) {
-        for (i = 0; i < n; i++) {
-            plain[i] = _mm_aesdec_si128(plain[i],
-                                        _mm_load_si128(&round[i][r]));
-        }
-    }
+#define ngx_vmess_auth_aesni_first(p, k, r)                                   \
+    p = _mm_xor_si128(block, ngx_vmess_auth_aesni_round(k, r))
 
-    for (i = 0; i < n; i++) {
-        plain[i] = _mm_aesdeclast_si128(plain[i],
-                                        _mm_load_si128(&round[i][10]));
-    }
-}
+#define ngx_vmess_auth_aesni_middle(p, k, r)                                  \
+    p = _mm_aesdec_si128(p, ngx_vmess_auth_aesni_round(k, r))
+
+#define ngx_vmess_auth_aesni_last(p, k, r)                                    \
+    p = _mm_aesdeclast_si128(p, ngx_vmess_auth_aesni_round(k, r))
 
 
 NGX_VMESS_AESNI static ngx_uint_t
 ngx_vmess_auth_aesni_scan(const ngx_vmess_auth_key_t *keys, ngx_uint_t start,
     ngx_uint_t n, const u_char *eauid, int64_t *t)
 {
-    __m128i     block, plain[NGX_VMESS_AESNI_KEYS], min;
-    ngx_uint_t  i, k, batch;
+    __m128i                      block, min, p0, p1, p2, p3, p4, p5, p6, p7,
+                                 plain[NGX_VMESS_AESNI_KEYS];
+    ngx_uint_t                   i, k;
+    const ngx_vmess_auth_key_t  *key;
 
     block = _mm_loadu_si128((const __m128i *) eauid);
 
-    for (i = start; i < n; i += batch) {
+    for (i = start; i + NGX_VMESS_AESNI_KEYS <= n; i += NGX_VMESS_AESNI_KEYS) {
+        key = &keys[i];
 
-        if (n - i < NGX_VMESS_AESNI_KEYS) {
-            batch = 1;
-            ngx_vmess_auth_aesni_decrypt(&keys[i], 1, block, plain);
-            min = plain[0];
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_first, 0);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 1);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 2);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 3);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 4);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 5);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 6);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 7);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 8);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_middle, 9);
+        ngx_vmess_auth_aesni_each(ngx_vmess_auth_aesni_last, 10);
 
-        } else {
-            batch = NGX_VMESS_AESNI_KEYS;
-            ngx_vmess_auth_aesni_decrypt(&keys[i], NGX_VMESS_AESNI_KEYS,
-                                         block, plain);
+        /* zero if the upper half of the time is zero with any key */
 
-            /* zero if the upper half of the time is zero with any key */
-
-            min = plain[0];
-
-            for (k = 1; k < NGX_VMESS_AESNI_KEYS; k++) {
-                min = _mm_min_epu32(min, plain[k]);
-            }
-        }
+        min = _mm_min_epu32(_mm_min_epu32(_mm_min_epu32(p0, p1),
+                                          _mm_min_epu32(p2, p3)),
+                            _mm_min_epu32(_mm_min_epu32(p4, p5),
+                                          _mm_min_epu32(p6, p7)));
 
         if (_mm_cvtsi128_si32(min) != 0) {
             continue;
         }
 
-        for (k = 0; k < batch; k++) {
+        plain[0] = p0; plain[1] = p1; plain[2] = p2; plain[3] = p3;
+        plain[4] = p4; plain[5] = p5; plain[6] = p6; plain[7] = p7;
+
+        for (k = 0; k < NGX_VMESS_AESNI_KEYS; k++) {
             if (ngx_vmess_auth_check((u_char *) &plain[k], t) == NGX_OK) {
                 return i + k;
             }
+        }
+    }
+
+    for ( /* void */ ; i < n; i++) {
+        key = &keys[i];
+
+        ngx_vmess_auth_aesni_first(p0, 0, 0);
+
+        for (k = 1; k < 10; k++) {
+            ngx_vmess_auth_aesni_middle(p0, 0, k);
+        }
+
+        ngx_vmess_auth_aesni_last(p0, 0, 10);
+
+        if (ngx_vmess_auth_check((u_char *) &p0, t) == NGX_OK) {
+            return i;
         }
     }
 

@@ -169,10 +169,6 @@ ngx_stream_vmess_move(ngx_stream_session_t *s,
 
     ngx_set_connection_log(c, cscf->error_log);
 
-    if (c->buffer) {
-        s->received += c->buffer->last - c->buffer->pos;
-    }
-
     c->read->handler = ngx_stream_session_handler;
 
     c->log->action = "initializing session";

@@ -254,6 +254,7 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
+    ctx->vc->data = s;
     ctx->vc->half_close = ngx_stream_vmess_half_close;
 
     ngx_str_set(&ctx->carrier, "tcp");
@@ -380,7 +381,6 @@ ngx_stream_vmess_fallback(ngx_stream_session_t *s)
 {
     ngx_connection_t             *c;
     ngx_stream_vmess_ctx_t       *ctx;
-    ngx_stream_core_srv_conf_t   *cscf;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
     c = s->connection;
@@ -404,16 +404,11 @@ ngx_stream_vmess_fallback(ngx_stream_session_t *s)
         ngx_del_timer(c->read);
     }
 
-    cscf = vscf->fallback_server->ctx->srv_conf[
-                                            ngx_stream_core_module.ctx_index];
-
-    if (ngx_vmess_pass_through(ctx->vc, cscf->preread_buffer_size) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_vmess_pass_through(ctx->vc);
 
     ctx->moved = 1;
 
-    ngx_stream_vmess_move(s, cscf);
+    ngx_stream_vmess_move(s, vscf->fallback_server);
 
     return NGX_DONE;
 }
