@@ -435,7 +435,7 @@ log_count(qr/client timed out while sending VMess header/);
 echo echo
 --- stream_config eval
 "vmess_users main:4m {\n"
-. join('', map { sprintf "u%d 00000000-0000-4000-8000-%012x;\n", $_, $_ }
+. CORE::join('', map { sprintf "u%d 00000000-0000-4000-8000-%012x;\n", $_, $_ }
            1 .. 5000)
 . "}"
 --- stream_server_config
