@@ -101,7 +101,7 @@ ngx_vmess_shake_xor(ngx_vmess_shake_t *shake, size_t pos, u_char c)
 static void
 ngx_vmess_shake_permute(uint64_t *a)
 {
-    uint64_t    b[25], c[5], d;
+    uint64_t    b[25], c[5], d[5], *p;
     ngx_uint_t  i, n, x, y;
 
     for (n = 0; n < 24; n++) {
@@ -112,11 +112,15 @@ ngx_vmess_shake_permute(uint64_t *a)
             c[x] = a[x] ^ a[x + 5] ^ a[x + 10] ^ a[x + 15] ^ a[x + 20];
         }
 
-        for (x = 0; x < 5; x++) {
-            d = c[(x + 4) % 5] ^ ngx_vmess_shake_rotate(c[(x + 1) % 5], 1);
+        d[0] = c[4] ^ ngx_vmess_shake_rotate(c[1], 1);
+        d[1] = c[0] ^ ngx_vmess_shake_rotate(c[2], 1);
+        d[2] = c[1] ^ ngx_vmess_shake_rotate(c[3], 1);
+        d[3] = c[2] ^ ngx_vmess_shake_rotate(c[4], 1);
+        d[4] = c[3] ^ ngx_vmess_shake_rotate(c[0], 1);
 
-            for (y = 0; y < 25; y += 5) {
-                a[x + y] ^= d;
+        for (y = 0; y < 25; y += 5) {
+            for (x = 0; x < 5; x++) {
+                a[y + x] ^= d[x];
             }
         }
 
@@ -132,10 +136,13 @@ ngx_vmess_shake_permute(uint64_t *a)
         /* chi */
 
         for (y = 0; y < 25; y += 5) {
-            for (x = 0; x < 5; x++) {
-                a[x + y] = b[x + y]
-                           ^ (~b[(x + 1) % 5 + y] & b[(x + 2) % 5 + y]);
-            }
+            p = &b[y];
+
+            a[y] = p[0] ^ (~p[1] & p[2]);
+            a[y + 1] = p[1] ^ (~p[2] & p[3]);
+            a[y + 2] = p[2] ^ (~p[3] & p[4]);
+            a[y + 3] = p[3] ^ (~p[4] & p[0]);
+            a[y + 4] = p[4] ^ (~p[0] & p[1]);
         }
 
         /* iota */
