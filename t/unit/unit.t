@@ -28,7 +28,7 @@ BAIL_OUT('no nginx headers') if $?;
 my $compile = "$cc $flags $inc -I$root/src/proto -I$unit";
 
 make_path($build);
-END { system('rm', '-rf', $build) if $build; }
+END { local $?; system('rm', '-rf', $build) if $build; }
 
 my @objects;
 
