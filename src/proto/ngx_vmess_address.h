@@ -17,10 +17,11 @@
 #define NGX_VMESS_ADDR_IPV6    3
 
 /*
- * Port and address as in the request header, Mux.Cool and XUDP.  A textual
- * IPv4 address and an IPv6 address in brackets sent as a domain become
- * addresses, an IPv4-mapped IPv6 address becomes IPv4, as with Go peers.
- * One trailing dot of a domain is dropped and letters become lower case.
+ * Port and address as in the request header, Mux.Cool and XUDP.  An address in
+ * text sent as a domain, if it starts with a digit or a bracket, becomes an
+ * address, and an IPv4-mapped IPv6 address becomes IPv4, as with Go peers.
+ * One trailing dot of a domain is dropped, letters become lower case, and an
+ * empty label is refused.
  */
 
 typedef struct {
