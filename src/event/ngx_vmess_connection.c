@@ -34,6 +34,7 @@ static ssize_t ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf,
 static ssize_t ngx_vmess_recv_raw(ngx_vmess_connection_t *vc, u_char *buf,
     size_t size);
 static ssize_t ngx_vmess_recv_end(ngx_vmess_connection_t *vc);
+static ngx_int_t ngx_vmess_pass_end(ngx_vmess_connection_t *vc);
 static ssize_t ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ssize_t ngx_vmess_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
@@ -786,14 +787,16 @@ ngx_vmess_recv_raw(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
 /*
  * The client sent its end chunk, but may still wait for the reply, as after
  * a half-close of TCP; told of the end of input, the stream proxy would close
- * the session.  So the end is only passed on to the target, and the session
- * ends with the target's data, or with the client's connection.
+ * the session, unless "proxy_half_close" is on.  So the end is only passed on
+ * to the target, and the session ends with the target's data, or with the
+ * client's connection.
  */
 
 static ssize_t
 ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
 {
     ssize_t            n;
+    ngx_int_t          rc;
     ngx_event_t       *rev;
     ngx_connection_t  *c;
 
@@ -802,18 +805,11 @@ ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
 
     if (!vc->passed) {
 
-        if (c->data != vc->data) {
-            rev->ready = 0;
-            rev->eof = 1;
-            return 0;
-        }
+        rc = ngx_vmess_pass_end(vc);
 
-        if (vc->half_close(c) == NGX_AGAIN) {
-            rev->ready = 1;
-            return NGX_AGAIN;
+        if (rc != NGX_OK) {
+            return rc == NGX_AGAIN ? NGX_AGAIN : 0;
         }
-
-        vc->passed = 1;
     }
 
     n = vc->recv(c, ngx_vmess_scratch, NGX_VMESS_BURST_MIN);
@@ -831,12 +827,45 @@ ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
 }
 
 
+static ngx_int_t
+ngx_vmess_pass_end(ngx_vmess_connection_t *vc)
+{
+    ngx_int_t          rc;
+    ngx_event_t       *rev;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+    rev = c->read;
+
+    rc = c->data == vc->data ? vc->half_close(c) : NGX_DECLINED;
+
+    switch (rc) {
+
+    case NGX_OK:
+        vc->passed = 1;
+        break;
+
+    case NGX_AGAIN:
+        rev->ready = 1;
+        break;
+
+    default: /* NGX_DECLINED */
+        rev->ready = 0;
+        rev->eof = 1;
+        break;
+    }
+
+    return rc;
+}
+
+
 /* c->recv of a connection that went to a fallback */
 
 static ssize_t
 ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
 {
     ssize_t                  n;
+    ngx_int_t                rc;
     ngx_event_t             *rev;
     ngx_vmess_connection_t  *vc;
 
@@ -878,18 +907,11 @@ ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
 
     if (!vc->passed) {
 
-        if (c->data != vc->data) {
-            rev->ready = 0;
-            rev->eof = 1;
-            return 0;
-        }
+        rc = ngx_vmess_pass_end(vc);
 
-        if (vc->half_close(c) == NGX_AGAIN) {
-            rev->ready = 1;
-            return NGX_AGAIN;
+        if (rc != NGX_OK) {
+            return rc == NGX_AGAIN ? NGX_AGAIN : 0;
         }
-
-        vc->passed = 1;
     }
 
     n = vc->recv(c, buf, size);
@@ -1054,6 +1076,21 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
         }
 
         for ( /* void */ ; in && rc == NGX_OK; in = in->next) {
+
+#if (NGX_SSL)
+
+            /*
+             * Xray loses data that it reads together with the end of TLS
+             * while it waits for the response header: without an end chunk,
+             * the header is a record of its own.
+             */
+
+            if (vc->out.raw && c->ssl) {
+                break;
+            }
+
+#endif
+
 
             size = in->buf->last - in->buf->pos;
 

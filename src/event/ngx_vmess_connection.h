@@ -19,8 +19,11 @@
 
 
 /*
- * Passes the end of the client's data on to the peer of the flow.  NGX_OK, or
- * NGX_AGAIN if data before it is still on its way: c->recv asks again.
+ * Passes the end of the client's data on to the peer of the flow.
+ *
+ * NGX_OK        done, the flow goes on the other way
+ * NGX_AGAIN     data before it is still on its way: c->recv asks again
+ * NGX_DECLINED  to be reported by c->recv as any other end of input
  */
 typedef ngx_int_t (*ngx_vmess_half_close_pt)(ngx_connection_t *c);
 

@@ -8,6 +8,9 @@
 #include "ngx_stream_vmess_flow.h"
 
 
+static ngx_command_t *ngx_stream_vmess_proxy_command(char *name);
+
+
 extern ngx_module_t  ngx_stream_proxy_module;
 
 
@@ -81,13 +84,9 @@ ngx_stream_vmess_add_server(ngx_conf_t *cf, ngx_str_t *address)
 
     /* proxy_pass address; */
 
-    for (cmd = ngx_stream_proxy_module.commands; cmd->name.len; cmd++) {
-        if (ngx_strcmp(cmd->name.data, "proxy_pass") == 0) {
-            break;
-        }
-    }
+    cmd = ngx_stream_vmess_proxy_command("proxy_pass");
 
-    if (cmd->name.len == 0
+    if (cmd == NULL
         || ngx_array_init(&args, cf->temp_pool, 2, sizeof(ngx_str_t))
            != NGX_OK)
     {
@@ -114,6 +113,23 @@ ngx_stream_vmess_add_server(ngx_conf_t *cf, ngx_str_t *address)
 
     if (rv != NGX_CONF_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"vmess_fallback\" %s", rv);
+    }
+
+    return NULL;
+}
+
+
+/* the configuration of the proxy module is private, its directives are not */
+
+static ngx_command_t *
+ngx_stream_vmess_proxy_command(char *name)
+{
+    ngx_command_t  *cmd;
+
+    for (cmd = ngx_stream_proxy_module.commands; cmd->name.len; cmd++) {
+        if (ngx_strcmp(cmd->name.data, name) == 0) {
+            return cmd;
+        }
     }
 
     return NULL;
@@ -178,12 +194,21 @@ ngx_stream_vmess_move(ngx_stream_session_t *s,
 ngx_int_t
 ngx_stream_vmess_half_close(ngx_connection_t *c)
 {
+    u_char                 *pscf;
+    ngx_command_t          *cmd;
     ngx_connection_t       *pc;
     ngx_stream_session_t   *s;
     ngx_stream_upstream_t  *u;
 
     s = c->data;
     u = s->upstream;
+
+    pscf = ngx_stream_get_module_srv_conf(s, ngx_stream_proxy_module);
+    cmd = ngx_stream_vmess_proxy_command("proxy_half_close");
+
+    if (cmd && *(ngx_flag_t *) (pscf + cmd->offset)) {
+        return NGX_DECLINED;
+    }
 
     /*
      * The proxy module reads from the client after it has written to the
