@@ -54,7 +54,8 @@ our @EXPORT = qw(port stream_port tcp unix_sock tls vmess flow close_flow
                  pattern slurp read_n put wait_for wait_log error_log access_log
                  log_count reload signal_nginx wait_reload workers_alive
                  edit_conf nginx_t status_line $Dir %User $Scale
-                 sha256_hex hexdump stop_server start_server);
+                 sha256_hex hexdump stop_server start_server
+                 inet_aton inet_pton AF_INET6);
 
 our %User = (alice => 'b831381d-6324-4d53-ad4f-8cda48b30811',
              bob   => 'ad9f3f5b-3e55-4d6e-8d9a-5f2b5b1a3b44',

@@ -1,0 +1,405 @@
+# Which targets a flow may reach, and how they are found.
+
+use lib "t/lib";
+use TestVMess;
+
+plan "no_plan";
+no_shuffle();
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: no spelling reaches loopback, private networks or sockets
+--- no_defaults
+--- servers
+v4  tag reached
+v6  tag@::1 reached
+dns dns loop.test=127.0.0.1 loop6.test=::1 mapped.test=::ffff:127.0.0.1 rfc1918.test=10.1.2.3 meta.test=169.254.169.254 zero.test=0.0.0.0 zero6.test=:: ula.test=fd00::1 nat64.test=64:ff9b::7f00:1 two.test=127.0.0.2,127.0.0.1 localhost=127.0.0.1 localhost.localdomain=127.0.0.1 ip6-localhost=::1 vmess_target=127.0.0.1 site=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_users main:1m { alice %%ALICE%%; }
+log_format l '$vmess_status $status $upstream_addr';
+upstream site { server 127.0.0.1:%%v4%%; }
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @names = (
+    # IPv4 loopback
+    '127.0.0.1', '127.0.0.2', '127.1', '127.0.1', '127.255.255.254',
+    '127.0.0.1.', '2130706433', '0x7f000001', '0x7F000001', '017700000001',
+    '0x7f.0.0.1', '0x7f.1', '0177.0.0.1', '0177.1', '127.0.0.01',
+    '127.000.000.001', '127.0.0.0x1', '00127.0.0.1', '4294967295',
+    '18446744071562067969',
+    # unspecified
+    '0.0.0.0', '0', '0.0', '0x0', '00000000', '0.1', '0.0.0.1',
+    # names
+    'localhost', 'LOCALHOST', 'localhost.', 'localhost.localdomain',
+    'ip6-localhost', 'loop.test', 'LOOP.test', 'loop.test.', 'loop6.test',
+    'mapped.test', 'rfc1918.test', 'meta.test', 'zero.test', 'zero6.test',
+    'ula.test', 'nat64.test', 'two.test', 'vmess_target', 'site',
+    # private IPv4
+    '10.0.0.1', '10.255.255.255', '172.16.0.1', '172.31.255.254',
+    '192.168.0.1', '169.254.169.254', '100.64.0.1', '100.127.255.254',
+    '224.0.0.1', '239.255.255.255', '255.255.255.255', '2852039166',
+    '0xa9fea9fe', '0251.0376.0251.0376',
+    # IPv6 in brackets
+    '[::1]', '[::]', '[0:0:0:0:0:0:0:1]', '[0000::0001]', '[::ffff:127.0.0.1]',
+    '[::FFFF:7f00:1]', '[::127.0.0.1]', '[::7f00:1]', '[64:ff9b::127.0.0.1]',
+    '[2002:7f00:1::]', '[::ffff:0:127.0.0.1]', '[fe80::1]', '[fe80::1%lo]',
+    '[fc00::1]', '[fd12:3456::1]', '[ff02::1]', '[::ffff:169.254.169.254]',
+    # bare IPv6, and what is no name at all
+    '::1', '::', '::ffff:127.0.0.1', 'unix:/tmp/x', 'unix', 'unix:',
+    '127.0.0.1:80', 'http://127.0.0.1', 'a@127.0.0.1', '127.0.0.1/8',
+    '127.0.0.1#', '127.0.0.1 ', ' 127.0.0.1', "127.0.0.1\0.test",
+    "127.0.0.1\n", '$host', '127%2e0.0.1', "127\xe3\x80\x820\xe3\x80\x820.1",
+    "\xe2\x91\xa0\xe2\x91\xa1\xe2\x91\xa6.0.0.1", '[127.0.0.1]', '[::1', '::1]',
+    '..', '.', '-', '_', 'a..b',
+);
+my @typed = map { my $a = $_; map { pack('n', $_) . $a } port('v4'), port('v6') }
+    (map { "\x01" . inet_aton($_) } qw(127.0.0.1 0.0.0.0 10.0.0.1 169.254.169.254
+                                       192.168.1.1 100.64.0.1 224.0.0.1)),
+    (map { "\x03" . inet_pton(AF_INET6, $_) } qw(::1 :: ::ffff:127.0.0.1
+        ::127.0.0.1 64:ff9b::127.0.0.1 2002:7f00:1:: fe80::1 fc00::1 ff02::1
+        ::ffff:0:127.0.0.1));
+
+my (@reached, $n);
+for my $address ((map { my $h = $_; map { VMess::domain_address($h, $_) }
+                        port('v4'), port('v6') } @names), @typed)
+{
+    my $f = flow(address => $address, data => 'hello');
+    # what is refused as no valid header is drained
+    eval { $f->send_raw('x' x 5000); };
+    my $got = eval { $f->read_eof } // $@;
+    push @reached, hexdump($address) . " $got" if $got ne '';
+    $n++;
+}
+is("@reached", '', 'nothing was reached');
+cmp_ok(scalar(@names), '>=', 60, 'that many spellings');
+my $alive = tcp(port('v4'));
+put($alive, 'x');
+is(read_n($alive, 9), 'reached:x', 'it could have been');
+
+# those that nginx tried to reach are in the log with an address
+my @tried = grep { !/^(?:denied 403|unresolved 502|header \d+|\S+ 400) -?$/ }
+            split /\n/, access_log();
+join ', ', @tried;
+--- stream_response:
+
+
+=== TEST 2: the log tells name and address
+--- no_defaults
+--- servers
+dns dns loop.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+flow(host => $_, port => 22)->read_eof for qw(127.0.0.1 loop.test ::1);
+1;
+--- stream_response: 1
+--- error_log
+target "127.0.0.1:22" of user "alice" is forbidden
+target "loop.test:22" of user "alice" is forbidden, address "127.0.0.1"
+target "[::1]:22" of user "alice" is forbidden
+
+
+=== TEST 3: allowed by block and by port
+--- servers
+one tag one
+two tag two
+six tag@::1 six
+--- stream_config
+vmess_allow 127.0.0.0/8 %%one%%;
+vmess_allow ::1;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map {
+    my $f = flow(@$_, data => '!');
+    $f->read(5) || 'refused';
+} [ to => 'one' ], [ to => 'two' ], [ to => 'six', host => '::1' ],
+  [ host => '127.0.0.3', port => 1 ];
+--- stream_response: one:! refused six:! refused
+
+
+=== TEST 4: lists and ranges of ports
+--- servers
+one tag one
+two tag two
+--- stream_config
+vmess_allow 127.0.0.1 1-100,%%one%%,60999-65535;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $two = port('two') >= 60999 ? 'two:!' : 'refused';
+is(flow(to => 'two', data => '!')->read(5) || 'refused', $two, 'not listed');
+flow(to => 'one', data => '!')->read(5);
+--- stream_response: one:!
+
+
+=== TEST 5: the first rule that matches decides
+--- servers
+one tag one
+dns dns a.bad.test=127.0.0.1 good.bad.test=127.0.0.1 bad.test=127.0.0.1 x.test=127.0.0.1 notbad.test=127.0.0.1 n7.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_allow good.bad.test;
+vmess_deny .bad.test;
+vmess_deny x.test 1-1000;
+vmess_deny ~^n[0-9]+\.test$;
+vmess_allow private;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map {
+    flow(host => $_, to => 'one', data => '!')->read(5) || 'refused';
+} qw(good.bad.test a.bad.test A.BAD.test x.test notbad.test n7.test N7.TEST
+     GOOD.bad.test);
+--- stream_response: one:! refused refused one:! one:! refused refused one:!
+
+
+=== TEST 6: a name that is allowed does not exempt its addresses
+--- no_defaults
+--- servers
+one tag one
+dns dns a.test=127.0.0.1 b.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_users main:1m { alice %%ALICE%%; }
+vmess_allow a.test;
+vmess_allow all;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map {
+    flow(host => $_, to => 'one', data => '!')->read(5) || 'refused';
+} qw(a.test);
+--- stream_response: refused
+--- error_log
+target "a.test:
+is forbidden, address "127.0.0.1"
+
+
+=== TEST 7: rules of a server replace those above
+--- servers
+one tag one
+--- stream_config
+vmess_deny all;
+server {
+    listen 127.0.0.1:%%PORT_1%%;
+    vmess main;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+vmess_allow 127.0.0.1;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map {
+    flow(via => tcp($_), to => 'one', data => '!')->read(5) || 'refused';
+} stream_port(), stream_port() + 1;
+--- stream_response: one:! refused
+
+
+=== TEST 8: a name that is denied is not asked for
+--- servers
+dns dns a.test=SILENT
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_deny .test;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+flow(host => 'a.test', port => 80, data => '!')->read_eof;
+--- stream_response:
+--- error_log
+target "a.test:80" of user "alice" is forbidden
+--- no_error_log
+could not be resolved
+
+
+=== TEST 9: of several addresses the dead ones are passed over
+--- servers
+one tag one
+dns dns a.test=127.0.0.2,127.0.0.3,127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%% ipv6=off;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map { flow(host => 'a.test', to => 'one', data => '!')->read(5) } 1 .. 12;
+--- stream_response eval
+CORE::join ' ', ('one:!') x 12
+--- error_log
+Connection refused
+
+
+=== TEST 10: of several addresses only the permitted ones are used
+--- servers
+one tag one
+dns dns a.test=127.0.0.2,10.0.0.1,169.254.169.254,127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%% ipv6=off;
+log_format l '$upstream_addr';
+vmess_allow 127.0.0.1;
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @got = map { flow(host => 'a.test', to => 'one', data => '!')->read(5) } 1 .. 8;
+wait_for(sub { my @l = split /\n/, access_log(); @l == 8 });
+my $p = port('one');
+is(join(' ', grep { $_ ne "127.0.0.1:$p" } split /\n/, access_log()), '',
+   'no other was tried');
+"@got";
+--- stream_response eval
+CORE::join ' ', ('one:!') x 8
+
+
+=== TEST 11: names that cannot be resolved
+--- servers
+dns dns nx.test=NX fail.test=FAIL quiet.test=SILENT empty.test=
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+resolver_timeout 500ms;
+log_format l '$vmess_host $vmess_status $status';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for (qw(nx fail quiet empty)) {
+    my $f = flow(host => "$_.test", port => 22, data => 'x');
+    is($f->read_eof, '', $_);
+}
+wait_for(sub { my @l = split /\n/, access_log(); @l == 4 });
+join '', sort split /^/, access_log();
+--- stream_response
+empty.test unresolved 502
+fail.test unresolved 502
+nx.test unresolved 502
+quiet.test unresolved 502
+--- error_log
+target "nx.test:22" of user "alice" could not be resolved (3: Host not found)
+target "quiet.test:22" of user "alice" could not be resolved (110:
+target "fail.test:22" of user "alice" could not be resolved (2:
+
+
+=== TEST 12: a client that leaves while its target is resolved
+--- servers
+dns dns quiet.test=SILENT
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+resolver_timeout 300ms;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for (1 .. 10) {
+    my $f = flow(host => "quiet.test", port => 22, data => 'x');
+    $_ % 2 ? $f->close : $f->end;
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 13: data that comes while the target is resolved is kept
+--- servers
+sink sink
+dns dns a.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $data = pattern(400_000);
+my $f = flow(host => 'a.test', to => 'sink');
+$f->send($data)->end;
+$f->read_all eq '400000 ' . sha256_hex($data) . "\n";
+--- stream_response: 1
+
+
+=== TEST 14: the operator's upstreams need no resolver and no rules
+--- no_defaults
+--- servers
+one tag one
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+upstream u { server 127.0.0.1:%%one%%; }
+--- stream_server_config
+vmess main;
+vmess_resolve off;
+proxy_pass u;
+--- stream_client
+join ' ', map { flow(host => $_, port => 80, data => '!')->read(5) }
+          'a.test', '127.0.0.1', '::1', 'nx.test';
+--- stream_response: one:! one:! one:! one:!
+
+
+=== TEST 15: without resolving, names cannot be vmess_target's
+--- servers
+one tag one
+dns dns a.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+log_format l '$vmess_host $vmess_status $status';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_resolve off;
+proxy_pass vmess_target;
+--- stream_client
+is(flow(host => '127.0.0.1', to => 'one', data => '!')->read(5), 'one:!',
+   'an address');
+is(flow(host => 'a.test', to => 'one', data => '!')->read(5), '', 'a name');
+wait_for(sub { access_log() =~ /a\.test/ });
+(grep { /a\.test/ } split /\n/, access_log())[0];
+--- stream_response: a.test unresolved 502
+
+
+=== TEST 16: resolving that depends on a variable
+--- servers
+one tag one
+dns dns a.test=127.0.0.1 b.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+map $vmess_host $resolve { default on; b.test off; }
+--- stream_server_config
+vmess main;
+vmess_resolve $resolve;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map { flow(host => $_, to => 'one', data => '!')->read(5) || 'refused' }
+          'a.test', 'b.test';
+--- stream_response: one:! refused
+
+
+=== TEST 17: IPv6 inside of the rules, IPv4 inside of IPv6
+--- servers
+one tag one
+six tag@::1 six
+--- stream_config
+vmess_allow 127.0.0.1;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map { flow(@$_, data => '!')->read(5) || 'refused' }
+    [ address => pack('n C a16', port('one'), 3, "\0" x 10 . "\xff\xff\x7f\0\0\1") ],
+    [ address => pack('n C a16', port('six'), 3, "\0" x 15 . "\1") ],
+    [ address => VMess::domain_address('[::ffff:127.0.0.1]', port('one')) ];
+--- stream_response: one:! refused one:!
