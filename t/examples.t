@@ -1,0 +1,294 @@
+# examples/*.conf: all are accepted by nginx -t, and flows really move through
+# them.
+#
+# What is changed before: load_module lines are those of the modules under
+# test; ports, addresses and files are our own, as in %subst below, and all of
+# loopback; "vmess main;" is followed by a rule that allows the targets of this
+# test, which are on loopback.
+
+use v5.20;
+use strict;
+use warnings;
+
+use lib 't/lib';
+
+use File::Temp qw(tempdir);
+use IO::Socket::INET;
+use IO::Socket::SSL;
+use POSIX ();
+use Test::More;
+use Time::HiRes qw(sleep time);
+use VMess;
+
+my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
+my $port = ($ENV{TEST_NGINX_STREAM_PORT} // 25300) + 6;
+my $alice = 'b831381d-6324-4d53-ad4f-8cda48b30811';
+my $bob = 'ad9f3f5b-3e55-4d6e-8d9a-5f2b5b1a3b44';
+my $limit = 10 * ($ENV{TEST_VMESS_SCALE} || 1);
+
+my $dir = tempdir('vmess-examples-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+mkdir "$dir/$_" for qw(logs html tmp);
+put("$dir/html/index.html", "a web site\n");
+
+my (@pids, $running);
+my $owner = $$;
+
+my $target = target('target');
+my $other = target('other');
+
+system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+       . " -days 30 -subj /CN=example.com -keyout $dir/site.key"
+       . " -out $dir/site.crt 2>/dev/null") == 0 or die 'openssl failed';
+
+my %subst = (
+    '127.0.0.53'            => "127.0.0.1:$target",     # never asked
+    '127.0.0.1:8080'        => '127.0.0.1:' . ($port + 1),
+    '127.0.0.1:8443'        => "127.0.0.1:$other",
+    '192.0.2.0/24'          => '127.0.0.0/8',
+    '192.0.2.10:443'        => "127.0.0.1:$other",
+    '192.0.2.11:443'        => "127.0.0.1:$other",
+    '192.0.2.10:80'         => "127.0.0.1:$other",
+    'intranet.example.com:443' => "127.0.0.1:$other",
+    '/run/ngx_vmess.sock'   => "$dir/vmess.sock",
+);
+
+
+# ---- all are accepted
+
+my @all = glob 'examples/*.conf';
+cmp_ok(@all, '>=', 7, 'the examples are there');
+
+for my $file (@all) {
+    my $name = $file =~ s{^.*/}{}r;
+    my $text = conf($name);
+
+    like(text($file), qr/^# \S/, "$name says what it shows");
+    unlike($text, qr/listen\s+(\d|unix:\/run)(?!27\.0\.0\.1)/,
+           "$name listens where the test may");
+
+    my $out = `$nginx -t -p $dir/ -c $dir/$name.test -e stderr 2>&1`;
+    is($?, 0, "$name is accepted") or diag $out;
+    unlike($out, qr/\[(?!notice|warn)\w+\]/, "$name without complaints");
+}
+
+
+# ---- flows
+
+start('vmess-tcp.conf');
+is(flow(tcp()), 'target: hello', 'a flow by vmess-tcp.conf');
+is(flow(tcp(), uuid => $bob, hangs => 1), '', 'nobody else has one');
+stop();
+
+start('vmess-tls-site.conf');
+is(flow(tls()), 'target: hello', 'a flow by vmess-tls-site.conf');
+is(get(tls()), "a web site\n", 'and the web site');
+stop();
+
+start('routing.conf');
+is(flow(tcp()), 'target: hello', 'a flow to its own target');
+is(flow(tcp(), port => $other), 'other: hello', 'one to an upstream');
+is(flow(tcp(), host => 'a.corp.example.com', port => 80), 'other: hello',
+   'one by a name');
+is(flow(tcp(), port => 25), '', 'none to a port that is denied');
+stop();
+
+start('limits.conf');
+is(flow(tcp()), 'target: hello', 'a flow by limits.conf');
+is(flow(tcp(), uuid => $bob), 'target: hello', 'one of a user with a rate');
+is(flow(tcp(), sec => 'zero'), '', 'none with another cipher');
+stop();
+
+start('logging.conf');
+is(flow(tcp()), 'target: hello', 'a flow by logging.conf');
+my $probe = tcp();
+print $probe "GET / HTTP/1.0\r\n\r\n";
+sysread $probe, my $nothing, 1;
+stop();
+
+like(text("$dir/logs/flows.log"),
+     qr{^\S+\Q 127.0.0.1 alice 200 ok tcp/aes-128-gcm 127.0.0.1:$target\E
+        \Q 127.0.0.1:$target up=5 down=13\E[ ][\d.]+$}mx, 'it is logged');
+like(text("$dir/logs/probes.log"), qr/^\S+ 127\.0\.0\.1 unknown 18 [\d.]+$/m,
+     'and who is not a user');
+like(text("$dir/logs/error.log"),
+     qr/\[info\] .* client sent no VMess header of a known user/,
+     'with the reason');
+
+start('balancer.conf');
+is(flow(told()), 'target: hello', 'a flow by balancer.conf');
+is(flow(told(), uuid => $bob, hangs => 1), '', 'none without a user');
+stop();
+like(text("$dir/logs/error.log"),
+     qr/no VMess header of a known user .*, client: 192\.0\.2\.99,/,
+     'the client is who the balancer told');
+
+start('unix-socket.conf');
+is(flow(tls('vmess.example.com')), 'target: hello', 'a flow by its TLS name');
+stop();
+
+done_testing();
+
+
+# ---- configurations
+
+sub conf {
+    my ($name) = @_;
+
+    my $text = text("examples/$name");
+
+    $text =~ s/^load_module .*\n//mg;
+    $text =~ s/\Q$_\E/$subst{$_}/g
+        for sort { length $b <=> length $a } keys %subst;
+    $text =~ s/(listen\s+)(?:10086|443)\b/${1}127.0.0.1:$port/g;
+    $text =~ s/(vmess\s+main;)/$1 vmess_allow 127.0.0.1 $target,$other;/g;
+    $text =~ s/\bhttp \{/http {\n/;
+    $text =~ s{(?<=^http \{\n)}{join '', map "${_}_temp_path $dir/tmp/$_;\n",
+                                qw(client_body proxy fastcgi uwsgi scgi)}me;
+
+    my $top = join '', map { "load_module $_;\n" }
+                       split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
+    $top .= "pid $dir/nginx.pid;\n";
+    $top .= "error_log $dir/logs/error.log info;\n"
+        unless $text =~ /^error_log/m;
+
+    put("$dir/$name.test", $top . $text);
+
+    return $text;
+}
+
+
+sub start {
+    my ($name) = @_;
+
+    unlink glob "$dir/logs/*";
+
+    my $rc = system "$nginx -p $dir/ -c $dir/$name.test -e $dir/logs/error.log"
+                    . " >$dir/start.out 2>&1";
+    is($rc, 0, "$name starts") or diag text("$dir/start.out");
+    $running = $name;
+}
+
+
+sub stop {
+    my $until = time + $limit;
+
+    system "$nginx -p $dir/ -c $dir/$running.test -e $dir/logs/error.log"
+           . " -s quit >/dev/null 2>&1";
+    sleep 0.02 while -e "$dir/nginx.pid" && time < $until;
+
+    ok(!-e "$dir/nginx.pid", "$running ends");
+    my @bad = grep { /\[(alert|crit|emerg)\]/ }
+              split /^/, text("$dir/logs/error.log");
+    is("@bad", '', "$running without alerts");
+    undef $running;
+}
+
+
+# ---- clients and targets
+
+# a server of one sort: says its name before what it gets
+
+sub target {
+    my ($name) = @_;
+
+    my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 64)
+        or die "listen: $!";
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid) {
+        push @pids, $pid;
+        return $l->sockport;
+    }
+
+    alarm 600;
+
+    while (my $c = $l->accept) {
+        if (sysread $c, my $buf, 4096) {
+            $buf =~ s/^PROXY.*\r\n//;
+            syswrite $c, "$name: $buf";
+        }
+        close $c;
+    }
+
+    POSIX::_exit(0);
+}
+
+
+sub connected {
+    my ($class, @args) = @_;
+    my $until = time + $limit;
+
+    while (time < $until) {
+        my $s = $class->new(PeerAddr => "127.0.0.1:$port", Timeout => $limit,
+                            @args);
+        return $s if $s;
+        sleep 0.05;
+    }
+
+    die "no connection to port $port: $@ $IO::Socket::SSL::SSL_ERROR\n";
+}
+
+
+sub tcp { return connected('IO::Socket::INET') }
+
+# by a balancer
+sub told {
+    my $s = tcp();
+    print $s "PROXY TCP4 192.0.2.99 192.0.2.1 50000 10086\r\n";
+    return $s;
+}
+
+sub tls {
+    my ($name) = @_;
+    return connected('IO::Socket::SSL', SSL_verify_mode => 0,
+                     SSL_hostname => $name // 'example.com');
+}
+
+
+# a flow by a socket, and its answer to "hello"
+
+sub flow {
+    my ($sock, %o) = @_;
+    my $hangs = delete $o{hangs};
+
+    my $flow = VMess->new(uuid => $alice, host => '127.0.0.1', port => $target,
+                          %o);
+    $flow->connect($sock, data => 'hello');
+    $flow->shut if $hangs;
+    return $flow->read_all;
+}
+
+
+sub get {
+    my ($s) = @_;
+    print $s "GET / HTTP/1.0\r\nHost: example.com\r\n\r\n";
+    my $answer = do { local $/; <$s> } // '';
+    return $answer =~ s/^.*?\r\n\r\n//sr;
+}
+
+
+# ---- files
+
+sub text {
+    open my $fh, '<', $_[0] or return '';
+    local $/;
+    return <$fh> // '';
+}
+
+sub put {
+    open my $fh, '>', $_[0] or die "$_[0]: $!";
+    print $fh $_[1];
+    close $fh or die "$_[0]: $!";
+}
+
+END {
+    if ($$ == ($owner // 0)) {
+        my $status = $?;
+        stop() if $running;
+        kill 'TERM', @pids;
+        waitpid $_, 0 for @pids;
+        $? = $status;
+    }
+}
