@@ -2,7 +2,7 @@
 /*
  * Copyright (C) ngx_vmess authors
  *
- * The few functions of nginx that src/proto calls: nginx-dev has headers, but
+ * The few functions of nginx that the files under test call: nginx-dev has headers, but
  * no sources.
  */
 
@@ -81,4 +81,24 @@ ngx_inet6_addr(u_char *p, size_t len, u_char *addr)
     buf[len] = '\0';
 
     return (inet_pton(AF_INET6, buf, addr) == 1) ? NGX_OK : NGX_ERROR;
+}
+
+
+/* one process: nobody to lock out */
+
+void
+ngx_rwlock_wlock(ngx_atomic_t *lock)
+{
+    if (*lock) {
+        abort();
+    }
+
+    *lock = 1;
+}
+
+
+void
+ngx_rwlock_unlock(ngx_atomic_t *lock)
+{
+    *lock = 0;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
-# Runs the unit tests of src/proto, one C program a file, fed with the vectors.
+# Runs the unit tests of src/proto, and of the replay filter, one C program a
+# file, fed with the vectors.
 # CC, CFLAGS_EXTRA (-fsanitize=address,undefined) and NGX_VMESS_INC are taken
 # from the environment.
 
@@ -17,7 +18,7 @@ my $unit = dirname(abs_path($0));
 my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
-my @tests = qw(shake crypto kdf auth address header chunk);
+my @tests = qw(shake crypto kdf auth address header chunk replay);
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
@@ -25,14 +26,17 @@ my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
 chomp(my $inc = `$unit/inc`);
 BAIL_OUT('no nginx headers') if $?;
 
-my $compile = "$cc $flags $inc -I$root/src/proto -I$unit";
+my $compile = "$cc $flags $inc -I$root/src -I$root/src/proto -I$unit";
 
 make_path($build);
 END { local $?; system('rm', '-rf', $build) if $build; }
 
 my @objects;
 
-for my $file (glob("$root/src/proto/*.c"), "$unit/stub.c", "$unit/test.c") {
+for my $file (glob("$root/src/proto/*.c"),
+              "$root/src/event/ngx_vmess_replay.c",
+              "$unit/stub.c", "$unit/test.c")
+{
     push(@objects, "$build/" . basename($file, '.c') . '.o');
     system("$compile -c -o $objects[-1] $file") == 0
         or BAIL_OUT("$file does not compile");
