@@ -137,6 +137,11 @@ our %Kind = (
     # takes all, never answers
     silent => sub { while (sysread($_[0], my $b, 1 << 17)) { } },
 
+    # tells the address of its peer
+    peer => sub {
+        put($_[0], inet_ntoa((unpack_sockaddr_in(getpeername $_[0]))[1]));
+    },
+
     # resets the connection
     reset => sub {
         setsockopt($_[0], SOL_SOCKET, SO_LINGER, pack('ii', 1, 0));

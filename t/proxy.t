@@ -1,0 +1,377 @@
+# What nginx can do with any connection, it can do with a decoded flow.
+
+use lib "t/lib";
+use TestVMess;
+
+plan "no_plan";
+no_shuffle();
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a map of the host chooses an upstream of two servers
+--- servers
+one   tag one
+two   tag two
+other tag other
+--- stream_config
+upstream pair { server 127.0.0.1:%%one%%; server 127.0.0.1:%%two%%; }
+upstream rest { server 127.0.0.1:%%other%%; }
+map $vmess_host $route {
+    hostnames;
+    .pair.test pair;
+    default    rest;
+}
+--- stream_server_config
+vmess main;
+vmess_resolve off;
+proxy_pass $route;
+--- stream_client
+my %n;
+$n{ flow(host => 'a.pair.test', port => 80, data => '!')->read(4) }++ for 1 .. 6;
+is($n{'one:'}, 3, 'half of the flows');
+is($n{'two:'}, 3, 'and the other half');
+flow(host => 'x.test', port => 80, data => '!')->read(7);
+--- stream_response: other:!
+
+
+=== TEST 2: vmess_target as a value of a map
+--- servers
+one tag one
+dir tag direct
+--- stream_config
+upstream one { server 127.0.0.1:%%one%%; }
+map $vmess_port $route { 80 one; default vmess_target; }
+--- stream_server_config
+vmess main;
+proxy_pass $route;
+--- stream_client
+flow(port => 80, data => '!')->read(5) . ' '
+. flow(to => 'dir', data => '!')->read(8);
+--- stream_response: one:! direct:!
+
+
+=== TEST 3: a map of the user
+--- servers
+one tag one
+two tag two
+--- stream_config
+map $vmess_user $route { alice 127.0.0.1:%%one%%; bob 127.0.0.1:%%two%%; }
+--- stream_server_config
+vmess main;
+proxy_pass $route;
+--- stream_client
+join ' ', map { flow(user => $_, port => 80, data => '!')->read(5) } qw(bob alice);
+--- stream_response: two:! one:!
+
+
+=== TEST 4: a server of the upstream that is dead is passed over
+--- servers
+one  tag one
+dead dead
+--- stream_config
+upstream u { server 127.0.0.1:%%dead%% max_fails=0; server 127.0.0.1:%%one%%; }
+--- stream_server_config
+vmess main;
+proxy_pass u;
+--- stream_client
+join ' ', map { flow(port => 80, data => '!')->read(5) } 1 .. 4;
+--- stream_response: one:! one:! one:! one:!
+
+
+=== TEST 5: proxy_bind
+--- servers
+peer peer
+--- stream_config
+map $vmess_user $from { alice 127.0.0.5; bob 127.0.0.6; }
+--- stream_server_config
+vmess main;
+proxy_bind $from;
+proxy_pass vmess_target;
+--- stream_client
+join ' ', map { flow(user => $_, to => 'peer', data => '!')->read_eof }
+          qw(alice bob);
+--- stream_response: 127.0.0.5 127.0.0.6
+
+
+=== TEST 6: the PROXY protocol to the target
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_protocol on;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+my $expect = sprintf "PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\nhello",
+                     $s->sockport, stream_port();
+my $f = flow(via => $s, to => 'echo', data => 'hello');
+is($f->read(length $expect), $expect, 'with the data');
+$s = tcp();
+$f = flow(via => $s, to => 'echo');
+$f->read(length($expect) - 5) =~ /^PROXY TCP4 .*\r\n$/;
+--- stream_response: 1
+
+
+=== TEST 7: TLS to the target
+--- servers
+tag tag here
+--- stream_config
+server {
+    listen 127.0.0.1:%%PORT_1%% ssl;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    proxy_pass 127.0.0.1:%%tag%%;
+}
+--- stream_server_config
+vmess main;
+proxy_ssl on;
+proxy_pass vmess_target;
+--- stream_client
+flow(port => stream_port() + 1, data => 'hello')->read(10);
+--- stream_response: here:hello
+
+
+=== TEST 8: a rate of download
+--- servers
+src source 3000
+--- stream_server_config
+vmess main;
+proxy_download_rate 1000;
+proxy_buffer_size 1k;
+proxy_pass vmess_target;
+--- stream_client
+my $start = time;
+my $f = flow(to => 'src');
+is($f->read_eof, pattern(3000), 'all arrives');
+# 3 kB at 1 kB/s take two seconds, however fast the machine is
+cmp_ok(time - $start, '>=', 1.5, 'not faster than that');
+1;
+--- stream_response: 1
+
+
+=== TEST 9: a rate of upload
+--- servers
+sink sink
+--- stream_server_config
+vmess main;
+proxy_upload_rate 1000;
+proxy_buffer_size 1k;
+proxy_pass vmess_target;
+--- stream_client
+my $start = time;
+my $f = flow(to => 'sink');
+$f->send(pattern(3000))->end;
+is($f->read_eof, '3000 ' . sha256_hex(pattern(3000)) . "\n", 'all arrives');
+cmp_ok(time - $start, '>=', 1.5, 'not faster than that');
+1;
+--- stream_response: 1
+
+
+=== TEST 10: the rate of a user
+--- servers
+src source 3000
+--- stream_config
+vmess_users main:1m { alice %%ALICE%% rate=1k; bob %%BOB%%; }
+--- stream_server_config
+vmess main;
+proxy_download_rate $vmess_rate;
+proxy_buffer_size 1k;
+proxy_pass vmess_target;
+--- stream_client
+my $start = time;
+is(flow(to => 'src')->read_eof, pattern(3000), 'all arrives');
+cmp_ok(time - $start, '>=', 1.5, 'not faster than that');
+flow(user => 'bob', to => 'src')->read_eof eq pattern(3000);
+--- stream_response: 1
+
+
+=== TEST 11: proxy_timeout ends idle flows only
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_timeout 600ms;
+proxy_pass vmess_target;
+--- stream_client
+my $f = flow(to => 'echo', data => 'a');
+is($f->read(1), 'a', 'a flow');
+for (1 .. 10) {
+    $f->send($_);
+    is($f->read(length), $_, 'is kept while it is used');
+    select undef, undef, undef, 0.1;
+}
+$f->read_eof;
+$f->{eof};
+--- stream_response: 1
+
+
+=== TEST 12: proxy_timeout after the client's end
+--- servers
+quiet silent
+--- stream_server_config
+vmess main;
+proxy_timeout 500ms;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+my $f = flow(via => $s, to => 'quiet', data => 'hello');
+$f->end;
+$f->read_eof;
+$f->{eof};
+--- stream_response: 1
+
+
+=== TEST 13: a late answer after the client's end
+--- servers
+slow sink 20
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $data = pattern(300_000);
+my $f = flow(to => 'slow');
+$f->send($data)->end;
+$f->read_eof eq '300000 ' . sha256_hex($data) . "\n";
+--- stream_response: 1
+
+
+=== TEST 14: preread of the decoded flow
+--- servers
+one tag one
+two tag two
+--- stream_config
+map $ssl_preread_server_name $route {
+    one.test 127.0.0.1:%%one%%;
+    default  127.0.0.1:%%two%%;
+}
+--- stream_server_config
+vmess main;
+ssl_preread on;
+proxy_pass $route;
+--- stream_client
+# a ClientHello with a server name
+my $sni = pack('n n n C n/a*', 0, 3 + 2 + 8, 3 + 8, 0, 'one.test');
+my $hello = pack('n a32 C', 0x303, 'r' x 32, 0) . pack('n n', 2, 0x1301)
+            . pack('C C', 1, 0) . pack('n/a*', $sni);
+my $record = pack('C n n/a*', 22, 0x301,
+                  pack('C C n/a*', 1, 0, $hello));
+my @got;
+for my $data ($record, "no TLS at all") {
+    my $f = flow(port => 80, data => $data);
+    push @got, substr($f->read(4 + length $data), 0, 4);
+}
+# the ClientHello in pieces
+my $f = flow(port => 80);
+for (unpack '(a7)*', $record) {
+    $f->send($_);
+    select undef, undef, undef, 0.005;
+}
+push @got, substr($f->read(4 + length $record), 0, 4);
+"@got";
+--- stream_response: one: two: one:
+
+
+=== TEST 15: preread, and VMess over TLS
+--- servers
+one tag one
+two tag two
+--- stream_config
+map $ssl_preread_protocol $route {
+    ''      127.0.0.1:%%two%%;
+    default 127.0.0.1:%%one%%;
+}
+--- listen: ssl
+--- stream_server_config
+ssl_certificate %%CERT%%;
+ssl_certificate_key %%KEY%%;
+vmess main;
+ssl_preread on;
+preread_timeout 2s;
+proxy_pass $route;
+--- stream_client
+flow(via => tls(), port => 80, data => "GET / HTTP/1.1\r\n\r\n")->read(4);
+--- stream_response: two:
+
+
+=== TEST 16: return instead of a target
+--- stream_server_config
+vmess main;
+return "$vmess_user to $vmess_host:$vmess_port\n";
+--- stream_client
+flow(host => 'a.test', port => 80, data => '!')->read_eof;
+--- stream_response
+alice to a.test:80
+
+
+=== TEST 17: access rules see the address of the client
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+deny 127.0.0.1;
+proxy_pass vmess_target;
+--- stream_client
+my $f = flow(to => 'echo', data => 'hello');
+$f->read_eof;
+$f->{received};
+--- stream_response: 0
+--- error_log
+access forbidden by rule
+
+
+=== TEST 18: limit_conn counts flows of an address
+--- servers
+echo echo
+--- stream_config
+limit_conn_zone $binary_remote_addr zone=addr:1m;
+--- stream_server_config
+vmess main;
+limit_conn addr 2;
+proxy_pass vmess_target;
+--- stream_client
+my @f = map { flow(to => 'echo', data => 'hello') } 1 .. 2;
+is($_->read(5), 'hello', 'within the limit') for @f;
+my $f = flow(to => 'echo', data => 'hello');
+is($f->read_eof, '', 'above it');
+(shift @f)->close;
+wait_for(sub { flow(to => 'echo', data => 'hello')->read(5) eq 'hello' });
+--- stream_response: 1
+--- error_log
+limiting connections by zone "addr"
+
+
+=== TEST 19: variables in set and in geo
+--- servers
+one tag one
+two tag two
+--- stream_config
+geo $vmess_addr $route { 127.0.0.9/32 127.0.0.1:%%two%%; default 127.0.0.1:%%one%%; }
+--- stream_server_config
+vmess main;
+proxy_pass $route;
+--- stream_client
+join ' ', map { flow(host => $_, port => 80, data => '!')->read(5) }
+          '127.0.0.9', '127.0.0.1';
+--- stream_response: two:! one:!
+
+
+=== TEST 20: proxy_connect_timeout and proxy_next_upstream off
+--- servers
+one  tag one
+dead dead
+dns  dns a.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%% ipv6=off;
+log_format l '$status $upstream_addr';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_next_upstream off;
+proxy_pass vmess_target;
+--- stream_client
+flow(host => 'a.test', to => 'dead', data => '!')->read_eof;
+wait_for(sub { access_log() });
+access_log() eq '502 127.0.0.1:' . port('dead') . "\n";
+--- stream_response: 1
