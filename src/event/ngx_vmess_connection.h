@@ -18,6 +18,14 @@
 #define NGX_VMESS_BUFFERED  0x04
 
 
+/* the most that is read from a client, or sealed for it, in one go */
+
+#define NGX_VMESS_BURST     (128 * 1024)
+
+#define NGX_VMESS_SCRATCH                                                     \
+    (NGX_VMESS_BURST + NGX_VMESS_CHUNK_MAX + NGX_VMESS_CHUNK_OVERHEAD)
+
+
 /*
  * Passes the end of the client's data on to the peer of the flow.
  *
@@ -93,21 +101,6 @@ ngx_vmess_connection_t *ngx_vmess_create_connection(ngx_connection_t *c,
 ngx_vmess_connection_t *ngx_vmess_get_connection(ngx_connection_t *c);
 
 /*
- * Reads the request header.
- *
- * NGX_OK        the client is authentic; vc->header and vc->account are set
- * NGX_AGAIN     more bytes are needed: wait for a read event
- * NGX_DECLINED  not VMess: vc->status says why, and it was logged; the bytes
- *               read are vc->raw
- * NGX_ERROR     the connection failed, or the client is authentic and its
- *               header wrong, which was logged
- */
-ngx_int_t ngx_vmess_handshake(ngx_vmess_connection_t *vc);
-
-/* ends the handshake as one that was not VMess at all, and logs it */
-void ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status);
-
-/*
  * Puts the layer into c->recv and c->send after a handshake.
  * NGX_OK or NGX_ERROR.
  */
@@ -120,19 +113,12 @@ ngx_int_t ngx_vmess_start(ngx_vmess_connection_t *vc);
  */
 void ngx_vmess_pass_through(ngx_vmess_connection_t *vc);
 
-/*
- * After a handshake that was not VMess, swallows what the client sends.
- * NGX_AGAIN: wait for a read event; NGX_DONE: the connection may be closed.
- */
-ngx_int_t ngx_vmess_drain(ngx_vmess_connection_t *vc);
+/* frees the memory of a buffer of the layer, if it has any */
+void ngx_vmess_release(ngx_buf_t *b);
 
 
-/* names for variables and logs */
-
-ngx_str_t *ngx_vmess_status_name(ngx_vmess_status_e status);
-ngx_str_t *ngx_vmess_security_name(ngx_vmess_header_t *h);
-ngx_str_t *ngx_vmess_command_name(ngx_vmess_header_t *h);
-ngx_str_t *ngx_vmess_network_name(ngx_vmess_header_t *h);
+/* NGX_VMESS_SCRATCH bytes of the worker, in which no call leaves anything */
+extern u_char  *ngx_vmess_scratch;
 
 
 #endif /* _NGX_VMESS_CONNECTION_H_INCLUDED_ */

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_module.h"
+#include "event/ngx_vmess_handshake.h"
 
 
 static ngx_int_t ngx_stream_vmess_variable_user(ngx_stream_session_t *s,

@@ -1,0 +1,349 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_handshake.h"
+
+
+#define NGX_VMESS_HEADER_BUFFER  4096
+
+#define NGX_VMESS_DRAIN_EXTRA    (128 * 1024)
+
+#define NGX_VMESS_LOG_RATE       100     /* refusals logged in a second */
+
+
+static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
+static ngx_uint_t ngx_vmess_log_allowed(ngx_log_t *log);
+
+
+static ngx_str_t  ngx_vmess_statuses[] = {
+    ngx_string(""),
+    ngx_string("ok"),
+    ngx_string("unknown"),
+    ngx_string("time"),
+    ngx_string("replay"),
+    ngx_string("tag"),
+    ngx_string("header"),
+    ngx_string("timeout"),
+    ngx_string("truncated"),
+    ngx_string("cipher"),
+    ngx_string("command"),
+    ngx_string("denied"),
+    ngx_string("unresolved")
+};
+
+
+ngx_int_t
+ngx_vmess_handshake(ngx_vmess_connection_t *vc)
+{
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    if (vc->raw.start == NULL) {
+        vc->raw.start = ngx_alloc(NGX_VMESS_HEADER_BUFFER, c->log);
+        if (vc->raw.start == NULL) {
+            return NGX_ERROR;
+        }
+
+        vc->raw.pos = vc->raw.start;
+        vc->raw.last = vc->raw.start;
+        vc->raw.end = vc->raw.start + NGX_VMESS_HEADER_BUFFER;
+    }
+
+    for ( ;; ) {
+
+        n = vc->recv(c, vc->raw.last, vc->raw.end - vc->raw.last);
+
+        if (n == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (n == 0) {
+            vc->eof = 1;
+            ngx_vmess_refuse(vc, NGX_VMESS_STATUS_TRUNCATED);
+            return NGX_DECLINED;
+        }
+
+        vc->raw.last += n;
+
+        do {
+            rc = ngx_vmess_header_read(&vc->header, &vc->raw);
+
+            if (rc == NGX_DONE) {
+                rc = ngx_vmess_handshake_auth(vc);
+            }
+
+        } while (rc == NGX_DONE);
+
+        if (rc == NGX_AGAIN) {
+            continue;
+        }
+
+        break;
+    }
+
+    if (rc == NGX_OK) {
+
+        if (ngx_vmess_user_session(vc->zone, &vc->account, vc->header.key,
+                                   vc->header.iv, c->log)
+            == NGX_OK)
+        {
+            vc->status = NGX_VMESS_STATUS_OK;
+            return NGX_OK;
+        }
+
+        ngx_vmess_refuse(vc, NGX_VMESS_STATUS_REPLAY);
+        return NGX_DECLINED;
+    }
+
+    if (rc == NGX_ERROR && vc->header.err == NULL) {
+        ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "reading VMess header failed");
+        return NGX_ERROR;
+    }
+
+    if (vc->status == NGX_VMESS_STATUS_NONE) {
+        ngx_vmess_refuse(vc, vc->header.bad_tag ? NGX_VMESS_STATUS_TAG
+                                                : NGX_VMESS_STATUS_HEADER);
+    }
+
+    return rc;
+}
+
+
+/* NGX_DONE: go on reading the header; NGX_DECLINED: refused and logged */
+
+static ngx_int_t
+ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
+{
+    int64_t             skew;
+    ngx_connection_t   *c;
+    ngx_vmess_status_e  status;
+
+    c = vc->connection;
+
+    status = ngx_vmess_user_auth(vc->zone, c->sockaddr, vc->header.eauid,
+                                 &vc->account, &skew, c->log);
+
+    if (status == NGX_VMESS_STATUS_OK) {
+        ngx_memcpy(vc->header.cmd_key, vc->account.cmd_key, NGX_VMESS_KEY_LEN);
+        return NGX_DONE;
+    }
+
+    if (status != NGX_VMESS_STATUS_TIME) {
+        ngx_vmess_refuse(vc, status);
+        return NGX_DECLINED;
+    }
+
+    vc->status = status;
+    (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
+
+    if (ngx_vmess_log_allowed(c->log)) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client sent VMess header of user \"%V\" with bad time, "
+                      "clock skew is %L s",
+                      &vc->account.user->name.str, skew);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+void
+ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
+{
+    ngx_log_t  *log;
+    ngx_str_t  *user;
+
+    vc->status = status;
+    user = NULL;
+
+    if (vc->account.user) {
+        user = &vc->account.user->name.str;
+        (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
+    }
+
+    log = vc->connection->log;
+
+    if (!ngx_vmess_log_allowed(log)) {
+        return;
+    }
+
+    switch (status) {
+
+    case NGX_VMESS_STATUS_UNKNOWN:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent no VMess header of a known user");
+        break;
+
+    case NGX_VMESS_STATUS_REPLAY:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent replayed VMess header of user \"%V\"", user);
+        break;
+
+    case NGX_VMESS_STATUS_TAG:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent VMess header of user \"%V\" with bad tag",
+                      user);
+        break;
+
+    case NGX_VMESS_STATUS_HEADER:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent invalid VMess header of user \"%V\": %s",
+                      user, vc->header.err);
+        break;
+
+    case NGX_VMESS_STATUS_TIMEOUT:
+        ngx_log_error(NGX_LOG_INFO, log, NGX_ETIMEDOUT,
+                      "client timed out while sending VMess header");
+        break;
+
+    default: /* NGX_VMESS_STATUS_TRUNCATED */
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client closed connection while sending VMess header");
+        break;
+    }
+}
+
+
+/* probes must not fill the log of a worker */
+
+static ngx_uint_t
+ngx_vmess_log_allowed(ngx_log_t *log)
+{
+    static time_t      sec;
+    static ngx_uint_t  n;
+
+    if (sec != ngx_time()) {
+
+        if (n > NGX_VMESS_LOG_RATE) {
+            ngx_log_error(NGX_LOG_INFO, log, 0,
+                          "%ui more VMess headers were refused",
+                          n - NGX_VMESS_LOG_RATE);
+        }
+
+        sec = ngx_time();
+        n = 0;
+    }
+
+    return (++n <= NGX_VMESS_LOG_RATE);
+}
+
+
+ngx_int_t
+ngx_vmess_drain(ngx_vmess_connection_t *vc)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+    u_char             buf[4096];
+
+    c = vc->connection;
+
+    if (vc->drain == 0) {
+
+        /*
+         * VMess, "Failure behaviour": a constant of the configuration, and
+         * some jitter
+         */
+
+        vc->drain = vc->zone->drain + ngx_random() % 64;
+        vc->drained = vc->raw.last - vc->raw.start;
+
+        ngx_vmess_release(&vc->raw);
+    }
+
+    if (vc->eof) {
+        return NGX_DONE;
+    }
+
+    /*
+     * All that has arrived is read, even beyond the limit: closed with input
+     * unread, the kernel would send a reset.
+     */
+
+    for ( ;; ) {
+        n = vc->recv(c, buf, sizeof(buf));
+
+        if (n == 0 || n == NGX_ERROR) {
+            return NGX_DONE;
+        }
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        vc->drained += n;
+
+        if (vc->drained > vc->drain + NGX_VMESS_DRAIN_EXTRA) {
+            break;
+        }
+    }
+
+    return vc->drained >= vc->drain ? NGX_DONE : NGX_AGAIN;
+}
+
+
+ngx_str_t *
+ngx_vmess_status_name(ngx_vmess_status_e status)
+{
+    return &ngx_vmess_statuses[status];
+}
+
+
+ngx_str_t *
+ngx_vmess_security_name(ngx_vmess_header_t *h)
+{
+    static ngx_str_t  cfb = ngx_string("aes-128-cfb");
+    static ngx_str_t  gcm = ngx_string("aes-128-gcm");
+    static ngx_str_t  chacha20 = ngx_string("chacha20-poly1305");
+    static ngx_str_t  none = ngx_string("none");
+    static ngx_str_t  zero = ngx_string("zero");
+
+    switch (h->security) {
+
+    case NGX_VMESS_SEC_AES_128_CFB:
+        return &cfb;
+
+    case NGX_VMESS_SEC_AES_128_GCM:
+        return &gcm;
+
+    case NGX_VMESS_SEC_CHACHA20:
+        return &chacha20;
+
+    default: /* NGX_VMESS_SEC_NONE */
+        return (h->opt & NGX_VMESS_OPT_CHUNK) ? &none : &zero;
+    }
+}
+
+
+ngx_str_t *
+ngx_vmess_command_name(ngx_vmess_header_t *h)
+{
+    static ngx_str_t  names[] = {
+        ngx_string(""),
+        ngx_string("tcp"),
+        ngx_string("udp"),
+        ngx_string("mux")
+    };
+
+    return &names[h->command];
+}
+
+
+ngx_str_t *
+ngx_vmess_network_name(ngx_vmess_header_t *h)
+{
+    static ngx_str_t  tcp = ngx_string("tcp");
+    static ngx_str_t  udp = ngx_string("udp");
+
+    return h->command == NGX_VMESS_CMD_UDP ? &udp : &tcp;
+}

@@ -1,0 +1,44 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_HANDSHAKE_H_INCLUDED_
+#define _NGX_VMESS_HANDSHAKE_H_INCLUDED_
+
+
+#include "ngx_vmess.h"
+#include "ngx_vmess_connection.h"
+
+
+/*
+ * Reads the request header.
+ *
+ * NGX_OK        the client is authentic; vc->header and vc->account are set
+ * NGX_AGAIN     more bytes are needed: wait for a read event
+ * NGX_DECLINED  not VMess: vc->status says why, and it was logged; the bytes
+ *               read are vc->raw
+ * NGX_ERROR     the connection failed, or the client is authentic and its
+ *               header wrong, which was logged
+ */
+ngx_int_t ngx_vmess_handshake(ngx_vmess_connection_t *vc);
+
+/* ends the handshake as one that was not VMess at all, and logs it */
+void ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status);
+
+/*
+ * After a handshake that was not VMess, swallows what the client sends.
+ * NGX_AGAIN: wait for a read event; NGX_DONE: the connection may be closed.
+ */
+ngx_int_t ngx_vmess_drain(ngx_vmess_connection_t *vc);
+
+
+/* names for variables and logs */
+
+ngx_str_t *ngx_vmess_status_name(ngx_vmess_status_e status);
+ngx_str_t *ngx_vmess_security_name(ngx_vmess_header_t *h);
+ngx_str_t *ngx_vmess_command_name(ngx_vmess_header_t *h);
+ngx_str_t *ngx_vmess_network_name(ngx_vmess_header_t *h);
+
+
+#endif /* _NGX_VMESS_HANDSHAKE_H_INCLUDED_ */

@@ -1,0 +1,300 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_connection.h"
+#include "ngx_vmess_output.h"
+
+
+#define NGX_VMESS_RANDOM  4096
+
+
+static ngx_int_t ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data,
+    size_t len, u_char **p);
+static ngx_int_t ngx_vmess_flush(ngx_vmess_connection_t *vc);
+static ngx_int_t ngx_vmess_write(ngx_vmess_connection_t *vc, u_char **pos,
+    u_char *last);
+
+
+ssize_t
+ngx_vmess_send(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ngx_buf_t    b;
+    ngx_chain_t  out, *cl;
+
+    ngx_memzero(&b, sizeof(ngx_buf_t));
+
+    b.pos = buf;
+    b.last = buf + size;
+    b.memory = 1;
+
+    out.buf = &b;
+    out.next = NULL;
+
+    cl = ngx_vmess_send_chain(c, &out, 0);
+
+    if (cl == NGX_CHAIN_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return b.pos == buf ? NGX_AGAIN : b.pos - buf;
+}
+
+
+ngx_chain_t *
+ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
+{
+    off_t                    sent, plain;
+    u_char                  *p, *pos, *last;
+    size_t                   size, n;
+    ngx_int_t                rc;
+    ngx_vmess_connection_t  *vc;
+
+    vc = ngx_vmess_get_connection(c);
+
+    sent = c->sent;
+    plain = 0;
+
+    rc = ngx_vmess_flush(vc);
+
+    while (rc == NGX_OK && in) {
+
+        if (vc->out.raw && vc->responded) {
+
+            /* no chunks: the layer below does it all */
+
+            c->sent = sent;
+            in = vc->send_chain(c, in, limit);
+
+            plain = c->sent - sent;
+            rc = in == NGX_CHAIN_ERROR ? NGX_ERROR : NGX_AGAIN;
+
+            break;
+        }
+
+        p = ngx_vmess_scratch;
+        last = p + NGX_VMESS_BURST;
+
+        if (!vc->responded) {
+            p = ngx_cpymem(p, vc->response, NGX_VMESS_RESPONSE_LEN);
+            vc->responded = 1;
+        }
+
+        for ( /* void */ ; in && rc == NGX_OK; in = in->next) {
+
+#if (NGX_SSL)
+
+            /*
+             * Xray loses data that it reads together with the end of TLS
+             * while it waits for the response header: without an end chunk,
+             * the header is a record of its own.
+             */
+
+            if (vc->out.raw && c->ssl) {
+                break;
+            }
+
+#endif
+
+
+            size = in->buf->last - in->buf->pos;
+
+            if (ngx_buf_special(in->buf)) {
+                size = 0;
+            }
+
+            if (limit && (off_t) size > limit - plain) {
+                size = (size_t) (limit - plain);
+            }
+
+            while (size) {
+
+                /* equal chunks, rather than full ones and a rest */
+
+                n = (size + NGX_VMESS_CHUNK_DATA - 1) / NGX_VMESS_CHUNK_DATA;
+                n = (size + n - 1) / n;
+
+                if ((size_t) (last - p) < n + NGX_VMESS_CHUNK_OVERHEAD) {
+                    break;
+                }
+
+                rc = ngx_vmess_seal(vc, in->buf->pos, n, &p);
+
+                if (rc != NGX_OK) {
+                    break;
+                }
+
+                in->buf->pos += n;
+                plain += n;
+                size -= n;
+            }
+
+            if (in->buf->pos != in->buf->last
+                && !ngx_buf_special(in->buf))
+            {
+                break;
+            }
+
+            if (in->buf->last_buf && vc->out.end && !vc->finished
+                && c->data == vc->data)
+            {
+
+                if ((size_t) (last - p) < NGX_VMESS_CHUNK_OVERHEAD) {
+                    break;
+                }
+
+                vc->finished = 1;
+                rc = ngx_vmess_seal(vc, NULL, 0, &p);
+            }
+        }
+
+        if (rc != NGX_OK) {
+            break;
+        }
+
+        pos = ngx_vmess_scratch;
+
+        if (pos == p) {
+            break;
+        }
+
+        rc = ngx_vmess_write(vc, &pos, p);
+
+        if (rc == NGX_AGAIN) {
+
+            /* sealed already: kept, as it cannot be sealed again */
+
+            vc->sealed.start = ngx_alloc(p - pos, c->log);
+            if (vc->sealed.start == NULL) {
+                rc = NGX_ERROR;
+                break;
+            }
+
+            vc->sealed.pos = vc->sealed.start;
+            vc->sealed.last = ngx_cpymem(vc->sealed.start, pos, p - pos);
+            vc->sealed.end = vc->sealed.last;
+
+            c->buffered |= NGX_VMESS_BUFFERED;
+        }
+
+        if (limit && plain >= limit) {
+            break;
+        }
+    }
+
+    /* $bytes_sent is of the flow, not of the wire */
+
+    c->sent = sent + plain;
+
+    if (plain) {
+        (void) ngx_atomic_fetch_add(&vc->account.user->down, plain);
+    }
+
+    if (rc == NGX_ERROR) {
+        c->write->error = 1;
+        return NGX_CHAIN_ERROR;
+    }
+
+    return in;
+}
+
+
+/* padding takes fresh random bytes from a stock of the worker */
+
+static ngx_int_t
+ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
+    u_char **p)
+{
+    ngx_int_t      rc;
+    static u_char  random[NGX_VMESS_RANDOM];
+    static size_t  used = NGX_VMESS_RANDOM;
+
+    if (vc->out.padded) {
+
+        if (NGX_VMESS_RANDOM - used < NGX_VMESS_PADDING_MAX) {
+
+            if (RAND_bytes(random, NGX_VMESS_RANDOM) != 1) {
+                ngx_ssl_error(NGX_LOG_ERR, vc->connection->log, 0,
+                              "RAND_bytes() failed");
+                return NGX_ERROR;
+            }
+
+            used = 0;
+        }
+
+        rc = ngx_vmess_chunk_seal(&vc->out, data, len, random + used, p);
+
+        used += NGX_VMESS_PADDING_MAX;
+
+    } else {
+        rc = ngx_vmess_chunk_seal(&vc->out, data, len, NULL, p);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_ERR, vc->connection->log, 0,
+                      "sealing VMess chunk failed");
+    }
+
+    return rc;
+}
+
+
+/* NGX_OK: nothing is held here or below */
+
+static ngx_int_t
+ngx_vmess_flush(ngx_vmess_connection_t *vc)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    if (vc->sealed.start) {
+
+        rc = ngx_vmess_write(vc, &vc->sealed.pos, vc->sealed.last);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        ngx_vmess_release(&vc->sealed);
+
+        c->buffered &= ~NGX_VMESS_BUFFERED;
+    }
+
+    if (c->buffered & NGX_LOWLEVEL_BUFFERED) {
+
+        if (vc->send_chain(c, NULL, 0) == NGX_CHAIN_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (c->buffered & NGX_LOWLEVEL_BUFFERED) {
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_write(ngx_vmess_connection_t *vc, u_char **pos, u_char *last)
+{
+    ssize_t  n;
+
+    while (*pos < last) {
+
+        n = vc->send(vc->connection, *pos, last - *pos);
+
+        if (n == NGX_AGAIN || n == NGX_ERROR) {
+            return n;
+        }
+
+        *pos += n;
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,371 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_stream_vmess_handler.h"
+#include "ngx_stream_vmess_flow.h"
+#include "ngx_stream_vmess_target.h"
+#include "event/ngx_vmess_handshake.h"
+
+
+static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
+static ngx_uint_t ngx_stream_vmess_cipher(ngx_vmess_header_t *h);
+static ngx_int_t ngx_stream_vmess_fallback(ngx_stream_session_t *s);
+
+
+ngx_int_t
+ngx_stream_vmess_handler(ngx_stream_session_t *s)
+{
+    ngx_int_t                     rc;
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    c = s->connection;
+
+    if (vscf->zone == NULL || c->type != SOCK_STREAM
+        || (ctx && ctx->done))
+    {
+        return NGX_DECLINED;
+    }
+
+    if (c->close) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0, "shutdown timeout");
+        return NGX_STREAM_OK;
+    }
+
+    if (ctx == NULL) {
+
+        if (ngx_stream_vmess_create_ctx(s) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    }
+
+    if (ctx->resolver) {
+        return NGX_AGAIN;
+    }
+
+    c->log->action = "reading VMess header";
+
+    if (ctx->draining) {
+
+        if (c->read->timedout || ngx_vmess_drain(ctx->vc) == NGX_DONE) {
+            return NGX_STREAM_BAD_REQUEST;
+        }
+
+        return ngx_stream_vmess_wait(s);
+    }
+
+    if (c->read->timedout) {
+        c->read->timedout = 0;
+
+        ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+
+        return ngx_stream_vmess_fallback(s);
+    }
+
+    rc = ngx_vmess_handshake(ctx->vc);
+
+    switch (rc) {
+
+    case NGX_AGAIN:
+        return ngx_stream_vmess_wait(s);
+
+    case NGX_DECLINED:
+        return ngx_stream_vmess_fallback(s);
+
+    case NGX_OK:
+
+        if (c->read->timer_set) {
+            ngx_del_timer(c->read);
+        }
+
+        return ngx_stream_vmess_authentic(s);
+
+    default: /* NGX_ERROR */
+        return NGX_STREAM_BAD_REQUEST;
+    }
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
+{
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    c = s->connection;
+
+    ctx = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_ctx_t));
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->vc = ngx_vmess_create_connection(c, vscf->zone);
+    if (ctx->vc == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->vc->data = s;
+    ctx->vc->half_close = ngx_stream_vmess_half_close;
+
+    ngx_str_set(&ctx->carrier, "tcp");
+
+#if (NGX_SSL)
+    if (c->ssl) {
+        ngx_str_set(&ctx->carrier, "tls");
+    }
+#endif
+
+    ngx_stream_set_ctx(s, ctx, ngx_stream_vmess_module);
+
+    /* those of the TLS handshake may still be there */
+
+    c->read->handler = ngx_stream_session_handler;
+    c->write->handler = ngx_stream_session_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_wait(ngx_stream_session_t *s)
+{
+    ngx_connection_t             *c;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    c = s->connection;
+
+    /* one deadline, however slowly the bytes come */
+
+    if (!c->read->timer_set) {
+        vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+        ngx_add_timer(c->read, vscf->handshake_timeout);
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_authentic(ngx_stream_session_t *s)
+{
+    ngx_int_t                     rc;
+    ngx_connection_t             *c;
+    ngx_vmess_connection_t       *vc;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    c = s->connection;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vc = ctx->vc;
+
+    if (!(vscf->ciphers & ngx_stream_vmess_cipher(&vc->header))) {
+
+        vc->status = NGX_VMESS_STATUS_CIPHER;
+
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client of user \"%V\" requested cipher \"%V\", "
+                      "which is not allowed",
+                      &vc->account.user->name.str,
+                      ngx_vmess_security_name(&vc->header));
+
+        return NGX_STREAM_FORBIDDEN;
+    }
+
+    if (vc->header.command != NGX_VMESS_CMD_TCP) {
+
+        vc->status = NGX_VMESS_STATUS_COMMAND;
+
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client of user \"%V\" requested command \"%V\", "
+                      "which is not supported",
+                      &vc->account.user->name.str,
+                      ngx_vmess_command_name(&vc->header));
+
+        return NGX_STREAM_FORBIDDEN;
+    }
+
+    if (ngx_vmess_start(vc) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_stream_vmess_find_target(s);
+
+    if (rc == NGX_OK) {
+        ctx->done = 1;
+        return NGX_DECLINED;
+    }
+
+    return rc;
+}
+
+
+static ngx_uint_t
+ngx_stream_vmess_cipher(ngx_vmess_header_t *h)
+{
+    switch (h->security) {
+
+    case NGX_VMESS_SEC_AES_128_GCM:
+        return NGX_STREAM_VMESS_AES_128_GCM;
+
+    case NGX_VMESS_SEC_CHACHA20:
+        return NGX_STREAM_VMESS_CHACHA20;
+
+    case NGX_VMESS_SEC_NONE:
+        return (h->opt & NGX_VMESS_OPT_CHUNK) ? NGX_STREAM_VMESS_NONE
+                                              : NGX_STREAM_VMESS_ZERO;
+
+    default: /* aes-128-cfb: not implemented */
+        return 0;
+    }
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_fallback(ngx_stream_session_t *s)
+{
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    c = s->connection;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (vscf->fallback_server == NULL) {
+        ctx->draining = 1;
+
+        if (ctx->vc->status == NGX_VMESS_STATUS_TIMEOUT
+            || ngx_vmess_drain(ctx->vc) == NGX_DONE)
+        {
+            return NGX_STREAM_BAD_REQUEST;
+        }
+
+        return ngx_stream_vmess_wait(s);
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    ngx_vmess_pass_through(ctx->vc);
+
+    ctx->moved = 1;
+
+    ngx_stream_vmess_move(s, vscf->fallback_server);
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_phase(ngx_stream_session_t *s, ngx_stream_phase_handler_t *ph)
+{
+    ngx_int_t  rc;
+
+    rc = ph->handler(s);
+
+    switch (rc) {
+
+    case NGX_DECLINED:
+        s->phase_handler++;
+        return NGX_AGAIN;
+
+    case NGX_DONE:
+
+        /* the phases of the other server, from the first on */
+
+        return NGX_AGAIN;
+
+    case NGX_AGAIN:
+        return NGX_OK;
+
+    case NGX_ERROR:
+        rc = NGX_STREAM_INTERNAL_SERVER_ERROR;
+        break;
+    }
+
+    ngx_stream_finalize_session(s, rc);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
+    ngx_stream_phase_handler_t *ph)
+{
+    ngx_int_t                rc;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL) {
+        return ngx_stream_core_preread_phase(s, ph);
+    }
+
+    ngx_vmess_preread_by_recv(rc, ngx_stream_core_preread_phase(s, ph));
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
+{
+    ngx_vmess_user_t        *user;
+    ngx_log_handler_pt       handler;
+    ngx_connection_t        *c;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    if (ctx->status) {
+        s->status = ctx->status;
+    }
+
+    if (!ctx->vc->counted) {
+        return NGX_OK;
+    }
+
+    user = ctx->vc->account.user;
+
+    c = s->connection;
+    handler = c->log->handler;
+    c->log->handler = NULL;
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "vmess user \"%V\": up:%uA down:%uA flows:%uA total:%uA "
+                  "refused:%uA",
+                  &user->name.str, user->up, user->down, user->flows,
+                  user->total, user->refused);
+
+    c->log->handler = handler;
+
+    return NGX_OK;
+}
