@@ -14,8 +14,6 @@
 #define NGX_VMESS_BURST_MIN  (16 * 1024)
 
 
-
-
 static ngx_int_t ngx_vmess_init_connections(ngx_log_t *log);
 static void ngx_vmess_cleanup_connection(void *data);
 static ssize_t ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size);
