@@ -144,20 +144,17 @@ ngx_vmess_address_domain(ngx_vmess_address_t *address, u_char *p, size_t len)
 
 
 /*
- * What nginx would take for an address in text has to be one from here on:
- * else it could pass rules for addresses as a name.  Go peers try the same
- * texts, those that start with a digit or a bracket.
+ * Go peers try as an address what starts with a digit or a bracket.  Only the
+ * one spelling that all software agrees on is taken: ngx_inet_addr() reads
+ * "0177.0.0.1" as decimal, and others as octal.
  */
 
 static ngx_int_t
 ngx_vmess_address_text(ngx_vmess_address_t *address)
 {
-    u_char     *p;
-    size_t      len;
-    in_addr_t   addr;
-#if (NGX_HAVE_INET6)
-    u_char      addr6[16];
-#endif
+    char     text[NGX_INET6_ADDRSTRLEN + 1];
+    u_char  *p, addr[16];
+    size_t   len;
 
     p = address->domain.data;
     len = address->domain.len;
@@ -171,28 +168,31 @@ ngx_vmess_address_text(ngx_vmess_address_t *address)
         len -= 2;
     }
 
-    addr = ngx_inet_addr(p, len);
+    if (len >= sizeof(text)) {
+        return NGX_DECLINED;
+    }
 
-    if (addr != INADDR_NONE || (len == 15
-                                && ngx_memcmp(p, "255.255.255.255", 15) == 0))
-    {
+    ngx_memcpy(text, p, len);
+    text[len] = '\0';
+
+    if (ngx_strlen(text) != len) {
+        return NGX_DECLINED;
+    }
+
+    if (inet_pton(AF_INET, text, addr) == 1) {
         address->type = NGX_VMESS_ADDR_IPV4;
-        ngx_memcpy(address->addr, &addr, 4);
+        ngx_memcpy(address->addr, addr, 4);
         ngx_str_null(&address->domain);
 
         return NGX_OK;
     }
 
-#if (NGX_HAVE_INET6)
-
-    if (ngx_inet6_addr(p, len, addr6) == NGX_OK) {
-        ngx_vmess_address_ipv6(address, addr6);
+    if (inet_pton(AF_INET6, text, addr) == 1) {
+        ngx_vmess_address_ipv6(address, addr);
         ngx_str_null(&address->domain);
 
         return NGX_OK;
     }
-
-#endif
 
     return NGX_DECLINED;
 }

@@ -10,7 +10,8 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    u_char               c, *copy, *p, *q;
+    char                 text[256];
+    u_char               c, *copy, *p, *q, addr[16];
     size_t               used, n;
     ngx_int_t            rc;
     ngx_vmess_address_t  address, shorter;
@@ -41,10 +42,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                            || c == '-' || c == '_' || c == '.');
             }
 
-            /* never what nginx would take for an address */
+            /* never an address in text */
 
-            fuzz_check(ngx_inet_addr(address.data, address.domain.len)
-                       == INADDR_NONE);
+            ngx_memcpy(text, address.data, address.domain.len);
+            text[address.domain.len] = '\0';
+
+            fuzz_check(inet_pton(AF_INET, text, addr) != 1);
             break;
 
         case NGX_VMESS_ADDR_IPV4:

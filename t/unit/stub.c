@@ -51,39 +51,6 @@ ngx_strlow(u_char *dst, u_char *src, size_t n)
 }
 
 
-in_addr_t
-ngx_inet_addr(u_char *text, size_t len)
-{
-    char            buf[INET_ADDRSTRLEN];
-    struct in_addr  addr;
-
-    if (len >= sizeof(buf)) {
-        return INADDR_NONE;
-    }
-
-    ngx_memcpy(buf, text, len);
-    buf[len] = '\0';
-
-    return (inet_pton(AF_INET, buf, &addr) == 1) ? addr.s_addr : INADDR_NONE;
-}
-
-
-ngx_int_t
-ngx_inet6_addr(u_char *p, size_t len, u_char *addr)
-{
-    char  buf[INET6_ADDRSTRLEN];
-
-    if (len >= sizeof(buf)) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(buf, p, len);
-    buf[len] = '\0';
-
-    return (inet_pton(AF_INET6, buf, addr) == 1) ? NGX_OK : NGX_ERROR;
-}
-
-
 /* one process: nobody to lock out */
 
 void
