@@ -12,6 +12,7 @@ package TestVMess;
 #   stream_response, stream_response_like
 #   error_log, no_error_log   as in Test::Nginx, but waited for
 #   may_alert             the error log may hold alerts
+#   quits                 the client ends nginx itself
 #
 # In configurations %%NAME%% is the port of a server, %%STREAM_PORT%% the port
 # nginx listens on, %%PORT_1%% .. %%PORT_9%% further ports for nginx, %%DIR%%
@@ -52,7 +53,7 @@ use VMess;
 
 our @EXPORT = qw(port stream_port tcp unix_sock tls vmess flow close_flow
                  pattern slurp read_n put wait_for wait_log error_log access_log
-                 log_count reload signal_nginx wait_reload workers_alive
+                 log_count reload signal_nginx workers_alive
                  edit_conf nginx_t status_line $Dir %User $Scale
                  sha256_hex hexdump stop_server start_server
                  inet_aton inet_pton AF_INET6);
@@ -477,16 +478,21 @@ sub children {
 sub workers_alive { return scalar(my @p = children()) }
 
 
-# sends HUP and waits for a new generation of workers; false if there is none
+# Sends HUP and waits for a new generation of workers, and until no old one
+# accepts connections any more.  Dies if the reload fails.
 
 sub reload {
-    my %old = map { $_ => 1 } children();
+    my @old = children();
+    my %old = map { $_ => 1 } @old;
     my $errors = log_count(qr/\[emerg\]/);
     signal_nginx('HUP');
     return wait_for(sub {
-        return 1 if grep { !$old{$_} } children();
         die "reload failed\n" if log_count(qr/\[emerg\]/) > $errors;
-        0;
+        return 0 unless grep { !$old{$_} } children();
+        return !grep {
+            my $title = file_text("/proc/$_/cmdline");
+            $title ne '' && $title !~ /shutting down/;
+        } @old;
     });
 }
 
@@ -653,7 +659,7 @@ $RunTestHelper = sub {
     Test::Nginx::Socket::check_error_log($block, undef, $dry_run, $i);
 
     # under valgrind Test::Nginx stops nginx itself
-    quit($name) unless $ENV{TEST_NGINX_USE_VALGRIND};
+    quit($name) unless $ENV{TEST_NGINX_USE_VALGRIND} || defined $block->quits;
 
     if (!defined $block->may_alert) {
         my @bad = grep { /\[(?:alert|crit|emerg)\]/ } split /^/, error_log();

@@ -1,0 +1,352 @@
+# Reload and quit: flows go on, the zone carries over, a bad file changes nothing.
+
+use lib "t/lib";
+use TestVMess;
+
+plan "no_plan";
+no_shuffle();
+workers(2);
+run_tests();
+
+__DATA__
+
+=== TEST 1: a transfer goes on across reloads
+--- servers
+src source 20000000
+sink sink
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $down = flow(to => 'src');
+my $up = flow(to => 'sink');
+my $data = pattern(6_000_000);
+my $got = $down->read(1_000_000);
+$up->send(substr($data, 0, 3_000_000));
+
+reload();
+reload();
+
+$got .= $down->read(4_000_000);
+$up->send(substr($data, 3_000_000))->end;
+is($up->read_eof, '6000000 ' . sha256_hex($data) . "\n", 'an upload');
+$got .= $down->read_eof;
+is(sha256_hex($got), sha256_hex(pattern(20_000_000)), 'a download');
+is($down->{ended}, 1, 'with its end');
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1
+
+
+=== TEST 2: the old worker leaves when its flow ends, not before
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $f = flow(to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+reload();
+is(wait_for(sub { workers_alive() == 3 }), 1, 'the other old worker has gone');
+$f->send('still');
+is($f->read(5), 'still', 'the flow is there');
+is(flow(to => 'echo', data => 'new')->read(3), 'new', 'new flows, too');
+$f->close;
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1
+
+
+=== TEST 3: quit waits for a transfer
+--- servers
+src source 20000000
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $f = flow(to => 'src');
+my $got = $f->read(1_000_000);
+my $pid = TestVMess::master_pid();
+signal_nginx('QUIT');
+is(wait_for(sub { !IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                         PeerPort => stream_port()) }), 1,
+   'no new connections');
+$got .= $f->read_eof;
+is(sha256_hex($got), sha256_hex(pattern(20_000_000)), 'nothing is lost');
+is(wait_for(sub { !kill 0, $pid }), 1, 'nginx left');
+--- quits
+
+
+=== TEST 4: a connection without a header does not keep a worker for long
+--- stream_server_config
+vmess main;
+vmess_handshake_timeout 500ms;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, 'x');
+wait_log(qr/connected to/);
+my $pid = TestVMess::master_pid();
+signal_nginx('QUIT');
+is(wait_for(sub { !kill 0, $pid }), 1, 'nginx left');
+slurp($s);
+--- stream_response:
+--- quits
+
+
+=== TEST 5: counters carry over
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $count = sub {
+    my $n = log_count(qr/vmess user "alice"/);
+    my $f = flow(to => 'echo', data => 'x' x 100);
+    $f->read(100);
+    $f->close;
+    wait_log(qr/vmess user "alice"/, $n + 1);
+    my @l = error_log() =~ /vmess user "alice": up:(\d+) down:(\d+) flows:\d+ total:(\d+)/g;
+    "@l[-3, -2, -1]";
+};
+is($count->(), '100 100 1', 'the first flow');
+flow(skew => 999, port => 9, data => 'x' x 5000)->read_eof;
+reload();
+is($count->(), '200 200 2', 'after a reload');
+reload();
+is($count->(), '300 300 3', 'after another');
+log_count(qr/total:3 refused:1/);
+--- stream_response: 1
+
+
+=== TEST 6: a reload that fails changes nothing
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $used = vmess(to => 'echo');
+is($used->connect(tcp(), data => 'hello')->read(5), 'hello', 'before');
+
+# users are gone and others come, but the file ends with an error
+my $old;
+edit_conf(sub {
+    $old = $_;
+    s/alice \S+;\s*bob \S+;/carol 11111111-2222-3333-4444-555555555555;/;
+    $_ .= "nonsense on;\n";
+});
+is(eval { reload(); 1 }, undef, 'the reload fails');
+like($@, qr/reload failed/, 'as it should');
+
+is(flow(user => 'alice', to => 'echo', data => 'hello')->read(5), 'hello', 'alice');
+is(flow(user => 'bob', to => 'echo', data => 'hello')->read(5), 'hello', 'bob');
+my $f = flow(user => 'mallory', to => 'echo', data => 'x' x 5000);
+is($f->read_eof, '', 'not the new one');
+my $s = tcp();
+put($s, $used->header . 'x' x 5000);
+is(slurp($s), '', 'and no replay');
+
+edit_conf(sub { $_ = $old });
+reload();
+flow(user => 'alice', to => 'echo', data => 'hello')->read(5);
+--- stream_response: hello
+--- may_alert
+
+
+=== TEST 7: a reload that fails late, when it opens its sockets
+--- servers
+echo echo
+dead dead
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $old;
+edit_conf(sub {
+    $old = $_;
+    s/bob \S+;/carol 11111111-2222-3333-4444-555555555555;/;
+    # the address of another host cannot be bound
+    s/(listen 127\.0\.0\.1:\d+ *;)/$1 listen 192.0.2.1:9;/;
+});
+signal_nginx('HUP');
+is(wait_log(qr/bind\(\) to 192\.0\.2\.1:9 failed/), 1, 'the sockets failed');
+is(wait_log(qr/still could not bind|\[emerg\].*192\.0\.2\.1/, 1, 10), 1, 'and stay so');
+is(flow(user => 'bob', to => 'echo', data => 'hello')->read(5), 'hello', 'bob');
+my $f = flow(user => 'mallory', to => 'echo', data => 'x' x 5000);
+is($f->read_eof, '', 'not the new one');
+edit_conf(sub { $_ = $old });
+reload();
+flow(user => 'bob', to => 'echo', data => 'hello')->read(5);
+--- stream_response: hello
+--- may_alert
+
+
+=== TEST 8: a user who was removed, and one who came
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $open = flow(user => 'bob', to => 'echo', data => 'hello');
+is($open->read(5), 'hello', 'a flow of bob');
+edit_conf(sub { s/bob \S+;/carol 11111111-2222-3333-4444-555555555555;/ });
+reload();
+wait_for(sub { workers_alive() == 3 });
+is(flow(user => 'mallory', to => 'echo', data => 'hello')->read(5), 'hello',
+   'carol came');
+my $f = flow(user => 'bob', to => 'echo', data => 'x' x 5000);
+is($f->read_eof, '', 'bob went');
+is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'alice stayed');
+$open->close;
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1
+
+
+=== TEST 9: a user with a new name is a new user with the same id
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $used = vmess(to => 'echo');
+$used->connect(tcp(), data => 'hello')->read(5);
+$used->close;
+edit_conf(sub { s/alice (\S+;)/anna $1/ });
+reload();
+my $f = flow(to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'the id is good');
+$f->close;
+wait_log(qr/vmess user "anna": up:5 down:5 flows:\d total:1/);
+my $s = tcp();
+put($s, $used->header . 'x' x 5000);
+is(slurp($s), '', 'but no replay');
+log_count(qr/vmess user "anna": up:5 down:5 flows:\d total:1/);
+--- stream_response: 1
+
+
+=== TEST 10: a user with a new id keeps the counters
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $f = flow(to => 'echo', data => 'hello');
+$f->read(5);
+$f->close;
+wait_log(qr/vmess user "alice"/);
+edit_conf(sub { s/alice \S+;/alice 11111111-2222-3333-4444-555555555555;/ });
+reload();
+wait_for(sub { workers_alive() == 2 });
+is(flow(to => 'echo', data => 'x' x 5000)->read_eof, '', 'the old id is gone');
+$f = flow(user => 'mallory', to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'the new one is good');
+$f->close;
+wait_log(qr/vmess user "alice": up:10 down:10 flows:\d total:2/);
+--- stream_response: 1
+
+
+=== TEST 11: a zone of another size holds what the old one held
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @used;
+my $flow = sub {
+    my $v = vmess(to => 'echo');
+    $v->connect(tcp(), data => 'hello');
+    is($v->read(5), 'hello', $_[0]);
+    $v->close;
+    push @used, $v;
+    wait_log(qr/vmess user "alice"/, scalar @used);
+};
+$flow->('in the first zone');
+edit_conf(sub { s/vmess_users main:1m/vmess_users main:4m/ });
+reload();
+$flow->('in a larger one');
+edit_conf(sub { s/vmess_users main:4m/vmess_users main:2m/ });
+reload();
+wait_for(sub { workers_alive() == 2 });
+$flow->('in a smaller one');
+for (@used) {
+    my $s = tcp();
+    put($s, $_->header . 'x' x 5000);
+    is(slurp($s), '', 'no replay');
+}
+wait_log(qr/vmess user "alice": up:15 down:15 flows:\d total:3/);
+--- stream_response: 1
+
+
+=== TEST 12: a zone that is new, and one that is gone
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'before');
+edit_conf(sub { s/vmess_users main:1m/vmess_users other:1m/;
+                s/vmess main;/vmess other;/ });
+reload();
+is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'another zone');
+edit_conf(sub { s/vmess other;/vmess off;/; s/vmess_target/127.0.0.1:@{[port('echo')]}/ });
+reload();
+wait_for(sub { workers_alive() == 2 });
+my $s = tcp();
+put($s, 'hello');
+read_n($s, 5);
+--- stream_response: hello
+
+
+=== TEST 13: many reloads while flows come and go
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $bad = 0;
+my @open;
+for my $n (1 .. 12) {
+    push @open, map { flow(to => 'echo', data => "$_") } 10 .. 14;
+    reload();
+    for (1 .. 10) {
+        my $f = flow(to => 'echo', data => 'hello');
+        $bad++ if $f->read(5) ne 'hello';
+        $f->close;
+    }
+    if ($n % 3 == 0) {
+        $bad += grep { $_->read(2) !~ /^1\d$/ } @open;
+        $_->close for @open;
+        @open = ();
+    }
+}
+is($bad, 0, 'all went well');
+wait_for(sub { workers_alive() == 2 }, 20);
+--- stream_response: 1
+
+
+=== TEST 14: a worker that is killed takes its flows only
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $used = vmess(to => 'echo');
+is($used->connect(tcp(), data => 'hello')->read(5), 'hello', 'a flow');
+kill 'KILL', TestVMess::children();
+is(wait_log(qr/exited on signal 9/, 2), 1, 'workers are gone');
+is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'others serve');
+my $s = tcp();
+put($s, $used->header . 'x' x 5000);
+slurp($s);
+--- stream_response:
+--- may_alert
+--- error_log
+client sent replayed VMess header of user "alice"
