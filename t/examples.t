@@ -1,5 +1,6 @@
-# examples/*.conf: all are accepted by nginx -t, and flows really move through
-# them.
+# examples/*.conf and the configuration in README.md: all are accepted by
+# nginx -t, and flows really move through them.  The reference tells of every
+# directive and variable.
 #
 # What is changed before: load_module lines are those of the modules under
 # test; ports, addresses and files are our own, as in %subst below, and all of
@@ -56,14 +57,16 @@ my %subst = (
 
 # ---- all are accepted
 
-my @all = glob 'examples/*.conf';
-cmp_ok(@all, '>=', 7, 'the examples are there');
+my %example = map { s{^.*/}{}r => text($_) } glob 'examples/*.conf';
+cmp_ok(keys %example, '>=', 7, 'the examples are there');
 
-for my $file (@all) {
-    my $name = $file =~ s{^.*/}{}r;
+like($example{$_}, qr/^# \S/, "$_ says what it shows") for sort keys %example;
+
+($example{'README.conf'}) = text('README.md') =~ /^```nginx\n(.*?)^```/ms;
+
+for my $name (sort keys %example) {
     my $text = conf($name);
 
-    like(text($file), qr/^# \S/, "$name says what it shows");
     unlike($text, qr/listen\s+(\d|unix:\/run)(?!27\.0\.0\.1)/,
            "$name listens where the test may");
 
@@ -123,9 +126,30 @@ like(text("$dir/logs/error.log"),
      qr/no VMess header of a known user .*, client: 192\.0\.2\.99,/,
      'the client is who the balancer told');
 
+start('README.conf');
+is(flow(tls()), 'target: hello', 'a flow by that of README.md');
+stop();
+
 start('unix-socket.conf');
 is(flow(tls('vmess.example.com')), 'target: hello', 'a flow by its TLS name');
 stop();
+
+
+
+# ---- the reference
+
+my $docs = text('docs/ngx_stream_vmess_module.md');
+my $src = join '', map { text($_) } glob 'src/stream/*.c';
+
+my @directives = $src =~ /\{ ngx_string\("(vmess(?:_\w+)?)"\),\s+NGX_STREAM/g;
+my @variables = $src =~ /\{ ngx_string\("(vmess_\w+)"\), NULL,/g;
+
+cmp_ok(@directives, '>=', 9, 'directives were found in the source');
+cmp_ok(@variables, '>=', 11, 'so were variables');
+
+like($docs, qr/^### $_\n\n> \*\*Syntax:\*\* \*\*`$_`/m, "$_ is documented")
+    for @directives;
+like($docs, qr/^`\$$_`\n: /m, "\$$_ is documented") for @variables;
 
 done_testing();
 
@@ -135,7 +159,7 @@ done_testing();
 sub conf {
     my ($name) = @_;
 
-    my $text = text("examples/$name");
+    my $text = $example{$name};
 
     $text =~ s/^load_module .*\n//mg;
     $text =~ s/\Q$_\E/$subst{$_}/g
