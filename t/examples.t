@@ -152,7 +152,7 @@ cmp_ok(@variables, '>=', 11, 'so were variables');
 
 like($docs, qr/^### $_\n\n> \*\*Syntax:\*\* \*\*`$_`/m, "$_ is documented")
     for @directives;
-like($docs, qr/^`\$$_`\n: /m, "\$$_ is documented") for @variables;
+like($docs, qr/^- `\$$_`:\n/m, "\$$_ is documented") for @variables;
 
 done_testing();
 
