@@ -119,8 +119,9 @@ static char *
 ngx_stream_vmess_rule_target(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
     ngx_str_t *value)
 {
-    u_char     *p, *last;
-    ngx_int_t   rc;
+    u_char      *p, *last;
+    ngx_int_t    rc;
+    ngx_uint_t   dot, number;
 
     if (ngx_strcmp(value->data, "all") == 0) {
         rule->type = NGX_STREAM_VMESS_RULE_ALL;
@@ -190,30 +191,36 @@ ngx_stream_vmess_rule_target(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
 
     ngx_strlow(p, p, rule->name.len);
 
+    number = 0;
+    dot = 1;
+
     for ( /* void */ ; p < last; p++) {
 
-        if ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9')
-            || *p == '-' || *p == '_'
-            || (*p == '.' && p != rule->name.data && p != last - 1))
-        {
+        if (*p == '.' && !dot) {
+            dot = 1;
             continue;
         }
 
+        if ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9')
+            || *p == '-' || *p == '_')
+        {
+            number = (*p >= '0' && *p <= '9') && (dot || number);
+            dot = 0;
+            continue;
+        }
+
+        number = 0;
+        dot = 1;
+        break;
+    }
+
+    /* "10.0.0.256": the last label is a number */
+
+    if (dot || number) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid target \"%V\", it must be an address, "
                            "a CIDR block, \"domain\", \".suffix\", \"~regex\", "
                            "\"private\" or \"all\"", value);
-        return NGX_CONF_ERROR;
-    }
-
-    /* "10.0.0.1/40", "10.0.0.256": meant as addresses */
-
-    if (last[-1] >= '0' && last[-1] <= '9'
-        && (ngx_strlchr(rule->name.data, last, '.') == NULL
-            || (rule->name.data[0] >= '0' && rule->name.data[0] <= '9')))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid address \"%V\"", value);
         return NGX_CONF_ERROR;
     }
 

@@ -201,12 +201,10 @@ static void
 ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx)
 {
     ngx_int_t                rc;
-    ngx_connection_t        *c;
     ngx_stream_session_t    *s;
     ngx_stream_vmess_ctx_t  *ctx;
 
     s = rctx->data;
-    c = s->connection;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
@@ -233,7 +231,8 @@ ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx)
         return;
     }
 
-    ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log, 0, "vmess target resolved");
+    ngx_log_debug1(NGX_LOG_DEBUG_STREAM, s->connection->log, 0,
+                   "vmess target resolved: %ui", ctx->naddrs);
 
     ngx_stream_core_run_phases(s);
 }
