@@ -539,7 +539,11 @@ sub nginx_t {
     local $ENV{LD_PRELOAD} = $preload if $preload;
     my $out = `$bin -t -p $dir/ -c $dir/nginx.conf -e stderr 2>&1`;
 
-    return ($? >> 8 || $? & 127, $out);
+    my $status = $? >> 8 || $? & 127;
+
+    Test::More::fail("nginx -t: $out") if $out =~ /runtime error: |Sanitizer/;
+
+    return ($status, $out);
 }
 
 
@@ -661,10 +665,12 @@ $RunTestHelper = sub {
     # under valgrind Test::Nginx stops nginx itself
     quit($name) unless $ENV{TEST_NGINX_USE_VALGRIND} || defined $block->quits;
 
-    if (!defined $block->may_alert) {
-        my @bad = grep { /\[(?:alert|crit|emerg)\]/ } split /^/, error_log();
-        Test::More::is(join('', @bad), '', "$name - no alerts");
-    }
+    # UBSan reports to stderr, which is the error log, and ends the process
+    my $bad = qr/runtime error: |exited with code [1-9]/;
+    $bad = qr/$bad|\[(?:alert|crit|emerg)\]/ unless defined $block->may_alert;
+
+    Test::More::is(join('', grep { /$bad/ } split /^/, error_log()), '',
+                   "$name - no alerts");
 };
 
 
