@@ -193,6 +193,7 @@ static ngx_int_t
 ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 {
     ngx_stream_core_srv_conf_t   *fallback, *other;
+    ngx_stream_core_main_conf_t  *cmcf;
     ngx_stream_vmess_srv_conf_t  *vscf, *fvscf;
 
     vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
@@ -221,6 +222,17 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
                       "define it by \"vmess_users %V { ... }\"",
                       &vscf->zone_name, vscf->file_name, vscf->line,
                       &vscf->zone_name);
+        return NGX_ERROR;
+    }
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+
+    if (ngx_vmess_listens_udp(cmcf, cscf)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"vmess %V\" in %s:%ui is for TCP, and the server in "
+                      "%s:%ui has a \"listen\" with \"udp\"",
+                      &vscf->zone_name, vscf->file_name, vscf->line,
+                      cscf->file_name, cscf->line);
         return NGX_ERROR;
     }
 

@@ -7,8 +7,10 @@
 #define _NGX_STREAM_VMESS_MODULE_H_INCLUDED_
 
 
-#include "ngx_vmess.h"
+#include <ngx_config.h>
+#include <ngx_core.h>
 #include <ngx_stream.h>
+#include "ngx_vmess.h"
 #include "event/ngx_vmess_connection.h"
 
 

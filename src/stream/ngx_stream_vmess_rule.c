@@ -5,7 +5,6 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_stream_vmess_module.h"
 #include "ngx_stream_vmess_rule.h"
 
 

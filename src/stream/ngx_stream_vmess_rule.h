@@ -7,8 +7,7 @@
 #define _NGX_STREAM_VMESS_RULE_H_INCLUDED_
 
 
-#include "ngx_vmess.h"
-#include <ngx_stream.h>
+#include "ngx_stream_vmess_module.h"
 
 
 /* "vmess_allow" and "vmess_deny" */

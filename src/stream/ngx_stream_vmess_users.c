@@ -117,9 +117,12 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (name.len == 0 || ngx_strcmp(name.data, "off") == 0) {
+    if (name.len == 0
+        || (name.len == 3 && ngx_strncmp(name.data, "off", 3) == 0))
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid name \"%V\" of vmess_users", &value[1]);
+                           "invalid name in \"vmess_users %V\", it must not "
+                           "be empty or \"off\"", &value[1]);
         return NGX_CONF_ERROR;
     }
 
