@@ -55,6 +55,14 @@ ngx_vmess_create_connection(ngx_connection_t *c, ngx_vmess_zone_t *zone)
         return NULL;
     }
 
+    /* "pass" from a server with VMess to another one */
+
+    if (ngx_vmess_get_connection(c)) {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "VMess inside of VMess is not possible");
+        return NULL;
+    }
+
     vc = ngx_pcalloc(c->pool, sizeof(ngx_vmess_connection_t));
     if (vc == NULL) {
         return NULL;

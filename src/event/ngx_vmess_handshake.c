@@ -112,6 +112,11 @@ ngx_vmess_handshake(ngx_vmess_connection_t *vc)
     }
 
     if (vc->status == NGX_VMESS_STATUS_NONE) {
+
+        if (rc == NGX_DECLINED) {
+            ngx_vmess_user_try_rest(vc->zone, &vc->account, vc->header.eauid);
+        }
+
         ngx_vmess_refuse(vc, vc->header.bad_tag ? NGX_VMESS_STATUS_TAG
                                                 : NGX_VMESS_STATUS_HEADER);
     }

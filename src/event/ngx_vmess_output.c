@@ -100,6 +100,13 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 #endif
 
 
+            if (in->buf->in_file) {
+                ngx_log_error(NGX_LOG_ALERT, c->log, 0,
+                              "\"sendfile\" is not possible over VMess");
+                rc = NGX_ERROR;
+                break;
+            }
+
             size = in->buf->last - in->buf->pos;
 
             if (ngx_buf_special(in->buf)) {

@@ -59,6 +59,15 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
         if (users->accounts[i].user == NULL) {
             goto nomem;
         }
+    }
+
+    sh->pending = users;
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    /* nobody but us looks at what is pending: no lock for the keys */
+
+    for (i = 0; i < n; i++) {
 
         ngx_memcpy(users->accounts[i].cmd_key, conf[i]->cmd_key,
                    NGX_VMESS_KEY_LEN);
@@ -66,19 +75,12 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
         users->accounts[i].rate = conf[i]->rate;
 
         if (method->init(&users->keys[i], conf[i]->cmd_key) != NGX_OK) {
-            ngx_vmess_users_free(zone, users);
-            ngx_shmtx_unlock(&zone->shpool->mutex);
-
             ngx_ssl_error(NGX_LOG_EMERG, log, 0,
                           "vmess_users \"%V\": key of user \"%V\" failed",
                           &zone->name, &conf[i]->name.str);
             return NGX_ERROR;
         }
     }
-
-    sh->pending = users;
-
-    ngx_shmtx_unlock(&zone->shpool->mutex);
 
     return NGX_OK;
 
@@ -241,13 +243,15 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
     }
 
     *account = users->accounts[i];
+    account->tried = (k < NGX_VMESS_HINTS) ? 0 : i + 1;
+
     *skew = t - now;
 
     (void) ngx_atomic_fetch_add(&account->user->refs, 1);
 
     if (ngx_vmess_auth_check_time(t, now) != NGX_OK) {
         status = NGX_VMESS_STATUS_TIME;
-        goto refused;
+        goto done;
     }
 
     if (ngx_vmess_user_claim(zone, eauid, (time_t) t + NGX_VMESS_TIME_WINDOW,
@@ -255,7 +259,7 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
         != NGX_OK)
     {
         status = NGX_VMESS_STATUS_REPLAY;
-        goto refused;
+        goto done;
     }
 
     status = NGX_VMESS_STATUS_OK;
@@ -271,25 +275,39 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
         hint[0] = (uint64_t) tag << 32 | i;
     }
 
-    goto done;
-
-refused:
-
-    /* a known user must not be told by time: try the other keys as well */
-
-    if (k < NGX_VMESS_HINTS) {
-        (void) method->scan(users->keys, 0, i, eauid, &t);
-    }
-
-    (void) method->scan(users->keys, i + 1, n, eauid, &t);
-
 done:
 
     ngx_vmess_memory_barrier();
 
     sh->readers[ngx_process_slot] = NULL;
 
+    if (status == NGX_VMESS_STATUS_TIME || status == NGX_VMESS_STATUS_REPLAY) {
+        ngx_vmess_user_try_rest(zone, account, eauid);
+    }
+
     return status;
+}
+
+
+void
+ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *eauid)
+{
+    int64_t             t;
+    ngx_uint_t          i;
+    ngx_vmess_users_t  *users;
+
+    users = ngx_vmess_users_acquire(zone->sh);
+
+    /* the key that fits ends a scan: go on behind it */
+
+    for (i = account->tried; i < users->n; i++) {
+        i = ngx_vmess_auth_method()->scan(users->keys, i, users->n, eauid, &t);
+    }
+
+    ngx_vmess_memory_barrier();
+
+    zone->sh->readers[ngx_process_slot] = NULL;
 }
 
 
@@ -407,12 +425,14 @@ ngx_vmess_user_claim(ngx_vmess_zone_t *zone, const u_char *key, time_t expires,
     if (zone->old_replay && now <= zone->old_until) {
         rc = ngx_vmess_replay_add(zone->old_replay, key, expires, now);
 
-        if (rc == NGX_DECLINED) {
-            return NGX_DECLINED;
+        if (rc != NGX_OK) {
+            goto refused;
         }
     }
 
     rc = ngx_vmess_replay_add(zone->sh->replay, key, expires, now);
+
+refused:
 
     if (rc == NGX_BUSY) {
 

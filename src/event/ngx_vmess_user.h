@@ -57,6 +57,7 @@ typedef struct {
     ngx_vmess_user_t          *user;
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
     size_t                     rate;
+    ngx_uint_t                 tried;      /* keys, before this was found */
 } ngx_vmess_account_t;
 
 
@@ -113,6 +114,13 @@ ngx_vmess_status_e ngx_vmess_user_auth(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account, int64_t *skew, ngx_log_t *log);
 
 void ngx_vmess_user_release(ngx_vmess_user_t *user);
+
+/*
+ * Takes the time that trying the keys not tried takes: for a client refused
+ * after its user was found.
+ */
+void ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account, const u_char *eauid);
 
 /*
  * Claims a session of a user, key and IV of its body for

@@ -31,11 +31,6 @@
 #define NGX_VMESS_HEADER_MIN          42
 #define NGX_VMESS_HEADER_MAX          2048
 
-/* the most bytes that a request takes before its body */
-
-#define NGX_VMESS_REQUEST_MAX                                                 \
-    (NGX_VMESS_PREFIX_LEN + NGX_VMESS_HEADER_MAX + NGX_VMESS_TAG_LEN)
-
 #define NGX_VMESS_TIME_WINDOW         120    /* seconds, either way */
 #define NGX_VMESS_SESSION_WINDOW      180    /* seconds */
 
@@ -43,8 +38,6 @@
 
 #define NGX_VMESS_RESPONSE_LEN        (2 + NGX_VMESS_TAG_LEN                  \
                                        + 4 + NGX_VMESS_TAG_LEN)
-
-#define NGX_VMESS_VERSION             1
 
 #define NGX_VMESS_OPT_CHUNK           0x01   /* S */
 #define NGX_VMESS_OPT_MASK            0x04   /* M */

@@ -9,6 +9,8 @@
 
 
 static ngx_command_t *ngx_stream_vmess_proxy_command(char *name);
+static void ngx_stream_vmess_mark(void *data);
+static void ngx_stream_vmess_unlimit(ngx_pool_t *pool);
 
 
 extern ngx_module_t  ngx_stream_proxy_module;
@@ -163,6 +165,71 @@ ngx_stream_vmess_find_server(ngx_conf_t *cf, ngx_str_t *name)
 }
 
 
+ngx_int_t
+ngx_stream_vmess_mark_handler(ngx_stream_session_t *s)
+{
+    ngx_pool_cleanup_t           *cln;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    if (vscf->zone == NULL || vscf->fallback_server == NULL) {
+        return NGX_DECLINED;
+    }
+
+    cln = ngx_pool_cleanup_add(s->connection->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_stream_vmess_mark;
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_stream_vmess_mark(void *data)
+{
+    /* found by its address */
+}
+
+
+/*
+ * "limit_conn" counts a connection until the cleanups of its pool run: those
+ * between the marks are run now, as the server that goes on has its own.
+ */
+
+static void
+ngx_stream_vmess_unlimit(ngx_pool_t *pool)
+{
+    ngx_uint_t           marks;
+    ngx_pool_cleanup_t  *cln, **p;
+
+    marks = 0;
+    p = &pool->cleanup;
+
+    while (*p && marks < 2) {
+        cln = *p;
+
+        if (cln->handler == ngx_stream_vmess_mark) {
+            marks++;
+
+        } else if (marks) {
+            *p = cln->next;
+
+            if (cln->handler) {
+                cln->handler(cln->data);
+            }
+
+            continue;
+        }
+
+        p = &cln->next;
+    }
+}
+
+
 void
 ngx_stream_vmess_move(ngx_stream_session_t *s,
     ngx_stream_core_srv_conf_t *cscf)
@@ -171,6 +238,8 @@ ngx_stream_vmess_move(ngx_stream_session_t *s,
     ngx_stream_core_main_conf_t  *cmcf;
 
     c = s->connection;
+
+    ngx_stream_vmess_unlimit(c->pool);
 
     s->srv_conf = cscf->ctx->srv_conf;
     s->phase_handler = 0;
@@ -215,7 +284,14 @@ ngx_stream_vmess_half_close(ngx_connection_t *c)
      * upstream, so it asks again when it could write more.
      */
 
-    if (u == NULL || !u->connected || u->upstream_out || u->upstream_busy) {
+    if (u == NULL) {
+
+        /* preread: told at once, and again to the proxy when it is there */
+
+        return NGX_DECLINED;
+    }
+
+    if (!u->connected || u->upstream_out || u->upstream_busy) {
         return NGX_AGAIN;
     }
 
@@ -225,6 +301,19 @@ ngx_stream_vmess_half_close(ngx_connection_t *c)
         return NGX_AGAIN;
     }
 
+#if (NGX_STREAM_SSL || NGX_SSL)
+
+    /*
+     * There is no way to tell the end over TLS that all peers take for a
+     * half-close: without it the answer comes at least.
+     */
+
+    if (pc->ssl) {
+        return NGX_OK;
+    }
+
+#endif
+
     ngx_log_debug1(NGX_LOG_DEBUG_STREAM, c->log, 0,
                    "vmess half-close of upstream: %d", pc->fd);
 
@@ -232,8 +321,6 @@ ngx_stream_vmess_half_close(ngx_connection_t *c)
         ngx_connection_error(c, ngx_socket_errno,
                              ngx_shutdown_socket_n " failed");
     }
-
-    u->half_closed = 1;
 
     return NGX_OK;
 }

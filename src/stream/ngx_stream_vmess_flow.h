@@ -22,6 +22,12 @@ ngx_stream_core_srv_conf_t *ngx_stream_vmess_find_server(ngx_conf_t *cf,
     ngx_str_t *name);
 
 /*
+ * Phase handler, the first of the preaccess and of the access phase: marks
+ * what connections are charged with in between, to be given back on a move.
+ */
+ngx_int_t ngx_stream_vmess_mark_handler(ngx_stream_session_t *s);
+
+/*
  * Moves a session to another server: its phases start from the first, with
  * nothing left of the server it comes from.  The caller returns to the phase
  * engine.

@@ -183,6 +183,8 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 
         vc->status = NGX_VMESS_STATUS_CIPHER;
 
+        (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
+
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
                       "client of user \"%V\" requested cipher \"%V\", "
                       "which is not allowed",
@@ -195,6 +197,8 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
     if (vc->header.command != NGX_VMESS_CMD_TCP) {
 
         vc->status = NGX_VMESS_STATUS_COMMAND;
+
+        (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
 
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
                       "client of user \"%V\" requested command \"%V\", "
@@ -317,15 +321,25 @@ ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
     ngx_stream_phase_handler_t *ph)
 {
     ngx_int_t                rc;
+    ngx_connection_t        *c;
     ngx_stream_vmess_ctx_t  *ctx;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
-    if (ctx == NULL) {
+    if (ctx == NULL || ctx->vc == NULL) {
         return ngx_stream_core_preread_phase(s, ph);
     }
 
+    c = s->connection;
+
     ngx_vmess_preread_by_recv(rc, ngx_stream_core_preread_phase(s, ph));
+
+    /* the end of the client's data is not that of the session */
+
+    if (rc == NGX_AGAIN && c->read->eof && ctx->vc->ended) {
+        c->read->eof = 0;
+        c->read->ready = 1;
+    }
 
     return rc;
 }

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess_compat.h"
 #include "ngx_stream_vmess_flow.h"
 #include "ngx_stream_vmess_handler.h"
 #include "ngx_stream_vmess_rule.h"
@@ -27,6 +28,13 @@ static char *ngx_stream_vmess_fallback_slot(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_resolve_check(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_stream_vmess_handshake_timeout(ngx_conf_t *cf, void *post,
+    void *data);
+
+
+static ngx_conf_post_t  ngx_stream_vmess_handshake_timeout_post = {
+    ngx_stream_vmess_handshake_timeout
+};
 
 
 static ngx_conf_bitmask_t  ngx_stream_vmess_cipher_masks[] = {
@@ -102,7 +110,7 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, handshake_timeout),
-      NULL },
+      &ngx_stream_vmess_handshake_timeout_post },
 
       ngx_null_command
 };
@@ -173,6 +181,16 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_stream_vmess_handler;
 
+    for (i = NGX_STREAM_PREACCESS_PHASE; i <= NGX_STREAM_ACCESS_PHASE; i++) {
+
+        h = ngx_array_push(&cmcf->phases[i].handlers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        *h = ngx_stream_vmess_mark_handler;
+    }
+
     log = &cmcf->phases[NGX_STREAM_LOG_PHASE].handlers;
 
     if (ngx_array_push(log) == NULL) {
@@ -192,6 +210,7 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 {
+    ngx_uint_t                    level;
     ngx_stream_core_srv_conf_t   *fallback, *other;
     ngx_stream_core_main_conf_t  *cmcf;
     ngx_stream_vmess_srv_conf_t  *vscf, *fvscf;
@@ -244,10 +263,17 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     }
 
     if (vscf->ciphers & NGX_STREAM_VMESS_CFB) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+        level = (vscf->ciphers & ~(NGX_STREAM_VMESS_CFB|NGX_CONF_BITMASK_SET))
+                ? NGX_LOG_WARN : NGX_LOG_EMERG;
+
+        ngx_log_error(level, cf->log, 0,
                       "\"aes-128-cfb\" in \"vmess_ciphers\" for the server in "
-                      "%s:%ui has no effect in this version",
+                      "%s:%ui is not supported in this version",
                       cscf->file_name, cscf->line);
+
+        if (level == NGX_LOG_EMERG) {
+            return NGX_ERROR;
+        }
     }
 
     if (vscf->fallback_server || ngx_strcmp(vscf->fallback.data, "off") == 0) {
@@ -531,4 +557,17 @@ ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return ngx_stream_set_complex_value_slot(cf, cmd, conf);
+}
+
+
+static char *
+ngx_stream_vmess_handshake_timeout(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *timeout = data;
+
+    if (*timeout == 0) {
+        return "must be more than zero";
+    }
+
+    return NGX_CONF_OK;
 }

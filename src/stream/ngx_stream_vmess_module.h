@@ -7,10 +7,8 @@
 #define _NGX_STREAM_VMESS_MODULE_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_stream.h>
 #include "ngx_vmess.h"
+#include <ngx_stream.h>
 #include "event/ngx_vmess_connection.h"
 
 
@@ -57,6 +55,7 @@ typedef struct {
     ngx_str_t                      host;         /* text, no brackets */
     ngx_str_t                      addr;         /* text of addrs[0] */
     ngx_str_t                      refusal;      /* why it has no addrs */
+    ngx_vmess_status_e             refused;      /* and in one word */
 
     unsigned                       moved:1;
     unsigned                       draining:1;

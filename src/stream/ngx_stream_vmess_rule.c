@@ -219,7 +219,8 @@ ngx_stream_vmess_rule_target(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid target \"%V\", it must be an address, "
                            "a CIDR block, \"domain\", \".suffix\", \"~regex\", "
-                           "\"private\" or \"all\"", value);
+                           "\"private\" or \"all\"; ports are a parameter "
+                           "of their own", value);
         return NGX_CONF_ERROR;
     }
 

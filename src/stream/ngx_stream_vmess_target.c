@@ -16,6 +16,7 @@ static void ngx_stream_vmess_resolve_cleanup(void *data);
 static ngx_int_t ngx_stream_vmess_permit(ngx_stream_session_t *s,
     ngx_resolver_addr_t *addrs, ngx_uint_t naddrs);
 static ngx_uint_t ngx_stream_vmess_is_number(ngx_str_t *host);
+static ngx_uint_t ngx_stream_vmess_is_too_long(ngx_str_t *host);
 static ngx_int_t ngx_stream_vmess_refuse(ngx_stream_session_t *s,
     ngx_vmess_status_e status, const char *fmt, ...);
 static ngx_int_t ngx_stream_vmess_init_upstream(ngx_conf_t *cf,
@@ -146,6 +147,12 @@ ngx_stream_vmess_resolve(ngx_stream_session_t *s)
                                            "could not be resolved: "
                                            "\"vmess_resolve\" is off");
         }
+    }
+
+    if (ngx_stream_vmess_is_too_long(&ctx->host)) {
+        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                       "could not be resolved: "
+                                       "a label or the name is too long");
     }
 
     cln = ngx_pool_cleanup_add(s->connection->pool, 0);
@@ -299,7 +306,7 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
             continue;
         }
 
-        addr = &ctx->addrs[ctx->naddrs++];
+        addr = &ctx->addrs[ctx->naddrs];
 
         addr->sockaddr = ngx_pcalloc(pool, addrs[i].socklen);
         if (addr->sockaddr == NULL) {
@@ -308,6 +315,8 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
 
         ngx_memcpy(addr->sockaddr, addrs[i].sockaddr, addrs[i].socklen);
         addr->socklen = addrs[i].socklen;
+
+        ctx->naddrs++;
     }
 
     if (ctx->naddrs == 0) {
@@ -369,6 +378,28 @@ ngx_stream_vmess_is_number(ngx_str_t *host)
 }
 
 
+/* RFC 1035, 2.3.4: a longer label would be something else in a DNS query */
+
+static ngx_uint_t
+ngx_stream_vmess_is_too_long(ngx_str_t *host)
+{
+    size_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < host->len; i++) {
+
+        n = (host->data[i] == '.') ? 0 : n + 1;
+
+        if (n > 63) {
+            return 1;
+        }
+    }
+
+    return host->len > 253;
+}
+
+
 /* keeps what is to be logged if the target is needed after all */
 
 static ngx_int_t
@@ -393,7 +424,7 @@ ngx_stream_vmess_refuse(ngx_stream_session_t *s, ngx_vmess_status_e status,
     ctx->refusal.data = p;
     ctx->refusal.len = last - p;
 
-    ctx->vc->status = status;
+    ctx->refused = status;
 
     return NGX_OK;
 }
@@ -462,8 +493,10 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
 
         /* the proxy module knows no better status than 500 */
 
-        ctx->status = ctx->vc->status == NGX_VMESS_STATUS_DENIED
+        ctx->status = ctx->refused == NGX_VMESS_STATUS_DENIED
                       ? NGX_STREAM_FORBIDDEN : NGX_STREAM_BAD_GATEWAY;
+
+        ctx->vc->status = ctx->refused;
 
         return NGX_ERROR;
     }

@@ -33,7 +33,7 @@ typedef struct {
 static char *ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy,
     void *conf);
 static ngx_int_t ngx_stream_vmess_add_user(ngx_conf_t *cf,
-    ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user, u_char *id);
+    ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
 static void ngx_stream_vmess_drain_size(ngx_vmess_zone_t *zone);
 static void ngx_stream_vmess_wipe_user(void *data);
 static char *ngx_stream_vmess_alter_id(ngx_vmess_user_conf_t *user,
@@ -194,7 +194,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     ngx_stream_vmess_users_t *ctx = (ngx_stream_vmess_users_t *) conf;
 
     char                      *err;
-    u_char                     ch, id[NGX_VMESS_ID_LEN];
+    u_char                     ch, *p, id[NGX_VMESS_ID_LEN];
     ngx_str_t                 *value, s;
     ngx_uint_t                 i, k, seen;
     ngx_pool_cleanup_t        *cln;
@@ -205,6 +205,19 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 
     if (cf->args->nelts == 2 && ngx_strcmp(value[0].data, "include") == 0) {
         return ngx_conf_include(cf, dummy, conf);
+    }
+
+    /* an id in the place of a name is a secret, too, and not shown */
+
+    if (value[0].len >= 32
+        && ngx_vmess_id_parse(id, &value[0]) == NGX_OK)
+    {
+        ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "name of user is a UUID, "
+                           "a line must be \"name id [parameters];\"");
+        return NGX_CONF_ERROR;
     }
 
     if (cf->args->nelts < 2) {
@@ -249,6 +262,22 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    for (i = 0; i < value[1].len; i++) {
+        ch = ngx_tolower(value[1].data[i]);
+
+        if ((ch < '0' || ch > '9') && (ch < 'a' || ch > 'f') && ch != '-') {
+            break;
+        }
+    }
+
+    if (i == value[1].len && i >= 20 && i <= 30) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "id of user \"%V\" looks like a part of a UUID, "
+                           "and is taken as text", &value[0]);
+    }
+
+    ngx_explicit_memzero(value[1].data, value[1].len);
+
     user = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_user_conf_t));
     if (user == NULL) {
         return NGX_CONF_ERROR;
@@ -261,6 +290,9 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 
     cln->handler = ngx_stream_vmess_wipe_user;
     cln->data = user;
+
+    ngx_vmess_cmd_key(user->cmd_key, id);
+    ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
 
     user->name.str = value[0];
     seen = 0;
@@ -282,11 +314,16 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         param = &ngx_stream_vmess_params[k];
 
         if (param->set == NULL) {
+            p = ngx_strlchr(value[i].data, value[i].data + value[i].len, '=');
+
+            s.data = value[i].data;
+            s.len = p ? p - value[i].data : 0;
+
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown parameter \"%V\" of user \"%V\", known "
                                "are alter_id, expires, quota, rate, max_conns "
                                "and max_ips, each with \"=\" and a value",
-                               &value[i], &value[0]);
+                               &s, &value[0]);
             return NGX_CONF_ERROR;
         }
 
@@ -314,7 +351,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 
     ctx->unenforced |= seen;
 
-    if (ngx_stream_vmess_add_user(cf, ctx->zone, user, id) != NGX_OK) {
+    if (ngx_stream_vmess_add_user(cf, ctx->zone, user) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -324,7 +361,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 
 static ngx_int_t
 ngx_stream_vmess_add_user(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
-    ngx_vmess_user_conf_t *user, u_char *id)
+    ngx_vmess_user_conf_t *user)
 {
     ngx_str_node_t          *node;
     ngx_vmess_user_conf_t  **userp, *other;
@@ -340,10 +377,6 @@ ngx_stream_vmess_add_user(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
                            &user->name.str, &zone->name);
         return NGX_ERROR;
     }
-
-    ngx_vmess_cmd_key(user->cmd_key, id);
-
-    ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
 
     /* the same id gives the same CmdKey */
 
