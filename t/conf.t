@@ -115,6 +115,13 @@ good('warned of once', user("alice $id quota=1g;", "bob $id2 quota=2g;")
      . $resolver . $server, qr/quota/);
 good('state is not kept yet', "vmess_users main:1m state=x { alice $id; }\n"
      . $resolver . $server, qr/state/);
+good('a part of a UUID', user('alice ' . substr($id, 0, 28) . ';') . $resolver
+     . $server, qr/alice.*part of a UUID/);
+good('a text of letters a to f', user('alice ' . 'abcdef' x 3 . ';') . $resolver
+     . $server);
+good('a cipher that is to come', $users . $resolver
+     . server('vmess main; vmess_ciphers aes-128-gcm aes-128-cfb;'
+              . ' proxy_pass vmess_target;'), qr/aes-128-cfb.*not supported/);
 good('low bits of a block', $users . $resolver . "vmess_deny 10.1.2.3/8;\n"
      . $server, qr{10\.1\.2\.3/8});
 
@@ -128,6 +135,10 @@ bad('an id of 31 bytes', user('alice 1234567890123456789012345678901;') . $serve
     qr/alice/);
 bad('an empty id', user('alice "";') . $server, qr/alice/);
 bad('no id', user('alice;') . $server, qr/alice/);
+bad('an id in the place of a name', user("$id alice;") . $server,
+    qr/name of user is a UUID/);
+bad('an id alone', user("$id;") . $server, qr/name of user is a UUID/);
+bad('two ids', user("alice $id $id2;") . $server, qr/parameter/, qr/alice/);
 bad('an empty name', user("'' $id;") . $server, qr/name/);
 bad('a name with a space', user("'a b' $id;") . $server, qr/a b/);
 bad('a name with a line feed', user("'a\nb' $id;") . $server, qr/name|character/);
@@ -207,6 +218,10 @@ bad('an unknown cipher', $users . "vmess_ciphers aes-128-gcm des;\n" . $server,
 bad('no cipher', $users . "vmess_ciphers;\n" . $server, qr/vmess_ciphers/);
 bad('a time-out that is none', $users . "vmess_handshake_timeout soon;\n" . $server,
     qr/vmess_handshake_timeout/);
+bad('no time at all', $users . "vmess_handshake_timeout 0;\n" . $server,
+    qr/vmess_handshake_timeout.*more than zero/);
+bad('a cipher that is to come, alone', $users . $resolver
+    . "vmess_ciphers aes-128-cfb;\n" . $server, qr/aes-128-cfb.*not supported/);
 bad('resolving maybe', $users . "vmess_resolve maybe;\n" . $server,
     qr/vmess_resolve|maybe/);
 bad('resolving by a variable that is not there', $users
@@ -243,8 +258,12 @@ bad('a rule with too much', $users . "vmess_allow all 80 90;\n" . $server,
 # a secret does not get into messages
 
 for my $conf (user("alice $id color=red;"), user("alice $id;", "bob $id;"),
-              user("alice $id;", "alice $id2;"), user("alice ${id}00;"))
+              user("alice $id;", "alice $id2;"), user("alice ${id}00;"),
+              user("$id alice;"), user("$id;"), user('alice ' . substr($id, 0, 28)),
+              user("alice $id2 $id;"), user("alice $id $id2;"),
+              user('carol ' . substr($id, 0, 28) . ';'),
+              user($id =~ tr/-//dr . ' alice;'))
 {
     my (undef, $out) = nginx_t($conf . $server);
-    unlike($out, qr/\Q$id\E/i, 'an id is in no message');
+    unlike($out, qr/b831381d|ad9f3f5b/i, 'an id is in no message');
 }

@@ -227,3 +227,35 @@ $f->close;
 wait_for(sub { access_log() });
 access_log() eq 'TCP 127.0.0.1 127.0.0.1 ' . stream_port() . "\n";
 --- stream_response: 1
+
+
+=== TEST 9: the status does not tell of a target that was not needed
+--- servers
+one tag one
+dns dns in.test=10.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+log_format l '$vmess_host $vmess_status $status';
+map $vmess_port $route { 80 127.0.0.1:%%one%%; default vmess_target; }
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass $route;
+--- stream_client
+for my $port (80, 81) {
+    for my $host ('nx.test', 'in.test', '10.0.0.1') {
+        my $n = () = access_log() =~ /\n/g;
+        my $f = flow(host => $host, port => $port, data => '!');
+        is($f->read(5), $port == 80 ? 'one:!' : '', "$host:$port");
+        $f->close;
+        wait_for(sub { (() = access_log() =~ /\n/g) > $n });
+    }
+}
+access_log();
+--- stream_response
+nx.test ok 200
+in.test ok 200
+10.0.0.1 ok 200
+nx.test unresolved 502
+in.test denied 403
+10.0.0.1 denied 403

@@ -403,3 +403,37 @@ join ' ', map { flow(@$_, data => '!')->read(5) || 'refused' }
     [ address => pack('n C a16', port('six'), 3, "\0" x 15 . "\1") ],
     [ address => VMess::domain_address('[::ffff:127.0.0.1]', port('one')) ];
 --- stream_response: one:! refused one:!
+
+
+=== TEST 18: names that are too long for DNS
+--- servers
+one tag one
+dns dns aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%% ipv6=off;
+log_format l '$vmess_status $status';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+is(flow(host => 'a' x 63 . '.test', to => 'one', data => '!')->read(5), 'one:!',
+   'a label of 63 characters');
+wait_for(sub { access_log() =~ /ok/ });
+my $name = join('.', ('b' x 49) x 5) . '.test';
+for ('a' x 64 . '.test', 'test.' . 'c' x 64, substr($name, 0, 254)) {
+    my $f = flow(host => $_, to => 'one', data => '!');
+    is($f->read_eof, '', length . ' characters');
+}
+is(length substr($name, 0, 254), 254, 'a name of 254 characters');
+wait_for(sub { 4 == (() = access_log() =~ /\n/g) });
+access_log();
+--- stream_response
+ok 200
+unresolved 502
+unresolved 502
+unresolved 502
+--- error_log eval
+[qr/target "a{64}\.test:\d+" of user "alice" could not be resolved: a label or the name is too long/,
+ qr/target "test\.c{64}:\d+" of user "alice" could not be resolved: a label or the name is too long/,
+ qr/target "b{49}\.b[.b]*\.test:\d+" of user "alice" could not be resolved: a label or the name is too long/]
