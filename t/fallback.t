@@ -444,3 +444,107 @@ my $s = tcp();
 put($s, "GET / HTTP/1.1\r\n\r\n" . 'x' x 5000);
 slurp($s);
 --- stream_response:
+
+
+=== TEST 23: limit_conn of all servers: a visitor is counted once
+--- servers
+tag tag here
+--- stream_config
+limit_conn_zone $binary_remote_addr zone=addr:1m;
+limit_conn addr 1;
+server { vmess_listen site; proxy_pass 127.0.0.1:%%tag%%; }
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tcp();
+put($s, 'x' x 100);
+is(read_n($s, 105), 'here:' . 'x' x 100, 'a visitor is served');
+my $t = tcp();
+put($t, 'y' x 100);
+$t->blocking(0);
+is(slurp($t), '', 'a second one is not');
+close $s;
+wait_for(sub {
+    my $u = tcp();
+    put($u, 'z' x 100);
+    read_n($u, 105) eq 'here:' . 'z' x 100;
+});
+--- stream_response: 1
+--- error_log
+limiting connections by zone "addr"
+
+
+=== TEST 24: limit_conn of each server
+--- servers
+tag tag here
+echo echo
+--- stream_config
+limit_conn_zone $binary_remote_addr zone=one:1m;
+limit_conn_zone $server_port zone=two:1m;
+server {
+    vmess_listen site;
+    limit_conn two 2;
+    proxy_pass 127.0.0.1:%%tag%%;
+}
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+limit_conn one 1;
+proxy_pass vmess_target;
+--- stream_client
+my @s = map { my $s = tcp(); put($s, 'x' x 100); read_n($s, 105); $s } 1 .. 2;
+my $t = tcp();
+put($t, 'y' x 100);
+$t->blocking(0);
+is(slurp($t), '', 'a third visitor is above the limit of the fallback');
+
+my $f = flow(to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'the limit of the first server is not used up');
+my $g = flow(to => 'echo', data => 'hello');
+is($g->read_eof, '', 'it is now');
+close $_ for @s;
+$f->close;
+wait_for(sub { flow(to => 'echo', data => 'hello')->read(5) eq 'hello' });
+--- stream_response: 1
+--- error_log
+limiting connections by zone "one"
+limiting connections by zone "two"
+
+
+=== TEST 25: an end before enough was read for preread: as without VMess
+--- servers
+sink sink
+--- stream_config
+server {
+    listen 127.0.0.1:%%PORT_1%%;
+    vmess_listen site;
+    ssl_preread on;
+    # far above what the client waits
+    preread_timeout 1h;
+    proxy_pass 127.0.0.1:%%sink%%;
+}
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+my $ask = sub {
+    my ($port, $data) = @_;
+    my $s = tcp($port);
+    put($s, $data);
+    shutdown $s, 1;
+    $s->blocking(0);
+    slurp($s);
+};
+for my $data ('GET', 'G', "\x16\x03\x01\x01\x00\x01") {
+    is($ask->(stream_port(), $data), $ask->(stream_port() + 1, $data),
+       'the same as the site itself, of ' . length $data);
+}
+for my $data (pattern(20), 'x' x 5000) {
+    is($ask->(stream_port(), $data), length($data) . ' ' . sha256_hex($data) . "\n",
+       'enough is enough: ' . length $data);
+}
+1;
+--- stream_response: 1

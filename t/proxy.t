@@ -6,6 +6,27 @@ use TestVMess;
 plan "no_plan";
 no_shuffle();
 
+# a TLS server that takes an end without close_notify for truncation, as most
+# do; it looks for that when the file "go" is there, and answers then
+
+$TestVMess::Kind{strict} = sub {
+    my ($fh) = @_;
+    require IO::Socket::SSL;
+    my $dir = TestVMess::certificate();
+    my $s = IO::Socket::SSL->start_SSL(
+        IO::Socket::INET->new_from_fd(fileno $fh, 'r+'), SSL_server => 1,
+        SSL_cert_file => "$dir/cert.pem", SSL_key_file => "$dir/key.pem")
+        or return;
+    my $in = '';
+    while ($in !~ /hello/) { sysread($s, $in, 100, length $in) or return }
+    wait_for(sub { -e "$Dir/go" }) or return;
+    if (IO::Select->new($s)->can_read(0)) {
+        sysread($s, $in, 100, length $in) or return;
+    }
+    syswrite($s, "late answer to $in");
+    $s->close(SSL_fast_shutdown => 0);
+};
+
 run_tests();
 
 __DATA__
@@ -374,4 +395,36 @@ proxy_pass vmess_target;
 flow(host => 'a.test', to => 'dead', data => '!')->read_eof;
 wait_for(sub { access_log() });
 access_log() eq '502 127.0.0.1:' . port('dead') . "\n";
+--- stream_response: 1
+
+
+=== TEST 21: the client's end, and an answer over TLS after it
+--- servers
+strict strict
+echo echo
+--- stream_config
+server { listen 127.0.0.1:%%PORT_1%%; vmess main; proxy_pass vmess_target; }
+--- stream_server_config
+vmess main;
+proxy_ssl on;
+proxy_ssl_trusted_certificate %%CERT%%;
+proxy_pass vmess_target;
+--- stream_client
+unlink "$Dir/go";
+for my $sec (qw(aes-128-gcm none)) {
+    my $f = flow(to => 'strict', sec => $sec, data => 'hello');
+    $f->end;
+    # what comes later was done: the one worker has seen the end
+    for (1 .. 3) {
+        my $g = flow(via => tcp(stream_port() + 1), to => 'echo', data => 'x');
+        $g->read(1);
+        $g->close;
+    }
+    open my $go, '>', "$Dir/go" or die $!;
+    close $go;
+    is($f->read_eof, 'late answer to hello', $sec);
+    is($f->{ended}, 1, 'with its end');
+    unlink "$Dir/go";
+}
+1;
 --- stream_response: 1

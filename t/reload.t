@@ -350,3 +350,48 @@ slurp($s);
 --- may_alert
 --- error_log
 client sent replayed VMess header of user "alice"
+
+
+=== TEST 15: another size while headers are half sent: each is good once
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+# with the 16 bytes of the id it is taken, with fewer it is not yet
+my @n = (10, 40, 15);
+my @v = map { vmess(to => 'echo') } @n;
+my @old = map { tcp() } @v;
+put($old[$_], substr($v[$_]->header, 0, $n[$_])) for 0 .. 2;
+wait_log(qr/ connected to /, 3);
+
+edit_conf(sub { s/vmess_users main:1m/vmess_users main:4m/ });
+reload();
+
+my $good = sub {
+    my ($v, $s, $from, $what) = @_;
+    $v->connect($s, quiet => 1);
+    $v->send_raw(substr($v->header, $from) . $v->chunk('hello'));
+    is($v->read(5), 'hello', "good in $what");
+};
+my $replay = sub {
+    my ($v, $s, $from, $what) = @_;
+    my $n = log_count(qr/client sent replayed VMess header of user "alice"/);
+    put($s, substr($v->header, $from) . 'x' x 5000);
+    is(slurp($s), '', "nothing is said in $what");
+    is(wait_log(qr/client sent replayed VMess header of user "alice"/, $n + 1),
+       1, 'as it was replayed');
+};
+
+for (0, 1) {
+    $good->($v[$_], $old[$_], $n[$_], 'an old worker');
+    $replay->($v[$_], tcp(), 0, 'a new one');
+}
+$good->($v[2], tcp(), 0, 'a new worker');
+$replay->($v[2], $old[2], $n[2], 'an old one');
+
+cmp_ok(workers_alive(), '>', 2, 'the old worker was there');
+$_->close for @v;
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1
