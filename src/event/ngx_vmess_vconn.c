@@ -9,6 +9,8 @@
 
 
 static ngx_connection_t *ngx_vmess_vconn_get(ngx_connection_t *parent);
+static ngx_int_t ngx_vmess_vconn_set_addrs(ngx_connection_t *c,
+    ngx_connection_t *parent);
 static void ngx_vmess_vconn_empty_handler(ngx_event_t *ev);
 static ssize_t ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
@@ -193,12 +195,11 @@ ngx_vmess_vconn_get(ngx_connection_t *parent)
     c->send = ngx_vmess_vconn_send;
     c->send_chain = ngx_vmess_vconn_send_chain;
 
-    c->sockaddr = parent->sockaddr;
-    c->socklen = parent->socklen;
-    c->local_sockaddr = parent->local_sockaddr;
-    c->local_socklen = parent->local_socklen;
-    c->addr_text = parent->addr_text;
-    c->proxy_protocol = parent->proxy_protocol;
+    if (ngx_vmess_vconn_set_addrs(c, parent) != NGX_OK) {
+        ngx_destroy_pool(pool);
+        ngx_close_connection(c);
+        return NULL;
+    }
 
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
     c->start_time = ngx_current_msec;
@@ -217,6 +218,35 @@ ngx_vmess_vconn_get(ngx_connection_t *parent)
     c->write->handler = ngx_vmess_vconn_empty_handler;
 
     return c;
+}
+
+
+/* copies, as the parent may be closed before */
+
+static ngx_int_t
+ngx_vmess_vconn_set_addrs(ngx_connection_t *c, ngx_connection_t *parent)
+{
+    c->sockaddr = ngx_palloc(c->pool, parent->socklen);
+    c->local_sockaddr = ngx_palloc(c->pool, parent->local_socklen);
+    c->addr_text.data = ngx_pnalloc(c->pool, parent->addr_text.len);
+
+    if (c->sockaddr == NULL || c->local_sockaddr == NULL
+        || c->addr_text.data == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(c->sockaddr, parent->sockaddr, parent->socklen);
+    ngx_memcpy(c->local_sockaddr, parent->local_sockaddr,
+               parent->local_socklen);
+    ngx_memcpy(c->addr_text.data, parent->addr_text.data,
+               parent->addr_text.len);
+
+    c->socklen = parent->socklen;
+    c->local_socklen = parent->local_socklen;
+    c->addr_text.len = parent->addr_text.len;
+
+    return NGX_OK;
 }
 
 

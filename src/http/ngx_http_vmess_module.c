@@ -169,13 +169,13 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
 
     pos = r->header_in->pos;
 
-    ctx->starting = 1;
-
     ngx_vmess_vconn_start(ctx->vconn);
 
-    ctx->starting = 0;
+    /* refused, or closed by the server for a reason of its own */
 
-    if (ctx->declined) {
+    if (ctx->declined || (ctx->vconn == NULL && !ctx->answered)) {
+
+        ctx->declined = 1;
 
         if (ctx->closed.posted) {
             ngx_delete_posted_event((&ctx->closed));
@@ -239,10 +239,10 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
     ngx_http_set_log_request(c->log, r);
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                   "http vmess session closed, declined:%ui",
-                   (ngx_uint_t) ctx->declined);
+                   "http vmess session closed, answered:%ui",
+                   (ngx_uint_t) ctx->answered);
 
-    if (ctx->declined) {
+    if (!ctx->answered) {
 
         /* on to the content of the site */
 
@@ -251,9 +251,6 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
         r->phase_handler++;
 
         ngx_http_core_run_phases(r);
-
-    } else if (!ctx->answered) {
-        ngx_http_finalize_request(r, NGX_HTTP_BAD_GATEWAY);
 
     } else {
         if (ctx->finish) {

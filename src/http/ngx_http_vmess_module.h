@@ -57,7 +57,6 @@ struct ngx_http_vmess_ctx_s {
 
     unsigned                   answered:1;
     unsigned                   declined:1;
-    unsigned                   starting:1;
     unsigned                   eof:1;
     unsigned                   error:1;
 };
