@@ -60,4 +60,13 @@
 #endif
 
 
+/* ngx_proxy_protocol_t: TLVs came with 1.23.2 */
+
+#if (nginx_version >= 1023002)
+#define ngx_vmess_proxy_protocol_tlvs(pp)  (&(pp)->tlvs)
+#else
+#define ngx_vmess_proxy_protocol_tlvs(pp)  NULL
+#endif
+
+
 #endif /* _NGX_VMESS_COMPAT_H_INCLUDED_ */

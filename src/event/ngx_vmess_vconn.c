@@ -11,6 +11,7 @@
 static ngx_connection_t *ngx_vmess_vconn_get(ngx_connection_t *parent);
 static ngx_int_t ngx_vmess_vconn_set_addrs(ngx_connection_t *c,
     ngx_connection_t *parent);
+static ngx_int_t ngx_vmess_vconn_text(ngx_pool_t *pool, ngx_str_t *s);
 static void ngx_vmess_vconn_empty_handler(ngx_event_t *ev);
 static ssize_t ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
@@ -226,27 +227,68 @@ ngx_vmess_vconn_get(ngx_connection_t *parent)
 static ngx_int_t
 ngx_vmess_vconn_set_addrs(ngx_connection_t *c, ngx_connection_t *parent)
 {
+    ngx_proxy_protocol_t  *pp;
+
+    /* not the address of a wildcard socket, and c->fd does not know */
+
+    if (ngx_connection_local_sockaddr(parent, NULL, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     c->sockaddr = ngx_palloc(c->pool, parent->socklen);
     c->local_sockaddr = ngx_palloc(c->pool, parent->local_socklen);
-    c->addr_text.data = ngx_pnalloc(c->pool, parent->addr_text.len);
 
-    if (c->sockaddr == NULL || c->local_sockaddr == NULL
-        || c->addr_text.data == NULL)
-    {
+    if (c->sockaddr == NULL || c->local_sockaddr == NULL) {
         return NGX_ERROR;
     }
 
     ngx_memcpy(c->sockaddr, parent->sockaddr, parent->socklen);
     ngx_memcpy(c->local_sockaddr, parent->local_sockaddr,
                parent->local_socklen);
-    ngx_memcpy(c->addr_text.data, parent->addr_text.data,
-               parent->addr_text.len);
 
     c->socklen = parent->socklen;
     c->local_socklen = parent->local_socklen;
-    c->addr_text.len = parent->addr_text.len;
+    c->addr_text = parent->addr_text;
+
+    if (ngx_vmess_vconn_text(c->pool, &c->addr_text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (parent->proxy_protocol == NULL) {
+        return NGX_OK;
+    }
+
+    pp = ngx_palloc(c->pool, sizeof(ngx_proxy_protocol_t));
+    if (pp == NULL) {
+        return NGX_ERROR;
+    }
+
+    *pp = *parent->proxy_protocol;
+
+    if (ngx_vmess_vconn_text(c->pool, &pp->src_addr) != NGX_OK
+        || ngx_vmess_vconn_text(c->pool, &pp->dst_addr) != NGX_OK
+        || ngx_vmess_vconn_text(c->pool, ngx_vmess_proxy_protocol_tlvs(pp))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    c->proxy_protocol = pp;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_vconn_text(ngx_pool_t *pool, ngx_str_t *s)
+{
+    if (s == NULL || s->len == 0) {
+        return NGX_OK;
+    }
+
+    s->data = ngx_pstrdup(pool, s);
+
+    return s->data ? NGX_OK : NGX_ERROR;
 }
 
 
