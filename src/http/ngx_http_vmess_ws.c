@@ -104,7 +104,22 @@ ngx_http_vmess_ws_early(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
     }
 
     if (path.len) {
-        return ngx_http_vmess_ws_decode(r, ctx, &path);
+
+        /* a path below may be a page of the site: early data has a whole id */
+
+        if (ngx_base64_decoded_length(path.len) < NGX_VMESS_EAUID_LEN
+            || ngx_http_vmess_ws_decode(r, ctx, &path) != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+
+        if (ctx->early.len >= NGX_VMESS_EAUID_LEN) {
+            return NGX_OK;
+        }
+
+        ngx_str_null(&ctx->early);
+
+        return NGX_DECLINED;
     }
 
     value = vlcf->early_data.len
