@@ -313,9 +313,10 @@ ngx_http_vmess_write_handler(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_table_elt_t     *h;
-    ngx_http_request_t  *r;
+    ngx_int_t                  rc;
+    ngx_table_elt_t           *h;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
 
     r = ctx->request;
 
@@ -343,6 +344,12 @@ ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx)
     }
 
     if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->tcp_nodelay && ngx_tcp_nodelay(r->connection) != NGX_OK) {
         return NGX_ERROR;
     }
 
