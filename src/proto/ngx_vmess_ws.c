@@ -280,31 +280,54 @@ ngx_vmess_ws_accept(u_char *out, ngx_str_t *key)
 }
 
 
+/* as Xray does: either alphabet, and padding anywhere */
+
 ngx_int_t
 ngx_vmess_ws_early_data(ngx_str_t *out, ngx_str_t *src)
 {
-    ngx_uint_t  i;
-    ngx_str_t   s;
+    u_char      *p, ch;
+    uint32_t     bits;
+    ngx_uint_t   i, n;
 
-    s = *src;
+    p = out->data;
+    bits = 0;
+    n = 0;
 
-    while (s.len && s.data[s.len - 1] == '=') {
-        s.len--;
-    }
+    for (i = 0; i < src->len; i++) {
 
-    for (i = 0; i < s.len; i++) {
+        ch = src->data[i];
 
-        if (s.data[i] == '+' || s.data[i] == '/') {
-            return ngx_decode_base64(out, &s) == NGX_OK && out->len
-                   ? NGX_OK : NGX_DECLINED;
+        if (ch == '=') {
+            continue;
+        }
+
+        if (ch >= 'A' && ch <= 'Z') {
+            ch -= 'A';
+
+        } else if (ch >= 'a' && ch <= 'z') {
+            ch = ch - 'a' + 26;
+
+        } else if (ch >= '0' && ch <= '9') {
+            ch = ch - '0' + 52;
+
+        } else if (ch == '-' || ch == '+') {
+            ch = 62;
+
+        } else if (ch == '_' || ch == '/') {
+            ch = 63;
+
+        } else {
+            return NGX_DECLINED;
+        }
+
+        bits = bits << 6 | ch;
+
+        if (n++ % 4) {
+            *p++ = (u_char) (bits >> (6 - 2 * ((n - 1) % 4)));
         }
     }
 
-    if (s.len == 0 || ngx_decode_base64url(out, &s) != NGX_OK
-        || out->len == 0)
-    {
-        return NGX_DECLINED;
-    }
+    out->len = p - out->data;
 
-    return NGX_OK;
+    return out->len && n % 4 != 1 ? NGX_OK : NGX_DECLINED;
 }
