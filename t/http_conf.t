@@ -33,7 +33,7 @@ for (@bad) {
     my ($rc, $out) = nginx_t($ray,
         main => "http { server { listen 127.0.0.1:1; location / { $pass } } }");
     isnt($rc, 0, $name);
-    like($out, qr/\[emerg\] .*\Q$text\E.* in \S+:\d+$/m, "$name: the message");
+    like($out, qr/\[emerg\] .*\Q$text\E.* in \S+:\d/, "$name: the message");
 }
 for my $where ("vmess_pass ray;", "server { vmess_pass ray; }") {
     my ($rc, $out) = nginx_t($ray, main => "http { $where }");

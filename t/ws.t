@@ -434,8 +434,6 @@ is(sha256_hex($got[0] . $f[0]->read_eof), sha256_hex(pattern(60_000_000)),
    'goes on');
 stop_server('deaf');
 $_->close for @f, @up;
---- no_error_log
-[error]
 
 
 === TEST 11: a slow target
