@@ -17,6 +17,7 @@ typedef struct ngx_vmess_connection_s  ngx_vmess_connection_t;
 typedef struct ngx_vmess_replay_s      ngx_vmess_replay_t;
 typedef struct ngx_vmess_user_s        ngx_vmess_user_t;
 typedef struct ngx_vmess_users_s       ngx_vmess_users_t;
+typedef struct ngx_vmess_vconn_s       ngx_vmess_vconn_t;
 typedef struct ngx_vmess_zone_s        ngx_vmess_zone_t;
 
 
@@ -24,6 +25,8 @@ typedef struct ngx_vmess_zone_s        ngx_vmess_zone_t;
 
 typedef struct {
     ngx_array_t                zones;     /* of ngx_vmess_zone_t * */
+    ngx_array_t                listens;   /* of ngx_vmess_listen_t */
+    ngx_array_t                passes;    /* of ngx_vmess_pass_t */
 } ngx_vmess_conf_t;
 
 

@@ -36,4 +36,37 @@
 #endif
 
 
+/* ngx_stream_addr_conf_t: virtual servers came with 1.25.5 */
+
+#if (nginx_version >= 1025005)
+
+#define ngx_vmess_set_addr_server(conf, cscf)  (conf)->default_server = cscf
+#define ngx_vmess_set_addr_text(conf, text)
+
+#else
+
+#define ngx_vmess_set_addr_server(conf, cscf)  (conf)->ctx = (cscf)->ctx
+#define ngx_vmess_set_addr_text(conf, text)    (conf)->addr_text = text
+
+#endif
+
+
+/* ngx_table_elt_t: chained since 1.23.0 */
+
+#if (nginx_version >= 1023000)
+#define ngx_vmess_header_next(h)  (h)->next = NULL
+#else
+#define ngx_vmess_header_next(h)
+#endif
+
+
+/* ngx_proxy_protocol_t: TLVs came with 1.23.2 */
+
+#if (nginx_version >= 1023002)
+#define ngx_vmess_proxy_protocol_tlvs(pp)  (&(pp)->tlvs)
+#else
+#define ngx_vmess_proxy_protocol_tlvs(pp)  NULL
+#endif
+
+
 #endif /* _NGX_VMESS_COMPAT_H_INCLUDED_ */

@@ -6,11 +6,13 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess.h"
+#include "event/ngx_vmess_vconn.h"
 #include "event/ngx_vmess_zone.h"
 #include "proto/ngx_vmess_crypto.h"
 
 
 static void *ngx_vmess_create_conf(ngx_cycle_t *cycle);
+static char *ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf);
 static ngx_int_t ngx_vmess_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_vmess_init_process(ngx_cycle_t *cycle);
 
@@ -18,7 +20,7 @@ static ngx_int_t ngx_vmess_init_process(ngx_cycle_t *cycle);
 static ngx_core_module_t  ngx_vmess_module_ctx = {
     ngx_string("vmess"),
     ngx_vmess_create_conf,
-    NULL
+    ngx_vmess_init_conf
 };
 
 
@@ -56,12 +58,49 @@ ngx_vmess_create_conf(ngx_cycle_t *cycle)
 
     if (ngx_array_init(&vcf->zones, cycle->pool, 4,
                        sizeof(ngx_vmess_zone_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&vcf->listens, cycle->pool, 4,
+                          sizeof(ngx_vmess_listen_t))
+           != NGX_OK
+        || ngx_array_init(&vcf->passes, cycle->pool, 4,
+                          sizeof(ngx_vmess_pass_t))
+           != NGX_OK)
     {
         return NULL;
     }
 
     return vcf;
+}
+
+
+/* http may stand before stream: names are looked up when both are read */
+
+static char *
+ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
+{
+    ngx_vmess_conf_t *vcf = conf;
+
+    ngx_uint_t         i;
+    ngx_vmess_pass_t  *pass;
+
+    pass = vcf->passes.elts;
+
+    for (i = 0; i < vcf->passes.nelts; i++) {
+
+        *pass[i].listen = ngx_vmess_listen_lookup(cycle, &pass[i].name);
+
+        if (*pass[i].listen == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "unknown name \"%V\" in \"vmess_pass\" in %s:%ui, "
+                          "it must be that of a stream server with "
+                          "\"vmess_listen %V\"",
+                          &pass[i].name, pass[i].file_name, pass[i].line,
+                          &pass[i].name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
 }
 
 

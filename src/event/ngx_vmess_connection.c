@@ -14,7 +14,6 @@
 #define NGX_VMESS_BURST_MIN  (16 * 1024)
 
 
-static ngx_int_t ngx_vmess_init_connections(ngx_log_t *log);
 static void ngx_vmess_cleanup_connection(void *data);
 static ssize_t ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size);
 static ssize_t ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf,
@@ -31,27 +30,13 @@ static ngx_int_t ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain,
     ngx_buf_t *b);
 
 
-/*
- * Layers of a worker by the number of their connections, as there is no field
- * for one in ngx_connection_t
- */
-
-static ngx_vmess_connection_t  **ngx_vmess_connections;
-static ngx_connection_t         *ngx_vmess_first_connection;
-
-
-u_char                          *ngx_vmess_scratch;
-
-
 ngx_vmess_connection_t *
 ngx_vmess_create_connection(ngx_connection_t *c, ngx_vmess_zone_t *zone)
 {
     ngx_pool_cleanup_t      *cln;
     ngx_vmess_connection_t  *vc;
 
-    if (ngx_vmess_connections == NULL
-        && ngx_vmess_init_connections(c->log) != NGX_OK)
-    {
+    if (ngx_vmess_init_slots(c->log) != NGX_OK) {
         return NULL;
     }
 
@@ -83,33 +68,9 @@ ngx_vmess_create_connection(ngx_connection_t *c, ngx_vmess_zone_t *zone)
     vc->send = c->send;
     vc->send_chain = c->send_chain;
 
-    ngx_vmess_connections[c - ngx_vmess_first_connection] = vc;
+    ngx_vmess_slot(c)->layer = vc;
 
     return vc;
-}
-
-
-static ngx_int_t
-ngx_vmess_init_connections(ngx_log_t *log)
-{
-    size_t  size;
-
-    size = ngx_cycle->connection_n * sizeof(ngx_vmess_connection_t *);
-
-    ngx_vmess_scratch = ngx_alloc(NGX_VMESS_SCRATCH, log);
-    if (ngx_vmess_scratch == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_vmess_connections = ngx_calloc(size, log);
-    if (ngx_vmess_connections == NULL) {
-        ngx_free(ngx_vmess_scratch);
-        return NGX_ERROR;
-    }
-
-    ngx_vmess_first_connection = ngx_cycle->connections;
-
-    return NGX_OK;
 }
 
 
@@ -136,14 +97,7 @@ ngx_vmess_cleanup_connection(void *data)
     ngx_vmess_chunk_cleanup(&vc->in);
     ngx_vmess_chunk_cleanup(&vc->out);
 
-    /* nginx closes the connection before it destroys the pool */
-
-    if (ngx_vmess_connections[vc->connection - ngx_vmess_first_connection]
-        == vc)
-    {
-        ngx_vmess_connections[vc->connection - ngx_vmess_first_connection]
-            = NULL;
-    }
+    ngx_vmess_slot(vc->connection)->layer = NULL;
 
     ngx_explicit_memzero(vc, sizeof(ngx_vmess_connection_t));
 }
@@ -152,8 +106,7 @@ ngx_vmess_cleanup_connection(void *data)
 ngx_vmess_connection_t *
 ngx_vmess_get_connection(ngx_connection_t *c)
 {
-    return ngx_vmess_connections
-           ? ngx_vmess_connections[c - ngx_vmess_first_connection] : NULL;
+    return ngx_vmess_slot(c)->layer;
 }
 
 

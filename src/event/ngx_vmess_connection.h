@@ -9,6 +9,7 @@
 
 #include "ngx_vmess.h"
 #include "ngx_vmess_user.h"
+#include "ngx_vmess_vconn.h"
 #include "proto/ngx_vmess_header.h"
 #include "proto/ngx_vmess_chunk.h"
 
@@ -16,14 +17,6 @@
 /* in c->buffered, within NGX_LOWLEVEL_BUFFERED: TLS has 0x01, HTTP/2 0x02 */
 
 #define NGX_VMESS_BUFFERED  0x04
-
-
-/* the most that is read from a client, or sealed for it, in one go */
-
-#define NGX_VMESS_BURST     (128 * 1024)
-
-#define NGX_VMESS_SCRATCH                                                     \
-    (NGX_VMESS_BURST + NGX_VMESS_CHUNK_MAX + NGX_VMESS_CHUNK_OVERHEAD)
 
 
 /*
@@ -115,10 +108,6 @@ void ngx_vmess_pass_through(ngx_vmess_connection_t *vc);
 
 /* frees the memory of a buffer of the layer, if it has any */
 void ngx_vmess_release(ngx_buf_t *b);
-
-
-/* NGX_VMESS_SCRATCH bytes of the worker, in which no call leaves anything */
-extern u_char  *ngx_vmess_scratch;
 
 
 #endif /* _NGX_VMESS_CONNECTION_H_INCLUDED_ */

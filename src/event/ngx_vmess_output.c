@@ -75,7 +75,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
             break;
         }
 
-        p = ngx_vmess_scratch;
+        p = ngx_vmess_scratch + NGX_VMESS_HEADROOM;
         last = p + NGX_VMESS_BURST;
 
         if (!vc->responded) {
@@ -162,7 +162,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
             break;
         }
 
-        pos = ngx_vmess_scratch;
+        pos = ngx_vmess_scratch + NGX_VMESS_HEADROOM;
 
         if (pos == p) {
             break;
@@ -174,14 +174,15 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
             /* sealed already: kept, as it cannot be sealed again */
 
-            vc->sealed.start = ngx_alloc(p - pos, c->log);
+            vc->sealed.start = ngx_alloc(NGX_VMESS_HEADROOM + (p - pos),
+                                         c->log);
             if (vc->sealed.start == NULL) {
                 rc = NGX_ERROR;
                 break;
             }
 
-            vc->sealed.pos = vc->sealed.start;
-            vc->sealed.last = ngx_cpymem(vc->sealed.start, pos, p - pos);
+            vc->sealed.pos = vc->sealed.start + NGX_VMESS_HEADROOM;
+            vc->sealed.last = ngx_cpymem(vc->sealed.pos, pos, p - pos);
             vc->sealed.end = vc->sealed.last;
 
             c->buffered |= NGX_VMESS_BUFFERED;

@@ -9,6 +9,8 @@
 
 
 static ngx_command_t *ngx_stream_vmess_proxy_command(char *name);
+static ngx_listening_t *ngx_stream_vmess_listening(ngx_conf_t *cf,
+    ngx_stream_core_srv_conf_t *cscf, ngx_uint_t family);
 static void ngx_stream_vmess_mark(void *data);
 static void ngx_stream_vmess_unlimit(ngx_pool_t *pool);
 
@@ -162,6 +164,113 @@ ngx_stream_vmess_find_server(ngx_conf_t *cf, ngx_str_t *name)
     }
 
     return NULL;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_add_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_vmess_conf_t             *vcf;
+    ngx_vmess_listen_t           *listen;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                            ngx_vmess_module);
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    listen = ngx_array_push(&vcf->listens);
+    if (listen == NULL) {
+        return NGX_ERROR;
+    }
+
+    listen->name = vscf->listen;
+
+    listen->listening = ngx_stream_vmess_listening(cf, cscf, AF_INET);
+    if (listen->listening == NULL) {
+        return NGX_ERROR;
+    }
+
+#if (NGX_HAVE_INET6)
+
+    listen->listening6 = ngx_stream_vmess_listening(cf, cscf, AF_INET6);
+    if (listen->listening6 == NULL) {
+        return NGX_ERROR;
+    }
+
+#endif
+
+    return NGX_OK;
+}
+
+
+/*
+ * What ngx_stream_init_connection() wants to know of a listening socket, of
+ * which there is none
+ */
+
+static ngx_listening_t *
+ngx_stream_vmess_listening(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
+    ngx_uint_t family)
+{
+    u_char                       *p;
+    ngx_listening_t              *ls;
+    ngx_stream_port_t            *port;
+    ngx_stream_in_addr_t         *addr;
+    ngx_stream_addr_conf_t       *conf;
+#if (NGX_HAVE_INET6)
+    ngx_stream_in6_addr_t        *addr6;
+#endif
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    ls = ngx_pcalloc(cf->pool, sizeof(ngx_listening_t));
+    port = ngx_pcalloc(cf->pool, sizeof(ngx_stream_port_t));
+    p = ngx_pnalloc(cf->pool, sizeof("vmess:") - 1 + vscf->listen.len);
+
+    if (ls == NULL || port == NULL || p == NULL) {
+        return NULL;
+    }
+
+    switch (family) {
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        addr6 = ngx_pcalloc(cf->pool, sizeof(ngx_stream_in6_addr_t));
+        if (addr6 == NULL) {
+            return NULL;
+        }
+
+        port->addrs = addr6;
+        conf = &addr6->conf;
+        break;
+#endif
+
+    default: /* AF_INET */
+        addr = ngx_pcalloc(cf->pool, sizeof(ngx_stream_in_addr_t));
+        if (addr == NULL) {
+            return NULL;
+        }
+
+        port->addrs = addr;
+        conf = &addr->conf;
+        break;
+    }
+
+    port->naddrs = 1;
+
+    ngx_vmess_set_addr_server(conf, cscf);
+
+    ls->addr_text.data = p;
+    ls->addr_text.len = ngx_sprintf(p, "vmess:%V", &vscf->listen) - p;
+
+    ngx_vmess_set_addr_text(conf, ls->addr_text);
+
+    ls->handler = ngx_stream_init_connection;
+    ls->servers = port;
+    ls->log = cf->cycle->new_log;
+
+    return ls;
 }
 
 

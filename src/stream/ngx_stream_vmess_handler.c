@@ -102,6 +102,7 @@ static ngx_int_t
 ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
 {
     ngx_connection_t             *c;
+    ngx_vmess_vconn_t            *vconn;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
@@ -129,6 +130,12 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
         ngx_str_set(&ctx->carrier, "tls");
     }
 #endif
+
+    vconn = ngx_vmess_get_vconn(c);
+
+    if (vconn) {
+        ctx->carrier = vconn->carrier->name;
+    }
 
     ngx_stream_set_ctx(s, ctx, ngx_stream_vmess_module);
 
@@ -169,6 +176,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 {
     ngx_int_t                     rc;
     ngx_connection_t             *c;
+    ngx_vmess_vconn_t            *vconn;
     ngx_vmess_connection_t       *vc;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
@@ -178,6 +186,14 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
     vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
     vc = ctx->vc;
+
+    vconn = ngx_vmess_get_vconn(c);
+
+    if (vconn && vconn->data
+        && vconn->carrier->verdict(vconn->data, 1) == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
 
     if (!(vscf->ciphers & ngx_stream_vmess_cipher(&vc->header))) {
 
@@ -249,6 +265,7 @@ static ngx_int_t
 ngx_stream_vmess_fallback(ngx_stream_session_t *s)
 {
     ngx_connection_t             *c;
+    ngx_vmess_vconn_t            *vconn;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
@@ -256,6 +273,16 @@ ngx_stream_vmess_fallback(ngx_stream_session_t *s)
 
     vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    /* a carrier that has not answered has the site to fall back to */
+
+    vconn = ngx_vmess_get_vconn(c);
+
+    if (vconn && vconn->data
+        && vconn->carrier->verdict(vconn->data, 0) == NGX_OK)
+    {
+        return NGX_STREAM_BAD_REQUEST;
+    }
 
     if (vscf->fallback_server == NULL) {
         ctx->draining = 1;
@@ -326,7 +353,7 @@ ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
-    if (ctx == NULL || ctx->vc == NULL) {
+    if (ctx == NULL && ngx_vmess_get_vconn(s->connection) == NULL) {
         return ngx_stream_core_preread_phase(s, ph);
     }
 
@@ -336,7 +363,7 @@ ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
 
     /* the end of the client's data is not that of the session */
 
-    if (rc == NGX_AGAIN && c->read->eof && ctx->vc->ended) {
+    if (rc == NGX_AGAIN && ctx && ctx->vc->ended && c->read->eof) {
         c->read->eof = 0;
         c->read->ready = 1;
     }

@@ -220,7 +220,12 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     if (vscf->listen.len) {
         other = ngx_stream_vmess_find_server(cf, &vscf->listen);
 
-        if (other != cscf) {
+        if (other == cscf) {
+            if (ngx_stream_vmess_add_listen(cf, cscf) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+        } else {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "duplicate \"vmess_listen %V\" in %s:%ui and %s:%ui",
                           &vscf->listen, other->file_name, other->line,

@@ -35,4 +35,25 @@ for my $security (qw(aes-128-gcm chacha20-poly1305)) {
     }
 }
 
+# Early data: in a header that has a name, or in the path.
+
+for my $listen (qw(http https)) {
+    push @legs, map {
+        {
+            listen => $listen, security => 'aes-128-gcm', %$_,
+            title => join(', ', $listen, $_->{title} // ()),
+        }
+    } (
+        { carrier => 'websocket', path => '/ray' },
+        { carrier => 'websocket', path => '/ray', early => 2048,
+          early_in => 'Sec-WebSocket-Protocol',
+          title => 'Sec-WebSocket-Protocol' },
+        { carrier => 'websocket', path => '/ray', early => 64,
+          early_in => 'X-Early', title => 'X-Early' },
+        { carrier => 'websocket', path => '/path/', early => 2048,
+          title => 'path' },
+        { carrier => 'httpupgrade', path => '/ray' },
+    );
+}
+
 run_interop('sing-box', @legs);

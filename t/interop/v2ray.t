@@ -18,4 +18,11 @@ for my $carrier (qw(tcp tls)) {
     }
 }
 
+for my $listen (qw(http https)) {
+    push @legs, {
+        carrier => 'websocket', listen => $listen, path => '/ray',
+        security => 'aes-128-gcm', title => $listen,
+    };
+}
+
 run_interop('v2ray', @legs);

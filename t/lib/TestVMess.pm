@@ -13,8 +13,9 @@ package TestVMess;
 #   error_log, no_error_log   as in Test::Nginx, but waited for
 #   may_alert             the error log may hold alerts
 #   quits                 the client ends nginx itself
+#   config, http_config   as in Test::Nginx, for ws() and other clients of http
 #
-# In configurations %%NAME%% is the port of a server, %%STREAM_PORT%% the port
+# In configurations, those of http too, %%NAME%% is the port of a server, %%STREAM_PORT%% the port
 # nginx listens on, %%PORT_1%% .. %%PORT_9%% further ports for nginx, %%DIR%%
 # the directory of the logs, %%CERT%% and %%KEY%% a certificate for localhost.
 #
@@ -50,8 +51,10 @@ use POSIX ();
 use Socket qw(:all);
 use Time::HiRes qw(sleep time);
 use VMess;
+use VMess::WebSocket;
 
 our @EXPORT = qw(port stream_port tcp unix_sock tls vmess flow close_flow
+                 ws http_port ws_early
                  pattern slurp read_n put wait_for wait_log error_log access_log
                  log_count reload signal_nginx workers_alive
                  edit_conf nginx_t status_line $Dir %User $Scale
@@ -71,6 +74,7 @@ my %server;                     # name => { sock, pid, kind, args }
 my $owner = $$;
 
 $VMess::Timeout = 20 * $Scale;
+$VMess::WebSocket::Timeout = 20 * $Scale;
 
 log_level('info');
 master_on();
@@ -137,6 +141,9 @@ our %Kind = (
 
     # takes all, never answers
     silent => sub { while (sysread($_[0], my $b, 1 << 17)) { } },
+
+    # reads nothing
+    deaf => sub { sleep 300 },
 
     # tells the address of its peer
     peer => sub {
@@ -302,6 +309,7 @@ sub dns_server {
 
 sub port ($) { $Port{$_[0]} // die "no server \"$_[0]\" in this block" }
 sub stream_port () { $ENV{TEST_NGINX_STREAM_PORT} }
+sub http_port () { $ENV{TEST_NGINX_CLIENT_PORT} }
 
 
 # n bytes that are the same everywhere, without a short period
@@ -379,6 +387,28 @@ sub flow {
     my $via = delete $o{via} // tcp();
     my $data = delete $o{data};
     return vmess(%o)->connect($via, data => $data);
+}
+
+
+# a WebSocket, or with upgrade => 1 an HTTPUpgrade, to the http server; via =>
+# socket, further options as of VMess::WebSocket
+
+sub ws {
+    my (%o) = @_;
+    my $via = delete $o{via} // tcp(http_port());
+    return VMess::WebSocket->new($via, %o);
+}
+
+
+# a flow of which the header and the first data are early data: the flow and
+# its WebSocket; ws => options of that
+
+sub ws_early {
+    my (%o) = @_;
+    my ($data, $ws) = (delete $o{data} // '', delete $o{ws} // {});
+    my $v = vmess(%o);
+    my $w = ws(early => $v->header . $v->chunk($data), %$ws);
+    return ($v->connect($w, quiet => 1), $w);
 }
 
 
@@ -614,6 +644,11 @@ add_block_preprocessor {
 
     $block->set_value('main_config', ($block->main_config // '')
                                      . "stream {\n" . expand($conf) . "}\n");
+    for my $section (qw(http_config config)) {
+        $block->set_value($section, expand($block->$section))
+            if defined $block->$section;
+    }
+
     start_server($_) for keys %server;
 };
 

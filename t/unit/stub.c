@@ -8,6 +8,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <openssl/evp.h>
 
 
 uint32_t  ngx_crc32_table256[256];
@@ -68,4 +69,20 @@ void
 ngx_rwlock_unlock(ngx_atomic_t *lock)
 {
     *lock = 0;
+}
+
+
+void
+ngx_encode_base64(ngx_str_t *dst, ngx_str_t *src)
+{
+    u_char  buf[128];
+
+    if (src->len > 90) {
+        abort();
+    }
+
+    /* it writes a zero as well */
+
+    dst->len = EVP_EncodeBlock(buf, src->data, (int) src->len);
+    ngx_memcpy(dst->data, buf, dst->len);
 }

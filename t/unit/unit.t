@@ -18,7 +18,7 @@ my $unit = dirname(abs_path($0));
 my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
-my @tests = qw(shake crypto kdf auth address header chunk replay);
+my @tests = qw(shake crypto kdf auth address header chunk ws replay);
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
@@ -92,6 +92,7 @@ sub cases {
     return auth_cases() if $name eq 'auth';
     return header_cases() if $name eq 'header';
     return chunk_cases() if $name eq 'chunk';
+    return ws_cases() if $name eq 'ws';
     return ();
 }
 
@@ -219,6 +220,49 @@ sub chunk_cases {
                   sha256 => $wrap->{wire_sha256},
                   map { ($_ => $wrap->{$_}) } grep { /^chunk_\d|^body|^opt|^sec/
                       || $_ eq 'wire_len' } sort keys %$wrap]);
+
+    return @cases;
+}
+
+
+sub ws_cases {
+    my $vectors = vectors('websocket_early_data');
+    my @cases;
+
+    my $case = sub {
+        my ($name, $value, $data) = @_;
+        push(@cases, ['value', name => $name, value => unpack('H*', $value),
+                      $data ne '' ? (data => $data) : ()]);
+    };
+
+    for my $c (@{$vectors->{encoding}}) {
+        my $value = $c->{header_value};
+        $case->("of-$c->{len}-bytes", $value, $c->{early_data});
+
+        # base64 with padding is the same
+
+        $value =~ tr{-_}{+/};
+        $value .= '=' x (-length($value) % 4);
+        $case->("of-$c->{len}-bytes-in-base64", $value, $c->{early_data});
+    }
+
+    for my $c (@{$vectors->{captured_clients}}, @{$vectors->{server_answers}}) {
+        my ($value) = $c->{request}
+            =~ /^(?:Sec-WebSocket-Protocol|X-Early): *(.*?)\r$/m;
+        ($value) = $c->{request} =~ m{^GET /ray/(\S*)} unless defined $value;
+
+        $case->($c->{name}, $value // '',
+                $c->{early_data} // $c->{early_data_by_xray_rule})
+            unless $c->{name} eq 'path-prefix-longer';
+    }
+
+    # both alphabets in one value, padding in the middle, and what is none
+
+    $case->('of-two-alphabets', '_/-+', 'ffffbe');
+    $case->('with-padding-inside', 'AA==AA', '000000');
+    $case->('of-one-character', 'A', '');
+    $case->('of-padding', '==', '');
+    $case->('with-a-space', 'AA AA', '');
 
     return @cases;
 }

@@ -36,7 +36,7 @@ sub run_interop {
     my $server = server($kind);
     my $target = target();
 
-    $_->{port} = $server->{$_->{carrier}} for @legs;
+    $_->{port} = $server->{$_->{listen} // $_->{carrier}} for @legs;
 
     client($name, @legs);
 

@@ -277,6 +277,8 @@ sub hold_flows {
 #
 #   { carrier => 'tcp' or 'tls', security => ..., port => of the server,
 #     socks => port of the inbound, set by client() }
+#   { carrier => 'websocket' or 'httpupgrade', listen => 'http' or 'https',
+#     path => ..., early => bytes of early data, early_in => name of a header }
 #
 # and for Xray "experiments", for sing-box any further options of the outbound.
 
@@ -310,6 +312,13 @@ sub command {
 }
 
 
+sub over_tls {
+    my $leg = shift;
+
+    return $leg->{carrier} eq 'tls' || ($leg->{listen} // '') eq 'https';
+}
+
+
 # both Xray and v2ray
 
 sub xray_client {
@@ -325,7 +334,16 @@ sub xray_client {
 
         my %stream = (network => 'tcp');
 
-        if ($leg->{carrier} eq 'tls') {
+        if ($leg->{path}) {
+            my $name = $leg->{carrier} eq 'websocket' ? 'ws' : 'httpupgrade';
+
+            %stream = (network => $name, "${name}Settings" => {
+                path => $leg->{path}
+                        . ($leg->{early} ? "?ed=$leg->{early}" : ''),
+            });
+        }
+
+        if (over_tls($leg)) {
             %stream = (%stream, security => 'tls', tlsSettings => {
                 serverName => 'localhost',
                 disableSystemRoot => JSON::PP::true,
@@ -379,7 +397,18 @@ sub singbox_client {
             $outbound{$option} = JSON::PP::true if $leg->{$option};
         }
 
-        if ($leg->{carrier} eq 'tls') {
+        if ($leg->{path}) {
+            my $ws = $leg->{carrier} eq 'websocket';
+
+            $outbound{transport} = {
+                type => $ws ? 'ws' : 'httpupgrade', path => $leg->{path},
+                $leg->{early} ? (max_early_data => $leg->{early}) : (),
+                $leg->{early_in}
+                ? (early_data_header_name => $leg->{early_in}) : (),
+            };
+        }
+
+        if (over_tls($leg)) {
             $outbound{tls} = {
                 enabled => JSON::PP::true, server_name => 'localhost',
                 certificate_path => $crt,
@@ -408,7 +437,8 @@ sub singbox_client {
 }
 
 
-# Servers.  Each listens on two ports, for raw TCP and for TLS; options of ours:
+# Servers.  Each listens on two ports, for raw TCP and for TLS, ours on two more
+# for HTTP; options of ours:
 #
 #   workers      worker_processes, default 2
 #   buffer       proxy_buffer_size, default nginx's
@@ -420,6 +450,7 @@ sub server {
 
     my %server = (
         name => $name, tcp => free_port(), tls => free_port(),
+        http => free_port(), https => free_port(),
     );
 
     my $config;
@@ -436,7 +467,8 @@ sub server {
         $server{pid} = start("$name-server", command($name, $config));
     }
 
-    wait_port($server{pid}, @server{qw(tcp tls)});
+    wait_port($server{pid}, @server{qw(tcp tls)},
+              $name eq 'nginx' ? @server{qw(http https)} : ());
 
     return \%server;
 }
@@ -534,9 +566,32 @@ sub nginx_server {
     my $users = "vmess_users interop:4m {\n        tester $id;\n    }\n\n"
                 . "    vmess_allow 127.0.0.0/8;";
 
+    my $listen = "server {\n        vmess_listen ray;\n        $vmess\n    }";
+
+    my $http = <<"END";
+http {
+    access_log off;
+
+    server {
+        listen 127.0.0.1:$server->{http} backlog=4096;
+        listen 127.0.0.1:$server->{https} ssl backlog=4096;
+        ssl_certificate $crt;
+        ssl_certificate_key $key;
+
+        location = /ray {
+            vmess_pass ray early_data=X-Early;
+        }
+
+        location /path/ {
+            vmess_pass ray;
+        }
+    }
+}
+END
+
     if ($options{relay}) {
         $vmess = "proxy_pass $options{relay};";
-        $users = '';
+        $users = $listen = $http = '';
     }
 
     my $level = $options{quiet} ? 'warn' : 'info';
@@ -577,7 +632,11 @@ stream {
         ssl_certificate_key $key;
         $vmess
     }
+
+    $listen
 }
+
+$http
 END
 }
 

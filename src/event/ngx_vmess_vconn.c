@@ -1,0 +1,456 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_vconn.h"
+
+
+static ngx_connection_t *ngx_vmess_vconn_get(ngx_connection_t *parent);
+static ngx_int_t ngx_vmess_vconn_set_addrs(ngx_connection_t *c,
+    ngx_connection_t *parent);
+static ngx_int_t ngx_vmess_vconn_text(ngx_pool_t *pool, ngx_str_t *s);
+static void ngx_vmess_vconn_empty_handler(ngx_event_t *ev);
+static ssize_t ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ssize_t ngx_vmess_vconn_send(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ngx_chain_t *ngx_vmess_vconn_send_chain(ngx_connection_t *c,
+    ngx_chain_t *in, off_t limit);
+static void ngx_vmess_vconn_cleanup(void *data);
+
+
+static ngx_vmess_slot_t    *ngx_vmess_slots;
+static ngx_connection_t    *ngx_vmess_first_connection;
+
+
+u_char                     *ngx_vmess_scratch;
+
+
+ngx_int_t
+ngx_vmess_init_slots(ngx_log_t *log)
+{
+    if (ngx_vmess_slots) {
+        return NGX_OK;
+    }
+
+    if (ngx_vmess_scratch == NULL) {
+        ngx_vmess_scratch = ngx_alloc(NGX_VMESS_SCRATCH, log);
+        if (ngx_vmess_scratch == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_vmess_slots = ngx_calloc(ngx_cycle->connection_n
+                                 * sizeof(ngx_vmess_slot_t), log);
+    if (ngx_vmess_slots == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_vmess_first_connection = ngx_cycle->connections;
+
+    return NGX_OK;
+}
+
+
+ngx_vmess_slot_t *
+ngx_vmess_slot(ngx_connection_t *c)
+{
+    return &ngx_vmess_slots[c - ngx_vmess_first_connection];
+}
+
+
+ngx_vmess_listen_t *
+ngx_vmess_listen_lookup(ngx_cycle_t *cycle, ngx_str_t *name)
+{
+    ngx_uint_t           i;
+    ngx_vmess_conf_t    *vcf;
+    ngx_vmess_listen_t  *listen;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    listen = vcf->listens.elts;
+
+    for (i = 0; i < vcf->listens.nelts; i++) {
+
+        if (listen[i].name.len == name->len
+            && ngx_strncmp(listen[i].name.data, name->data, name->len) == 0)
+        {
+            return &listen[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_vmess_vconn_t *
+ngx_vmess_vconn_create(ngx_connection_t *parent,
+    const ngx_vmess_carrier_t *carrier, void *data,
+    ngx_vmess_listen_t *listen)
+{
+    ngx_connection_t    *c;
+    ngx_vmess_vconn_t   *vconn;
+    ngx_pool_cleanup_t  *cln;
+
+    if (ngx_vmess_init_slots(parent->log) != NGX_OK) {
+        return NULL;
+    }
+
+    c = ngx_vmess_vconn_get(parent);
+    if (c == NULL) {
+        return NULL;
+    }
+
+    vconn = ngx_pcalloc(c->pool, sizeof(ngx_vmess_vconn_t));
+    cln = ngx_pool_cleanup_add(c->pool, 0);
+
+    if (vconn == NULL || cln == NULL) {
+        ngx_destroy_pool(c->pool);
+        ngx_close_connection(c);
+        return NULL;
+    }
+
+    cln->handler = ngx_vmess_vconn_cleanup;
+    cln->data = vconn;
+
+    vconn->carrier = carrier;
+    vconn->connection = c;
+    vconn->data = data;
+
+    c->listening = listen->listening;
+
+#if (NGX_HAVE_INET6)
+    if (c->local_sockaddr->sa_family == AF_INET6) {
+        c->listening = listen->listening6;
+    }
+#endif
+
+    ngx_vmess_slot(c)->vconn = vconn;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
+#endif
+
+    return vconn;
+}
+
+
+static ngx_connection_t *
+ngx_vmess_vconn_get(ngx_connection_t *parent)
+{
+    ngx_log_t         *log;
+    ngx_pool_t        *pool;
+    ngx_socket_t       s;
+    ngx_connection_t  *c;
+
+    /* half-close reaches past c->send to the descriptor */
+
+    s = ngx_socket(AF_UNIX, SOCK_STREAM, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_ALERT, parent->log, ngx_socket_errno,
+                      ngx_socket_n " failed");
+        return NULL;
+    }
+
+    c = ngx_get_connection(s, parent->log);
+
+    if (c == NULL) {
+        if (ngx_close_socket(s) == -1) {
+            ngx_log_error(NGX_LOG_ALERT, parent->log, ngx_socket_errno,
+                          ngx_close_socket_n " failed");
+        }
+
+        return NULL;
+    }
+
+    pool = ngx_create_pool(512, parent->log);
+    if (pool == NULL) {
+        ngx_close_connection(c);
+        return NULL;
+    }
+
+    log = ngx_palloc(pool, sizeof(ngx_log_t));
+
+    if (log == NULL) {
+        ngx_destroy_pool(pool);
+        ngx_close_connection(c);
+        return NULL;
+    }
+
+    *log = ngx_cycle->new_log;
+    log->handler = NULL;
+    log->data = NULL;
+
+    c->pool = pool;
+    pool->log = log;
+    c->log = log;
+    c->read->log = log;
+    c->write->log = log;
+
+    c->type = SOCK_STREAM;
+    c->recv = ngx_vmess_vconn_recv;
+    c->send = ngx_vmess_vconn_send;
+    c->send_chain = ngx_vmess_vconn_send_chain;
+
+    if (ngx_vmess_vconn_set_addrs(c, parent) != NGX_OK) {
+        ngx_destroy_pool(pool);
+        ngx_close_connection(c);
+        return NULL;
+    }
+
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    c->start_time = ngx_current_msec;
+
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+
+    /* never given to epoll, whose events would say nothing */
+
+    c->read->active = 1;
+    c->write->active = 1;
+
+    c->read->ready = 1;
+    c->write->ready = 1;
+
+    c->read->handler = ngx_vmess_vconn_empty_handler;
+    c->write->handler = ngx_vmess_vconn_empty_handler;
+
+    return c;
+}
+
+
+/* copies, as the parent may be closed before */
+
+static ngx_int_t
+ngx_vmess_vconn_set_addrs(ngx_connection_t *c, ngx_connection_t *parent)
+{
+    ngx_proxy_protocol_t  *pp;
+
+    /* not the address of a wildcard socket, and c->fd does not know */
+
+    if (ngx_connection_local_sockaddr(parent, NULL, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    c->sockaddr = ngx_palloc(c->pool, parent->socklen);
+    c->local_sockaddr = ngx_palloc(c->pool, parent->local_socklen);
+
+    if (c->sockaddr == NULL || c->local_sockaddr == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(c->sockaddr, parent->sockaddr, parent->socklen);
+    ngx_memcpy(c->local_sockaddr, parent->local_sockaddr,
+               parent->local_socklen);
+
+    c->socklen = parent->socklen;
+    c->local_socklen = parent->local_socklen;
+    c->addr_text = parent->addr_text;
+
+    if (ngx_vmess_vconn_text(c->pool, &c->addr_text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (parent->proxy_protocol == NULL) {
+        return NGX_OK;
+    }
+
+    pp = ngx_palloc(c->pool, sizeof(ngx_proxy_protocol_t));
+    if (pp == NULL) {
+        return NGX_ERROR;
+    }
+
+    *pp = *parent->proxy_protocol;
+
+    if (ngx_vmess_vconn_text(c->pool, &pp->src_addr) != NGX_OK
+        || ngx_vmess_vconn_text(c->pool, &pp->dst_addr) != NGX_OK
+        || ngx_vmess_vconn_text(c->pool, ngx_vmess_proxy_protocol_tlvs(pp))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    c->proxy_protocol = pp;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_vconn_text(ngx_pool_t *pool, ngx_str_t *s)
+{
+    if (s == NULL || s->len == 0) {
+        return NGX_OK;
+    }
+
+    s->data = ngx_pstrdup(pool, s);
+
+    return s->data ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_vmess_vconn_empty_handler(ngx_event_t *ev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_EVENT, ev->log, 0, "vmess vconn event");
+}
+
+
+void
+ngx_vmess_vconn_start(ngx_vmess_vconn_t *vconn)
+{
+    ngx_connection_t  *c;
+
+    c = vconn->connection;
+
+    c->listening->handler(c);
+}
+
+
+ngx_vmess_vconn_t *
+ngx_vmess_get_vconn(ngx_connection_t *c)
+{
+    return ngx_vmess_slots ? ngx_vmess_slot(c)->vconn : NULL;
+}
+
+
+void
+ngx_vmess_vconn_wake(ngx_vmess_vconn_t *vconn, ngx_uint_t write)
+{
+    ngx_event_t  *ev;
+
+    ev = write ? vconn->connection->write : vconn->connection->read;
+
+    ev->ready = 1;
+
+    ngx_post_event(ev, &ngx_posted_events);
+}
+
+
+void
+ngx_vmess_vconn_abort(ngx_vmess_vconn_t *vconn)
+{
+    ngx_connection_t  *c;
+
+    c = vconn->connection;
+
+    vconn->data = NULL;
+
+    c->error = 1;
+    c->read->error = 1;
+    c->read->eof = 1;
+    c->write->error = 1;
+    c->close = 1;
+
+    ngx_vmess_vconn_wake(vconn, 0);
+}
+
+
+static ssize_t
+ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ngx_vmess_vconn_t  *vconn;
+
+    vconn = ngx_vmess_get_vconn(c);
+
+    if (vconn->data == NULL) {
+        c->read->ready = 0;
+        c->read->error = 1;
+        return NGX_ERROR;
+    }
+
+    return vconn->carrier->recv(c, buf, size);
+}
+
+
+static ssize_t
+ngx_vmess_vconn_send(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ngx_vmess_vconn_t  *vconn;
+
+    vconn = ngx_vmess_get_vconn(c);
+
+    if (vconn->data == NULL) {
+        c->write->error = 1;
+        return NGX_ERROR;
+    }
+
+    return vconn->carrier->send(c, buf, size);
+}
+
+
+/* the chain is copied, to have headroom for the frames of carriers */
+
+static ngx_chain_t *
+ngx_vmess_vconn_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
+{
+    u_char       *p, *last;
+    size_t        size;
+    ssize_t       n;
+    ngx_chain_t  *cl;
+
+    for ( ;; ) {
+
+        p = ngx_vmess_scratch + NGX_VMESS_HEADROOM;
+        last = p + NGX_VMESS_BURST;
+
+        for (cl = in; cl; cl = cl->next) {
+
+            if (ngx_buf_special(cl->buf)) {
+                continue;
+            }
+
+            size = ngx_min(cl->buf->last - cl->buf->pos, last - p);
+
+            if (limit) {
+                size = (size_t) ngx_min((off_t) size, limit);
+                limit -= size;
+            }
+
+            p = ngx_cpymem(p, cl->buf->pos, size);
+
+            if (p == last || size == 0) {
+                break;
+            }
+        }
+
+        size = p - ngx_vmess_scratch - NGX_VMESS_HEADROOM;
+
+        if (size == 0) {
+            return ngx_chain_update_sent(in, 0);
+        }
+
+        n = ngx_vmess_vconn_send(c, ngx_vmess_scratch + NGX_VMESS_HEADROOM,
+                                 size);
+
+        if (n == NGX_ERROR) {
+            return NGX_CHAIN_ERROR;
+        }
+
+        if (n == NGX_AGAIN) {
+            return in;
+        }
+
+        in = ngx_chain_update_sent(in, n);
+
+        if (in == NULL || (size_t) n < size || limit) {
+            return in;
+        }
+    }
+}
+
+
+static void
+ngx_vmess_vconn_cleanup(void *data)
+{
+    ngx_vmess_vconn_t *vconn = data;
+
+    ngx_vmess_slot(vconn->connection)->vconn = NULL;
+
+    if (vconn->data) {
+        vconn->carrier->close(vconn->data);
+    }
+}

@@ -1,0 +1,613 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_vmess_module.h"
+
+
+typedef ngx_int_t (*ngx_http_vmess_transport_pt)(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
+
+typedef struct {
+    ngx_uint_t                   mask;
+    ngx_http_vmess_transport_pt  handler;
+} ngx_http_vmess_transport_t;
+
+
+static ngx_int_t ngx_http_vmess_handler(ngx_http_request_t *r);
+static void ngx_http_vmess_read_handler(ngx_http_request_t *r);
+static void ngx_http_vmess_write_handler(ngx_http_request_t *r);
+static void ngx_http_vmess_closed_handler(ngx_event_t *ev);
+static void ngx_http_vmess_cleanup(void *data);
+
+static ngx_int_t ngx_http_vmess_init(ngx_conf_t *cf);
+static void *ngx_http_vmess_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_conf_bitmask_t  ngx_http_vmess_transport_masks[] = {
+    { ngx_string("websocket"), NGX_HTTP_VMESS_WEBSOCKET },
+    { ngx_string("httpupgrade"), NGX_HTTP_VMESS_HTTPUPGRADE },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_http_vmess_transport_t  ngx_http_vmess_transports[] = {
+    { NGX_HTTP_VMESS_WEBSOCKET, ngx_http_vmess_ws_handler },
+    { NGX_HTTP_VMESS_HTTPUPGRADE, ngx_http_vmess_upgrade_handler },
+    { 0, NULL }
+};
+
+
+static ngx_command_t  ngx_http_vmess_commands[] = {
+
+    { ngx_string("vmess_pass"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_vmess_pass,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_vmess_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_vmess_init,                   /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_vmess_create_loc_conf,        /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_vmess_module = {
+    NGX_MODULE_V1,
+    &ngx_http_vmess_module_ctx,            /* module context */
+    ngx_http_vmess_commands,               /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+/* before the content phase: what is not VMess goes on to the ordinary content */
+
+static ngx_int_t
+ngx_http_vmess_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_http_vmess_ctx_t        *ctx;
+    ngx_http_vmess_loc_conf_t   *vlcf;
+    ngx_http_vmess_transport_t  *transport;
+
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    if (vlcf->listen == NULL || r != r->main
+        || ngx_http_get_module_ctx(r, ngx_http_vmess_module))
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx = NULL;
+
+    for (transport = ngx_http_vmess_transports; transport->mask; transport++) {
+
+        if (!(vlcf->transports & transport->mask)) {
+            continue;
+        }
+
+        if (ctx == NULL) {
+            ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_ctx_t));
+            if (ctx == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            ctx->request = r;
+        }
+
+        rc = transport->handler(r, ctx);
+
+        if (rc != NGX_DECLINED || ctx->declined) {
+            return rc;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
+    const ngx_vmess_carrier_t *carrier)
+{
+    u_char                     *pos;
+    ngx_connection_t           *c;
+    ngx_http_request_t         *r;
+    ngx_http_cleanup_t         *cln;
+    ngx_http_vmess_loc_conf_t  *vlcf;
+
+    r = ctx->request;
+    c = r->connection;
+
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->vconn = ngx_vmess_vconn_create(c, carrier, ctx, vlcf->listen);
+    if (ctx->vconn == NULL) {
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    cln->handler = ngx_http_vmess_cleanup;
+    cln->data = ctx;
+
+    ctx->closed.handler = ngx_http_vmess_closed_handler;
+    ctx->closed.data = ctx;
+    ctx->closed.log = c->log;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_vmess_module);
+
+    pos = r->header_in->pos;
+
+    ngx_vmess_vconn_start(ctx->vconn);
+
+    /* refused, or closed by the server for a reason of its own */
+
+    if (ctx->declined || (ctx->vconn == NULL && !ctx->answered)) {
+
+        ctx->declined = 1;
+
+        if (ctx->closed.posted) {
+            ngx_delete_posted_event((&ctx->closed));
+        }
+
+        r->header_in->pos = pos;
+
+        return NGX_DECLINED;
+    }
+
+    r->read_event_handler = ngx_http_vmess_read_handler;
+    r->write_event_handler = ngx_http_vmess_write_handler;
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_vmess_verdict(void *data, ngx_uint_t authentic)
+{
+    ngx_http_vmess_ctx_t *ctx = data;
+
+    if (authentic) {
+        return ctx->answered ? NGX_OK : ctx->answer(ctx);
+    }
+
+    if (ctx->answered) {
+        return NGX_DECLINED;
+    }
+
+    ctx->declined = 1;
+
+    return NGX_OK;
+}
+
+
+/* the virtual connection is going; the request must not go before it is gone */
+
+void
+ngx_http_vmess_close(void *data)
+{
+    ngx_http_vmess_ctx_t *ctx = data;
+
+    ctx->vconn = NULL;
+
+    ngx_post_event(&ctx->closed, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_vmess_closed_handler(ngx_event_t *ev)
+{
+    ngx_connection_t      *c;
+    ngx_http_request_t    *r;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "http vmess session closed, answered:%ui",
+                   (ngx_uint_t) ctx->answered);
+
+    if (!ctx->answered) {
+
+        /* on to the content of the site */
+
+        r->read_event_handler = ngx_http_block_reading;
+        r->write_event_handler = ngx_http_core_run_phases;
+        r->phase_handler++;
+
+        ngx_http_core_run_phases(r);
+
+    } else {
+        if (ctx->finish) {
+            ctx->finish(ctx);
+        }
+
+        ngx_http_finalize_request(r, NGX_OK);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_vmess_cleanup(void *data)
+{
+    ngx_http_vmess_ctx_t *ctx = data;
+
+    if (ctx->vconn) {
+        ngx_vmess_vconn_abort(ctx->vconn);
+        ctx->vconn = NULL;
+    }
+
+    if (ctx->closed.posted) {
+        ngx_delete_posted_event((&ctx->closed));
+    }
+}
+
+
+static void
+ngx_http_vmess_read_handler(ngx_http_request_t *r)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    if (ctx->vconn) {
+        ngx_vmess_vconn_wake(ctx->vconn, 0);
+    }
+}
+
+
+static void
+ngx_http_vmess_write_handler(ngx_http_request_t *r)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    if (ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
+        ctx->error = 1;
+    }
+
+    if (ctx->vconn) {
+        ngx_vmess_vconn_wake(ctx->vconn, 1);
+    }
+}
+
+
+ngx_int_t
+ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_table_elt_t           *h;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = ctx->request;
+
+    ctx->answered = 1;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+    ngx_vmess_header_next(h);
+    ngx_str_set(&h->key, "Upgrade");
+    ngx_str_set(&h->value, "websocket");
+
+    r->keepalive = 0;
+
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->tcp_nodelay && ngx_tcp_nodelay(r->connection) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+#if (NGX_HTTP_SSL)
+
+    /* what TLS could not take goes on from another place in memory */
+
+    if (r->connection->ssl) {
+        SSL_set_mode(r->connection->ssl->connection,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE
+                     |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+
+#endif
+
+    return NGX_OK;
+}
+
+
+ssize_t
+ngx_http_vmess_read_early(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
+{
+    size = ngx_min(size, ctx->early.len);
+
+    ngx_memcpy(buf, ctx->early.data, size);
+
+    ctx->early.data += size;
+    ctx->early.len -= size;
+
+    return size;
+}
+
+
+ssize_t
+ngx_http_vmess_read_client(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
+{
+    ssize_t              n;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    n = r->header_in->last - r->header_in->pos;
+
+    if (n) {
+        n = ngx_min((size_t) n, size);
+
+        ngx_memcpy(buf, r->header_in->pos, n);
+        r->header_in->pos += n;
+
+        return n;
+    }
+
+    n = c->recv(c, buf, size);
+
+    if (n == NGX_AGAIN && ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return n;
+}
+
+
+ssize_t
+ngx_http_vmess_write_client(ngx_http_vmess_ctx_t *ctx, u_char *buf,
+    size_t size)
+{
+    ssize_t              n;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    /* the response header goes first */
+
+    if (r->out || c->buffered) {
+
+        if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (r->out || c->buffered) {
+            goto again;
+        }
+    }
+
+    n = c->send(c, buf, size);
+
+    if (n != NGX_AGAIN) {
+        return n;
+    }
+
+again:
+
+    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+ngx_str_t *
+ngx_http_vmess_header(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    part = &r->headers_in.headers.part;
+    header = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NULL;
+            }
+
+            part = part->next;
+            header = part->elts;
+            i = 0;
+        }
+
+        if (header[i].key.len == name->len
+            && ngx_strncasecmp(header[i].key.data, name->data, name->len) == 0)
+        {
+            return &header[i].value;
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_vmess_is_upgrade(ngx_http_request_t *r)
+{
+    ngx_str_t         *value;
+    static ngx_str_t   connection = ngx_string("connection");
+
+    if (r->method != NGX_HTTP_GET || r->http_version != NGX_HTTP_VERSION_11
+        || r->headers_in.upgrade == NULL
+        || r->headers_in.content_length_n > 0 || r->headers_in.chunked)
+    {
+        return 0;
+    }
+
+    value = &r->headers_in.upgrade->value;
+
+    if (value->len != 9 || ngx_strncasecmp(value->data, (u_char *) "websocket",
+                                           9) != 0)
+    {
+        return 0;
+    }
+
+    value = ngx_http_vmess_header(r, &connection);
+
+    return value
+           && ngx_strlcasestrn(value->data, value->data + value->len,
+                               (u_char *) "upgrade", 7 - 1)
+              != NULL;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_vmess_handler;
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_http_vmess_create_loc_conf(ngx_conf_t *cf)
+{
+    /* all zero: as "proxy_pass", not inherited by locations inside */
+
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_vmess_loc_conf_t));
+}
+
+
+static char *
+ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_vmess_loc_conf_t *vlcf = conf;
+
+    ngx_str_t           *value;
+    ngx_uint_t           i, k;
+    ngx_vmess_conf_t    *vcf;
+    ngx_vmess_pass_t    *pass;
+    ngx_conf_bitmask_t  *mask;
+
+    if (vlcf->transports) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    mask = ngx_http_vmess_transport_masks;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                            ngx_vmess_module);
+
+    pass = ngx_array_push(&vcf->passes);
+    if (pass == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    pass->name = value[1];
+    pass->listen = &vlcf->listen;
+    pass->file_name = cf->conf_file->file.name.data;
+    pass->line = cf->conf_file->line;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "early_data=", 11) == 0
+            && value[i].len > 11)
+        {
+            vlcf->early_data.data = value[i].data + 11;
+            vlcf->early_data.len = value[i].len - 11;
+            continue;
+        }
+
+        for (k = 0; mask[k].name.len; k++) {
+
+            if (mask[k].name.len == value[i].len
+                && ngx_strcmp(mask[k].name.data, value[i].data) == 0)
+            {
+                vlcf->transports |= mask[k].mask;
+                break;
+            }
+        }
+
+        if (mask[k].name.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown transport \"%V\" in \"vmess_pass\", it "
+                               "must be \"websocket\" or \"httpupgrade\"",
+                               &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (vlcf->transports == 0) {
+        vlcf->transports = NGX_CONF_BITMASK_SET
+                           |NGX_HTTP_VMESS_WEBSOCKET
+                           |NGX_HTTP_VMESS_HTTPUPGRADE;
+    }
+
+    return NGX_CONF_OK;
+}

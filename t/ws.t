@@ -1,0 +1,453 @@
+# WebSocket: handshake, frames, transfers.
+
+use lib "t/lib";
+use TestVMess;
+
+plan "no_plan";
+no_shuffle();
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: the handshake
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my $head = ws()->head;
+like($head, qr{^HTTP/1\.1 101 Switching Protocols\r\n}, 'status');
+like($head, qr{\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n},
+     'the example of RFC 6455');
+like($head, qr{\r\nUpgrade: websocket\r\n}i, 'Upgrade');
+like($head, qr{\r\nConnection: upgrade\r\n}i, 'Connection');
+unlike($head, qr{Transfer-Encoding|Content-Length|Content-Type|Keep-Alive
+                 |Sec-WebSocket-(Protocol|Extensions)}xi, 'nothing else');
+like(ws(key => 'x3JJHMbDL1EzLkh9GBhXDw==')->head,
+     qr{\r\nSec-WebSocket-Accept: HSmrc0sMlYUkAGmm5OPpG2HaGWk=\r\n},
+     'another key');
+
+# what clients and proxies make of the request
+my @good = (
+    "Connection: keep-alive, Upgrade\r\nUpgrade: websocket",
+    "connection: upgrade\r\nupgrade: WebSocket",
+    "Connection: UPGRADE,x\r\nUpgrade: WEBSOCKET\r\nOrigin: http://a.example",
+    "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    . "Sec-WebSocket-Extensions: permessage-deflate",
+);
+for my $h (@good) {
+    my $s = tcp(http_port());
+    put($s, "GET /ray?ed=2048 HTTP/1.1\r\nHost: a\r\n$h\r\n"
+            . "Sec-WebSocket-Version: 13\r\n"
+            . "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    my $ws = VMess::WebSocket->new($s, quiet => 1);
+    is($ws->status, 101, join ' ', $h =~ /(\S+)/g);
+    unlike($ws->head, qr/Extensions/i, 'no extension');
+}
+--- no_error_log
+[error]
+
+
+=== TEST 2: a flow of each security
+--- servers
+echo echo
+--- stream_config
+log_format l '$vmess_carrier $vmess_security $vmess_status $status';
+server {
+    vmess_listen ray; vmess main; proxy_pass vmess_target;
+    access_log %%DIR%%/stream.log l;
+}
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my $data = pattern(1_000_000);
+for my $sec (qw(aes-128-gcm chacha20-poly1305 none zero)) {
+    my $f = flow(via => ws(), sec => $sec, to => 'echo');
+    is(sha256_hex($f->exchange($data, length $data)), sha256_hex($data), $sec);
+    $f->close;
+}
+wait_for(sub { my @l = split /\n/, access_log(); @l == 4 });
+join ', ', sort split /\n/, access_log();
+--- stream_response_like: ^websocket aes-128-gcm ok 200, websocket chacha20-poly1305 ok 200, websocket none ok 200, websocket zero ok 200$
+--- no_error_log
+[error]
+
+
+=== TEST 3: lengths of frames, fragments, text
+--- servers
+echo echo
+sink sink
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my $up = pattern(200_000);
+
+# a header takes some bytes of the first frame
+my $f = flow(via => ws(), sec => 'zero', to => 'sink');
+my $ws = $f->{sock};
+my ($sum, $total) = (Digest::SHA->new(256), 0);
+for my $n (0 .. 130, 65534 .. 65537, 65536 * 2 + 1, 0) {
+    my $d = substr($up, 0, $n);
+    $ws->put($ws->frame(2, $d));
+    $sum->add($d);
+    $total += $n;
+}
+# lengths in more bytes than needed
+for my $case ([5, 16], [5, 64], [300, 64], [0, 16], [0, 64]) {
+    my $d = substr($up, 0, $case->[0]);
+    $ws->put($ws->frame(2, $d, form => $case->[1]));
+    $sum->add($d);
+    $total += length $d;
+}
+$ws->put($ws->frame(8, pack 'n', 1000));
+is($ws->rest, 1, 'all lengths');
+wait_for(sub { access_log('access.log') ne '' });
+
+# in the other direction an echo shows what got through
+my %how = (
+    fragments => { split => sub { $_[0] =~ /(.{1,1000})/gs } },
+    'single bytes' => { split => sub { split //, $_[0] }, frame_max => 5000 },
+    'fragments that are empty' => { split => sub { ('', $_[0], '') } },
+    text => { text => 1 },
+    'pings between' => { split => sub { $_[0] =~ /(.{1,3000})/gs },
+        between => sub { VMess::WebSocket->frame(9, 'inside')
+                         . VMess::WebSocket->frame(10, 'unasked') } },
+);
+for my $name (sort keys %how) {
+    my $w = ws(%{ $how{$name} });
+    my $e = flow(via => $w, to => 'echo');
+    my $d = substr($up, 0, 60_000);
+    is(sha256_hex($e->exchange($d, length $d)), sha256_hex($d), $name);
+    ok(scalar(grep { "@$_" eq '10 inside' } $w->seen), 'pongs')
+        if $name =~ /ping/;
+    $e->close;
+}
+
+# keys that do nothing, or everything
+for my $key ("\0\0\0\0", "\xff\xff\xff\xff", "\1\2\3\4") {
+    my $v = vmess(to => 'echo');
+    my $w = ws();
+    $w->put($w->frame(2, $v->header . $v->chunk('hello'), key => $key));
+    is($v->connect($w, quiet => 1)->read(5), 'hello',
+       'key ' . unpack 'H*', $key);
+}
+--- no_error_log
+[error]
+
+
+=== TEST 4: what arrives is what was sent, in all lengths
+--- servers
+sink sink
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my $f = flow(via => ws(), to => 'sink', data_max => 8000);
+my $ws = $f->{sock};
+my ($sum, $total) = (Digest::SHA->new(256), 0);
+for my $n (1 .. 130, 65500 .. 65540, 140_000) {
+    my $d = pattern($n);
+    $sum->add($d);
+    $total += $n;
+    $ws->put($ws->frame(2, $f->chunk($d)));
+}
+$f->end;
+is($f->read_all, "$total " . $sum->hexdigest . "\n", 'the sum');
+--- no_error_log
+[error]
+
+
+=== TEST 5: one byte a segment, and the request with it
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
+my $s = tcp(http_port());
+setsockopt($s, IPPROTO_TCP, TCP_NODELAY, 1);
+my $v = vmess(to => 'echo');
+my $ws = VMess::WebSocket->new($s, quiet => 1);
+my $bytes = VMess::WebSocket::request()
+            . $ws->frame(2, '') . $ws->frame(9, 'are you there')
+            . $ws->frame(2, $v->header, fin => 0)
+            . $ws->frame(0, $v->chunk('hel'), form => 64)
+            . $ws->frame(1, $v->chunk('lo'), form => 16);
+for my $byte (split //, $bytes) {
+    $ws->put($byte);
+    select undef, undef, undef, 0.0005;
+}
+is($v->connect($ws, quiet => 1)->read(5), 'hello', 'every byte alone');
+is(join(',', map { "@$_" } $ws->seen), '10 are you there', 'the pong');
+
+# each place where two segments may meet
+my $n = length VMess::WebSocket->frame(2, $v->header);
+my $bad = 0;
+for my $cut (1 .. 20, $n - 1 .. $n + 20) {
+    my $v = vmess(to => 'echo');
+    my $w = ws();
+    my $b = $w->frame(2, $v->header) . $w->frame(9, 'x')
+            . $w->frame(2, $v->chunk('hello'));
+    $w->put(substr $b, 0, $cut);
+    select undef, undef, undef, 0.001;
+    $w->put(substr $b, $cut);
+    $bad++ if $v->connect($w, quiet => 1)->read(5) ne 'hello';
+}
+is($bad, 0, 'two segments');
+
+# all at once: frames behind the request, before its answer
+$v = vmess(to => 'echo');
+$ws = ws(behind => VMess::WebSocket->frame(2, $v->header . $v->chunk('early')));
+$v->connect($ws, quiet => 1)->read(5);
+--- stream_response: early
+--- no_error_log
+[error]
+
+
+=== TEST 6: ping, pong and close
+--- servers
+echo echo
+banner banner bye
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my $ws = ws();
+for my $n (0, 1, 125) {
+    $ws->put($ws->frame(9, 'p' x $n));
+    is($ws->wait(sub { $ws->seen }), 1, 'an answer');
+    is(join(',', map { "@$_" } splice @{ $ws->h->{seen} }), '10 ' . 'p' x $n,
+       "a pong of $n bytes, before the VMess header");
+}
+$ws->put($ws->frame(10, 'unasked'));
+
+my $f = flow(via => $ws, to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow after that');
+$ws->put($ws->frame(9, 'more'));
+$ws->wait(sub { $ws->seen });
+is(join(',', map { "@$_" } splice @{ $ws->h->{seen} }), '10 more', 'inside');
+$f->send('again');
+is($f->read(5), 'again', 'and on');
+
+# close: nothing more is read, and answered with close
+$ws->put($ws->frame(8, pack('n', 1001) . 'going') . $ws->frame(2, 'late'));
+is($ws->rest, 1, 'the connection ends');
+is(join(',', map { join ' ', $_->[0], unpack 'n', $_->[1] } $ws->seen),
+   '8 1000', 'close for close');
+ok(!$ws->h->{reset}, 'without a reset');
+
+# close without a code, before any header
+$ws = ws();
+$ws->put($ws->frame(8, ''));
+$ws->rest;
+is(scalar(grep { $_->[0] == 8 } $ws->seen), 1, 'close at once');
+
+# the target ends: end chunk, then close
+$ws = ws();
+$f = flow(via => $ws, to => 'banner', data => 'hello');
+is($f->read_eof, "bye\n", 'the end of the target');
+is($f->{ended}, 1, 'the end chunk');
+is(join(',', map { join ' ', $_->[0], unpack 'n', $_->[1] } $ws->seen),
+   '8 1000', 'the close');
+
+# the client's connection ends without a close
+$ws = ws();
+$f = flow(via => $ws, to => 'echo', data => 'hello');
+$f->read(5);
+shutdown($ws->h->{sock}, 1);
+is($ws->rest, 1, 'after a FIN');
+--- no_error_log
+[error]
+
+
+=== TEST 7: invalid frames end the session
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my $w = 'VMess::WebSocket';
+my @case = (
+    ['unmasked', 'frame is not masked', $w->frame(2, 'x', mask => 0)],
+    ['unmasked ping', 'frame is not masked', $w->frame(9, 'x', mask => 0)],
+    (map { ["reserved bits $_", 'reserved bits are set',
+            $w->frame(2, 'x', rsv => $_)] } 1 .. 7),
+    (map { ["opcode $_", 'unknown opcode', $w->frame($_, 'x')] }
+         3 .. 7, 11 .. 15),
+    ['a long ping', 'control frame is fragmented or too long',
+     $w->frame(9, 'x' x 126)],
+    ['a fragment of a ping', 'control frame is fragmented or too long',
+     $w->frame(9, 'x', fin => 0)],
+    ['a continuation', 'continuation of no message', $w->frame(0, 'x')],
+    ['a new message', 'new message inside of another',
+     $w->frame(2, 'x', fin => 0) . $w->frame(2, 'y')],
+    ['a huge length', 'invalid length',
+     "\x82\xff\x80\0\0\0\0\0\0\1" . 'mask'],
+);
+my $n = 0;
+for (@case) {
+    my ($name, $err, $bytes) = @$_;
+    for my $inside (0, 1) {
+        my $ws = ws();
+        if ($inside) {
+            my $f = flow(via => $ws, to => 'echo', data => 'hello');
+            $f->read(5);
+        }
+        $ws->put($bytes);
+        is($ws->rest, 1, "$name: the end");
+        is(join(',', map { join ' ', $_->[0], unpack 'n', $_->[1] }
+                         $ws->seen), '8 1002', 'code') if $inside;
+        wait_log(qr/invalid WebSocket frame: \Q$err\E/, 1) or fail("$name: $err");
+    }
+    $n += 2;
+}
+is(wait_log(qr/client sent invalid WebSocket frame: /, $n), 1, 'all logged');
+log_count(qr/client sent invalid WebSocket frame: /) - $n;
+--- stream_response: 0
+--- no_error_log
+[error]
+
+
+=== TEST 8: big transfers, both ways, at once
+--- servers
+src source 30000000
+sink sink
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my $f = flow(via => ws(), to => 'src');
+is(sha256_hex($f->read_eof), sha256_hex(pattern(30_000_000)), 'down');
+is($f->{ended}, 1, 'the end');
+my $up = pattern(20_000_000);
+$f = flow(via => ws(), to => 'sink');
+$f->send($up)->end;
+is($f->read_all, '20000000 ' . sha256_hex($up) . "\n", 'up');
+my $data = pattern(5_000_000);
+$f = flow(via => ws(), to => 'echo');
+is(sha256_hex($f->exchange($data, length $data)), sha256_hex($data), 'both');
+--- no_error_log
+[error]
+
+
+=== TEST 9: TLS
+--- servers
+src source 5000000
+echo echo
+banner banner bye
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% ssl;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_buffer_size 4k;
+    location = /ray { vmess_pass ray; }
+}
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- stream_client
+my $data = pattern(3_000_000);
+for my $version (qw(TLSv1_2 TLSv1_3)) {
+    my $ws = sub { ws(via => tls(port => stream_port() + 2,
+                                 SSL_version => $version)) };
+    my $f = flow(via => $ws->(), to => 'src');
+    is(sha256_hex($f->read_eof), sha256_hex(pattern(5_000_000)), 'down');
+    is($f->{ended}, 1, 'the end');
+    $f = flow(via => $ws->(), to => 'echo');
+    is(sha256_hex($f->exchange($data, length $data)), sha256_hex($data),
+       'both');
+
+    $f = flow(via => my $w = $ws->(), to => 'banner', data => 'x');
+    is($f->read_eof, "bye\n", 'a banner');
+    is(join(',', map { join ' ', $_->[0], unpack 'n', $_->[1] } $w->seen),
+       '8 1000', 'the close');
+}
+--- no_error_log
+[error]
+
+
+=== TEST 10: a slow reader and a slow target hold the other side
+--- servers
+src source 60000000
+deaf deaf
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my ($worker) = TestVMess::children();
+my $rss = sub { my ($n) = TestVMess::file_text("/proc/$worker/status")
+                          =~ /VmRSS:\s+(\d+)/; $n };
+
+# processor time of the worker: none is used once all is held
+my $idle = sub {
+    my ($last, $same) = ('', 0);
+    return wait_for(sub {
+        my $now = join ' ', (split ' ',
+            TestVMess::file_text("/proc/$worker/schedstat"))[0];
+        select undef, undef, undef, 0.1;
+        $same = $now eq $last ? $same + 1 : 0;
+        $last = $now;
+        $same >= 2;
+    });
+};
+
+# eight clients that do not read
+my @f = map { flow(via => ws(), to => 'src') } 1 .. 8;
+my @got = map { $_->read(100_000) } @f;
+my $before = $rss->();
+is($idle->(), 1, 'the upstreams are stopped');
+
+# eight that write to a target that does not read
+my @up = map { flow(via => ws(), sec => 'zero', to => 'deaf') } 1 .. 8;
+my $bytes = pattern(30_000_000);
+for my $f (@up) {
+    my $off = 0;
+    while ($off < length $bytes) {
+        $off += syswrite($f->{sock}, substr $bytes, $off, 30_000) // 0;
+        last unless IO::Select->new($f->{sock})->can_write(0.3);
+    }
+    cmp_ok($off, '<', length $bytes, 'the client is stopped');
+}
+is($idle->(), 1, 'nothing moves');
+
+my $after = $rss->();
+cmp_ok($after - $before, '<', 16 * 500, "memory, from $before to $after kB")
+    unless $Scale > 1;
+
+# others are served meanwhile, and those that waited go on
+is(length(flow(via => ws(), to => 'src')->read(3_000_000)), 3_000_000,
+   'a flow beside them');
+is(sha256_hex($got[0] . $f[0]->read_eof), sha256_hex(pattern(60_000_000)),
+   'goes on');
+stop_server('deaf');
+$_->close for @f, @up;
+
+
+=== TEST 11: a slow target
+--- servers
+slow sink 1
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my $up = pattern(8_000_000);
+my $f = flow(via => ws(), to => 'slow');
+$f->send($up)->end;
+$f->read_all eq '8000000 ' . sha256_hex($up) . "\n";
+--- stream_response: 1
+--- no_error_log
+[error]
