@@ -21,6 +21,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 use VMess;
+use VMess::WebSocket;
 
 my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
 my $port = ($ENV{TEST_NGINX_STREAM_PORT} // 25300) + 6;
@@ -60,7 +61,7 @@ my %subst = (
 # ---- all are accepted
 
 my %example = map { s{^.*/}{}r => text($_) } glob 'examples/*.conf';
-cmp_ok(keys %example, '>=', 7, 'the examples are there');
+cmp_ok(keys %example, '>=', 8, 'the examples are there');
 
 like($example{$_}, qr/^# \S/, "$_ says what it shows") for sort keys %example;
 
@@ -87,6 +88,17 @@ stop();
 
 start('vmess-tls-site.conf');
 is(flow(tls()), 'target: hello', 'a flow by vmess-tls-site.conf');
+is(get(tls()), "a web site\n", 'and the web site');
+stop();
+
+start('websocket.conf');
+is(flow(ws()), 'target: hello', 'a flow by websocket.conf');
+is(flow(ws(upgrade => 1)), 'target: hello', 'one by HTTPUpgrade');
+my $early = VMess->new(uuid => $alice, host => '127.0.0.1', port => $target);
+is($early->connect(ws(early => $early->header . $early->chunk('hello')),
+                   quiet => 1)->read_all, 'target: hello', 'early data');
+is(ws(early => VMess->new(uuid => $bob)->header)->status, 404,
+   'early data of nobody');
 is(get(tls()), "a web site\n", 'and the web site');
 stop();
 
@@ -145,6 +157,9 @@ my $docs = text('docs/ngx_stream_vmess_module.md');
 my $src = join '', map { text($_) } glob 'src/stream/*.c';
 
 my @directives = $src =~ /\{ ngx_string\("(vmess(?:_\w+)?)"\),\s+NGX_STREAM/g;
+my $http = text('docs/ngx_http_vmess_module.md');
+my @locations = join('', map { text($_) } glob 'src/http/*.c')
+    =~ /\{ ngx_string\("(vmess_\w+)"\),\s+NGX_HTTP/g;
 my @variables = $src =~ /\{ ngx_string\("(vmess_\w+)"\), NULL,/g;
 
 cmp_ok(@directives, '>=', 9, 'directives were found in the source');
@@ -152,6 +167,8 @@ cmp_ok(@variables, '>=', 11, 'so were variables');
 
 like($docs, qr/^### $_\n\n> \*\*Syntax:\*\* \*\*`$_`/m, "$_ is documented")
     for @directives;
+like($http, qr/^### $_\n\n> \*\*Syntax:\*\* \*\*`$_`/m, "$_ is documented")
+    for @locations;
 like($docs, qr/^- `\$$_`:\n/m, "\$$_ is documented") for @variables;
 
 done_testing();
@@ -272,6 +289,8 @@ sub tls {
     return connected('IO::Socket::SSL', SSL_verify_mode => 0,
                      SSL_hostname => $name // 'example.com');
 }
+
+sub ws { return VMess::WebSocket->new(tls(), @_) }
 
 
 # a flow by a socket, and its answer to "hello"

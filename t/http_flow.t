@@ -245,13 +245,11 @@ my %seen;
 for (1 .. 30) {
     my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
                                   PeerPort => http_port()) or last;
-    my $v = vmess(to => 'echo');
     my $ws = VMess::WebSocket->new($s);
-    my $status = $ws->status || 'closed';
-    $seen{$status}++;
-    push @f, $v->connect($ws, data => 'x') if $status eq 101;
+    $seen{$ws->status || 'closed'}++;
+    push @f, $ws;
 }
-cmp_ok($seen{101}, '>', 5, 'some flows');
+cmp_ok($seen{101}, '>', 5, 'some requests');
 is(join(' ', grep { !/^(101|503|closed)$/ } keys %seen), '', 'or a refusal');
 ok($seen{503} || $seen{closed}, 'there were refusals');
 @f = ();
