@@ -54,6 +54,7 @@ my %subst = (
     '192.0.2.11:443'        => "127.0.0.1:$other",
     '192.0.2.10:80'         => "127.0.0.1:$other",
     'intranet.example.com:443' => "127.0.0.1:$other",
+    '/var/log/nginx'        => "$dir/logs",
     '/run/ngx_vmess.sock'   => "$dir/vmess.sock",
 );
 
