@@ -20,12 +20,14 @@ typedef struct {
 } ngx_stream_vmess_users_t;
 
 
-typedef char *(*ngx_stream_vmess_param_pt)(ngx_vmess_user_conf_t *user,
-    ngx_str_t *value);
+/* sets a field of a user; returns NULL, or what the value must be */
+
+typedef char *(*ngx_stream_vmess_param_pt)(void *field, ngx_str_t *value);
 
 typedef struct {
     ngx_str_t                  name;       /* with "=" */
     ngx_stream_vmess_param_pt  set;
+    size_t                     offset;     /* in ngx_vmess_user_conf_t */
     char                      *unenforced; /* what nginx -t says of it */
 } ngx_stream_vmess_param_t;
 
@@ -36,42 +38,41 @@ static ngx_int_t ngx_stream_vmess_add_user(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
 static void ngx_stream_vmess_drain_size(ngx_vmess_zone_t *zone);
 static void ngx_stream_vmess_wipe_user(void *data);
-static char *ngx_stream_vmess_alter_id(ngx_vmess_user_conf_t *user,
-    ngx_str_t *value);
-static char *ngx_stream_vmess_expires(ngx_vmess_user_conf_t *user,
-    ngx_str_t *value);
-static char *ngx_stream_vmess_quota(ngx_vmess_user_conf_t *user,
-    ngx_str_t *value);
-static char *ngx_stream_vmess_rate(ngx_vmess_user_conf_t *user,
-    ngx_str_t *value);
-static char *ngx_stream_vmess_max_conns(ngx_vmess_user_conf_t *user,
-    ngx_str_t *value);
-static char *ngx_stream_vmess_max_ips(ngx_vmess_user_conf_t *user,
-    ngx_str_t *value);
+static char *ngx_stream_vmess_alter_id(void *field, ngx_str_t *value);
+static char *ngx_stream_vmess_expires(void *field, ngx_str_t *value);
+static char *ngx_stream_vmess_quota(void *field, ngx_str_t *value);
+static char *ngx_stream_vmess_rate(void *field, ngx_str_t *value);
+static char *ngx_stream_vmess_max(void *field, ngx_str_t *value);
 
 
 static ngx_stream_vmess_param_t  ngx_stream_vmess_params[] = {
 
     { ngx_string("alter_id="), ngx_stream_vmess_alter_id,
+      offsetof(ngx_vmess_user_conf_t, alter_id),
       "the original header is not supported, "
       "such users are served with the AEAD header only" },
 
     { ngx_string("expires="), ngx_stream_vmess_expires,
+      offsetof(ngx_vmess_user_conf_t, expires),
       "it is not enforced" },
 
     { ngx_string("quota="), ngx_stream_vmess_quota,
+      offsetof(ngx_vmess_user_conf_t, quota),
       "it is not enforced" },
 
     { ngx_string("rate="), ngx_stream_vmess_rate,
+      offsetof(ngx_vmess_user_conf_t, rate),
       "it only sets $vmess_rate, for \"proxy_download_rate\"" },
 
-    { ngx_string("max_conns="), ngx_stream_vmess_max_conns,
+    { ngx_string("max_conns="), ngx_stream_vmess_max,
+      offsetof(ngx_vmess_user_conf_t, max_conns),
       "it is not enforced" },
 
-    { ngx_string("max_ips="), ngx_stream_vmess_max_ips,
+    { ngx_string("max_ips="), ngx_stream_vmess_max,
+      offsetof(ngx_vmess_user_conf_t, max_ips),
       "it is not enforced" },
 
-    { ngx_null_string, NULL, NULL }
+    { ngx_null_string, NULL, 0, NULL }
 };
 
 
@@ -339,7 +340,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         s.data = value[i].data + param->name.len;
         s.len = value[i].len - param->name.len;
 
-        err = param->set(user, &s);
+        err = param->set((u_char *) user + param->offset, &s);
 
         if (err) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -449,11 +450,11 @@ ngx_stream_vmess_wipe_user(void *data)
 }
 
 
-/* the handlers of parameters return what the value should have been */
-
 static char *
-ngx_stream_vmess_alter_id(ngx_vmess_user_conf_t *user, ngx_str_t *value)
+ngx_stream_vmess_alter_id(void *field, ngx_str_t *value)
 {
+    ngx_uint_t *alter_id = field;
+
     ngx_int_t  n;
 
     n = ngx_atoi(value->data, value->len);
@@ -462,7 +463,7 @@ ngx_stream_vmess_alter_id(ngx_vmess_user_conf_t *user, ngx_str_t *value)
         return "a number from 0 to 256";
     }
 
-    user->alter_id = n;
+    *alter_id = n;
 
     return NULL;
 }
@@ -471,8 +472,10 @@ ngx_stream_vmess_alter_id(ngx_vmess_user_conf_t *user, ngx_str_t *value)
 /* YYYY-MM-DD, the first second of that day in UTC */
 
 static char *
-ngx_stream_vmess_expires(ngx_vmess_user_conf_t *user, ngx_str_t *value)
+ngx_stream_vmess_expires(void *field, ngx_str_t *value)
 {
+    time_t *expires = field;
+
     u_char       *p, text[sizeof("Sun, 06 Nov 1994 08:49:37 GMT")];
     size_t        len;
     ngx_int_t     month;
@@ -497,9 +500,9 @@ ngx_stream_vmess_expires(ngx_vmess_user_conf_t *user, ngx_str_t *value)
                       months[month - 1], (size_t) 4, p)
           - text;
 
-    user->expires = ngx_parse_http_time(text, len);
+    *expires = ngx_parse_http_time(text, len);
 
-    if (user->expires == NGX_ERROR) {
+    if (*expires == NGX_ERROR) {
         return err;
     }
 
@@ -508,11 +511,13 @@ ngx_stream_vmess_expires(ngx_vmess_user_conf_t *user, ngx_str_t *value)
 
 
 static char *
-ngx_stream_vmess_quota(ngx_vmess_user_conf_t *user, ngx_str_t *value)
+ngx_stream_vmess_quota(void *field, ngx_str_t *value)
 {
-    user->quota = ngx_parse_offset(value);
+    off_t *quota = field;
 
-    if (user->quota == NGX_ERROR || user->quota == 0) {
+    *quota = ngx_parse_offset(value);
+
+    if (*quota == NGX_ERROR || *quota == 0) {
         return "a size such as \"100g\"";
     }
 
@@ -521,8 +526,10 @@ ngx_stream_vmess_quota(ngx_vmess_user_conf_t *user, ngx_str_t *value)
 
 
 static char *
-ngx_stream_vmess_rate(ngx_vmess_user_conf_t *user, ngx_str_t *value)
+ngx_stream_vmess_rate(void *field, ngx_str_t *value)
 {
+    size_t *rate = field;
+
     ssize_t  size;
 
     size = ngx_parse_size(value);
@@ -531,15 +538,17 @@ ngx_stream_vmess_rate(ngx_vmess_user_conf_t *user, ngx_str_t *value)
         return "bytes per second such as \"2m\"";
     }
 
-    user->rate = size;
+    *rate = size;
 
     return NULL;
 }
 
 
 static char *
-ngx_stream_vmess_max_conns(ngx_vmess_user_conf_t *user, ngx_str_t *value)
+ngx_stream_vmess_max(void *field, ngx_str_t *value)
 {
+    ngx_uint_t *max = field;
+
     ngx_int_t  n;
 
     n = ngx_atoi(value->data, value->len);
@@ -548,24 +557,7 @@ ngx_stream_vmess_max_conns(ngx_vmess_user_conf_t *user, ngx_str_t *value)
         return "a number from 1 on";
     }
 
-    user->max_conns = n;
-
-    return NULL;
-}
-
-
-static char *
-ngx_stream_vmess_max_ips(ngx_vmess_user_conf_t *user, ngx_str_t *value)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi(value->data, value->len);
-
-    if (n == NGX_ERROR || n == 0) {
-        return "a number from 1 on";
-    }
-
-    user->max_ips = n;
+    *max = n;
 
     return NULL;
 }
