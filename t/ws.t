@@ -451,3 +451,45 @@ $f->read_all eq '8000000 ' . sha256_hex($up) . "\n";
 --- stream_response: 1
 --- no_error_log
 [error]
+
+
+=== TEST 12: pings while the client does not read
+--- servers
+src source 20000000
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% ssl;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    location = /ray { vmess_pass ray; }
+}
+--- stream_config
+server {
+    vmess_listen ray; vmess main; proxy_pass vmess_target;
+    proxy_buffer_size 100k;
+}
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+for my $tls (0, 1) {
+    for my $sec (qw(aes-128-gcm zero)) {
+        my $ws = ws(via => $tls ? tls(port => stream_port() + 2)
+                                : tcp(http_port()));
+        my $f = flow(via => $ws, sec => $sec, to => 'src');
+        my $got = '';
+        for my $i (1 .. 60) {
+            $ws->put($ws->frame(9, "ping $i" . 'x' x ($i % 100)));
+            $got .= $f->read(200_000) if $i % 20 == 0;
+            select undef, undef, undef, 0.005;
+        }
+        $got .= $f->read_eof;
+        is(sha256_hex($got), sha256_hex(pattern(20_000_000)),
+           "$sec, " . ($tls ? 'TLS' : 'plain'));
+        my @pong = grep { $_->[0] == 10 } $ws->seen;
+        ok(@pong > 0, scalar(@pong) . ' pongs');
+        is(scalar(grep { $_->[1] !~ /^ping \d+x+$/ } @pong), 0, 'whole ones');
+        is(($ws->seen)[-1][0], 8, 'and a close');
+    }
+}
+--- no_error_log
+[error]

@@ -436,7 +436,9 @@ ngx_vmess_vconn_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
         in = ngx_chain_update_sent(in, n);
 
-        if (in == NULL || (size_t) n < size || limit) {
+        /* until NGX_AGAIN: only then is the owner told of the next event */
+
+        if (in == NULL || limit) {
             return in;
         }
     }

@@ -31,4 +31,25 @@ for my $security (qw(aes-128-gcm chacha20-poly1305)) {
     }
 }
 
+# Early data: the first write of a flow goes with the request, if it is small.
+
+for my $listen (qw(http https)) {
+    for my $carrier (qw(websocket httpupgrade)) {
+        for my $early (0, 2048) {
+            push @legs, {
+                carrier => $carrier, listen => $listen, path => '/ray',
+                security => 'aes-128-gcm', early => $early,
+                title => join(', ', $listen, $early ? 'early data' : ()),
+            };
+        }
+    }
+}
+
+for my $security (qw(chacha20-poly1305 none zero)) {
+    push @legs, {
+        carrier => 'websocket', listen => 'http', path => '/ray',
+        security => $security, title => 'http',
+    };
+}
+
 run_interop('xray', @legs);
