@@ -64,6 +64,8 @@ my $link = link_of($out);
 my $uuid = qr/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 like($link->{id}, $uuid, 'the share link has an id');
+like($out, qr{^ .* \Q$dir\E/conf/site\.crt$}m, 'the certificate can be found');
+like($out, qr/UDP and mux/, 'what is missing is told');
 is(join(' ', @$link{qw(v add port aid scy net type tls)}),
    "2 127.0.0.1 $port 0 auto tcp none tls", 'and all that a client needs');
 
@@ -90,8 +92,22 @@ is(() = text("$dir/logs/flows.log") =~ /status=ok/g, 2,
    'and it was proven again');
 
 ($rc, $out) = quickstart('--port ' . ($port + 2) . " $dir");
-is($rc, 0, 'a running server is kept whatever port is asked for');
-is(link_of($out)->{port}, $port, 'and its own port told');
+is($rc, 1, 'a running server does not move to another port');
+like($out, qr/^quickstart: a server runs in \Q$dir\E on port $port, /,
+     'and its own port is told');
+is(pid(), $first, 'it runs on');
+
+($rc, $out) = quickstart("--port $port $dir");
+is($rc, 0, 'its own port may be given') or diag $out;
+is(link_of($out)->{port}, $port, 'and is in the link');
+
+
+# help
+
+($rc, $out) = quickstart('--help');
+is($rc, 0, 'there is help');
+like($out, qr/^Usage: .*--port PORT.*--stop.*DIR holds/s, 'that says how');
+unlike($out, qr/^#|set -eu/m, 'and no more');
 
 
 # stop, twice, and start
