@@ -337,3 +337,18 @@ join ',', sort keys %{{ map { $_ => 1 } @l }};
 --- quits
 --- no_error_log
 [alert]
+
+
+=== TEST 10: an if block of the location does not lose it
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray {
+    vmess_pass ray;
+    if ($http_upgrade) { set $x 1; }
+}
+--- stream_client
+flow(via => ws(), to => 'echo', data => 'hello')->read(5);
+--- stream_response: hello

@@ -25,6 +25,8 @@ static void ngx_http_vmess_cleanup(void *data);
 
 static ngx_int_t ngx_http_vmess_init(ngx_conf_t *cf);
 static void *ngx_http_vmess_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_vmess_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
 static char *ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -67,7 +69,7 @@ static ngx_http_module_t  ngx_http_vmess_module_ctx = {
     NULL,                                  /* merge server configuration */
 
     ngx_http_vmess_create_loc_conf,        /* create location configuration */
-    NULL                                   /* merge location configuration */
+    ngx_http_vmess_merge_loc_conf          /* merge location configuration */
 };
 
 
@@ -153,7 +155,7 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ctx->vconn = ngx_vmess_vconn_create(c, carrier, ctx, vlcf->listen);
+    ctx->vconn = ngx_vmess_vconn_create(c, carrier, ctx, *vlcf->listen);
     if (ctx->vconn == NULL) {
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
@@ -537,9 +539,27 @@ ngx_http_vmess_init(ngx_conf_t *cf)
 static void *
 ngx_http_vmess_create_loc_conf(ngx_conf_t *cf)
 {
-    /* all zero: as "proxy_pass", not inherited by locations inside */
-
     return ngx_pcalloc(cf->pool, sizeof(ngx_http_vmess_loc_conf_t));
+}
+
+
+/* as "proxy_pass", inherited by "if" blocks, and not by locations inside */
+
+static char *
+ngx_http_vmess_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_vmess_loc_conf_t *prev = parent;
+    ngx_http_vmess_loc_conf_t *conf = child;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname && conf->listen == NULL) {
+        *conf = *prev;
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -564,13 +584,15 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
                                             ngx_vmess_module);
 
+    vlcf->listen = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_listen_t *));
     pass = ngx_array_push(&vcf->passes);
-    if (pass == NULL) {
+
+    if (vlcf->listen == NULL || pass == NULL) {
         return NGX_CONF_ERROR;
     }
 
     pass->name = value[1];
-    pass->listen = &vlcf->listen;
+    pass->listen = vlcf->listen;
     pass->file_name = cf->conf_file->file.name.data;
     pass->line = cf->conf_file->line;
 

@@ -18,7 +18,7 @@
 
 
 typedef struct {
-    ngx_vmess_listen_t        *listen;
+    ngx_vmess_listen_t       **listen;       /* set after the last merge */
     ngx_uint_t                 transports;
     ngx_str_t                  early_data;   /* name of a header */
 } ngx_http_vmess_loc_conf_t;
