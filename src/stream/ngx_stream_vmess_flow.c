@@ -372,11 +372,12 @@ ngx_stream_vmess_move(ngx_stream_session_t *s,
 ngx_int_t
 ngx_stream_vmess_half_close(ngx_connection_t *c)
 {
-    u_char                 *pscf;
-    ngx_command_t          *cmd;
-    ngx_connection_t       *pc;
-    ngx_stream_session_t   *s;
-    ngx_stream_upstream_t  *u;
+    u_char                  *pscf;
+    ngx_command_t           *cmd;
+    ngx_connection_t        *pc;
+    ngx_stream_session_t    *s;
+    ngx_stream_upstream_t   *u;
+    ngx_stream_vmess_ctx_t  *ctx;
 
     s = c->data;
     u = s->upstream;
@@ -395,9 +396,12 @@ ngx_stream_vmess_half_close(ngx_connection_t *c)
 
     if (u == NULL) {
 
-        /* preread: told at once, and again to the proxy when it is there */
+        /* preread: there is no more to wait for; the proxy asks again */
 
-        return NGX_DECLINED;
+        ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+        ctx->preread_ended = 1;
+
+        return NGX_AGAIN;
     }
 
     if (!u->connected || u->upstream_out || u->upstream_busy) {

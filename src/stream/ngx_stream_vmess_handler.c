@@ -359,13 +359,29 @@ ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
 
     c = s->connection;
 
+    if (ctx) {
+        ctx->preread_ended = 0;
+    }
+
     ngx_vmess_preread_by_recv(rc, ngx_stream_core_preread_phase(s, ph));
 
-    /* the end of the client's data is not that of the session */
+    /*
+     * The end of the client's data is not that of the session: nginx would
+     * wait for more, and then close it.
+     */
 
-    if (rc == NGX_AGAIN && ctx && ctx->vc->ended && c->read->eof) {
-        c->read->eof = 0;
+    if (rc == NGX_OK && ctx && c->fd != (ngx_socket_t) -1
+        && ctx->preread_ended)
+    {
+        if (c->read->timer_set) {
+            ngx_del_timer(c->read);
+        }
+
         c->read->ready = 1;
+
+        s->phase_handler++;
+
+        return NGX_AGAIN;
     }
 
     return rc;

@@ -59,6 +59,7 @@ typedef struct {
 
     unsigned                       moved:1;
     unsigned                       draining:1;
+    unsigned                       preread_ended:1;
     unsigned                       async:1;
     unsigned                       done:1;
 } ngx_stream_vmess_ctx_t;
