@@ -44,7 +44,7 @@ sub run_interop {
         my $title = join ', ', $name, $leg->{carrier}, $leg->{security},
                                $leg->{title} // ();
 
-        my $slow = $mib > 96 ? $mib : 96;   # more than buffers hold
+        my $slow = $mib > 32 ? $mib : 32;
 
         flow($leg, $target, "$title: $mib MiB down",
              'down', -size => $mib << 20);
