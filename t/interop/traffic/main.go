@@ -257,10 +257,9 @@ func serveFlow(c *net.TCPConn) error {
 	switch req[0] {
 
 	case opDown:
-		f := flowOf(seed)
-		defer flows.Delete(seed)
+		/* the flow stays known: all sent must not look like nothing sent */
 
-		_, err := send(c, size, seed, &f.sent)
+		_, err := send(c, size, seed, &flowOf(seed).sent)
 		return err
 
 	case opStalledUp:
@@ -537,6 +536,13 @@ func runFlow(op string, seed uint64, held *sync.WaitGroup,
 	c.SetDeadline(time.Now().Add(*timeout))
 
 	stalled := false
+
+	if t, ok := c.(*net.TCPConn); ok && op == "slow-reader" {
+		/* sockets of proxies on the way grow as they like, ours do not */
+
+		t.SetReadBuffer(64 * 1024)
+	}
+
 	code := map[string]byte{
 		"down": opDown, "slow-reader": opDown,
 		"up": opUp, "slow-target": opStalledUp, "half-close": opHalfClose,
