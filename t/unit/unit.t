@@ -18,7 +18,8 @@ my $unit = dirname(abs_path($0));
 my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
-my @tests = qw(shake crypto kdf auth address header chunk ws replay);
+my @tests = qw(shake crypto kdf auth address header chunk ws grpc xhttp
+               replay);
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
@@ -93,6 +94,7 @@ sub cases {
     return header_cases() if $name eq 'header';
     return chunk_cases() if $name eq 'chunk';
     return ws_cases() if $name eq 'ws';
+    return grpc_cases() if $name eq 'grpc';
     return ();
 }
 
@@ -263,6 +265,25 @@ sub ws_cases {
     $case->('of-one-character', 'A', '');
     $case->('of-padding', '==', '');
     $case->('with-a-space', 'AA AA', '');
+
+    return @cases;
+}
+
+
+sub grpc_cases {
+    my @cases;
+
+    for my $c (@{vectors('grpc_frames')->{cases}}) {
+        my @sizes = @{$c->{sizes}};
+
+        push(@cases, ['frame', sizes => join(',', @sizes),
+                      name => "$c->{kind}-of-"
+                              . (join('+', @sizes) || 'nothing'),
+                      fields => scalar @sizes, len => $c->{frame_len},
+                      defined $c->{frame} ? (frame => $c->{frame})
+                      : (head => $c->{frame_head},
+                         sha256 => $c->{frame_sha256})]);
+    }
 
     return @cases;
 }
