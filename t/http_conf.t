@@ -22,8 +22,8 @@ my @bad = (
     ['nothing', 'vmess_pass;', 'invalid number of arguments in "vmess_pass"'],
     ['an unknown name', 'vmess_pass other;', 'other'],
     ['an unknown transport', 'vmess_pass ray websockets;',
-     'unknown transport "websockets" in "vmess_pass", it must be "websocket" '
-     . 'or "httpupgrade"'],
+     'unknown transport "websockets" in "vmess_pass", it must be '
+     . '"websocket", "httpupgrade", "grpc" or "http"'],
     ['a header without a name', 'vmess_pass ray early_data=;', 'early_data='],
     ['twice', 'vmess_pass ray; vmess_pass ray websocket;',
      '"vmess_pass" directive is duplicate'],

@@ -34,6 +34,8 @@ static char *ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd,
 static ngx_conf_bitmask_t  ngx_http_vmess_transport_masks[] = {
     { ngx_string("websocket"), NGX_HTTP_VMESS_WEBSOCKET },
     { ngx_string("httpupgrade"), NGX_HTTP_VMESS_HTTPUPGRADE },
+    { ngx_string("grpc"), NGX_HTTP_VMESS_GRPC },
+    { ngx_string("http"), NGX_HTTP_VMESS_HTTP },
     { ngx_null_string, 0 }
 };
 
@@ -41,6 +43,8 @@ static ngx_conf_bitmask_t  ngx_http_vmess_transport_masks[] = {
 static ngx_http_vmess_transport_t  ngx_http_vmess_transports[] = {
     { NGX_HTTP_VMESS_WEBSOCKET, ngx_http_vmess_ws_handler },
     { NGX_HTTP_VMESS_HTTPUPGRADE, ngx_http_vmess_upgrade_handler },
+    { NGX_HTTP_VMESS_GRPC, ngx_http_vmess_grpc_handler },
+    { NGX_HTTP_VMESS_HTTP, ngx_http_vmess_h2_handler },
     { 0, NULL }
 };
 
@@ -183,6 +187,10 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
             ngx_delete_posted_event((&ctx->closed));
         }
 
+        if (ctx->body) {
+            return ngx_http_vmess_body_restore(ctx);
+        }
+
         r->header_in->pos = pos;
 
         return NGX_DECLINED;
@@ -230,6 +238,7 @@ ngx_http_vmess_close(void *data)
 static void
 ngx_http_vmess_closed_handler(ngx_event_t *ev)
 {
+    ngx_int_t              rc;
     ngx_connection_t      *c;
     ngx_http_request_t    *r;
     ngx_http_vmess_ctx_t  *ctx;
@@ -244,25 +253,40 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
                    "http vmess session closed, answered:%ui",
                    (ngx_uint_t) ctx->answered);
 
-    if (!ctx->answered) {
+    if (ctx->answered) {
 
-        /* on to the content of the site */
-
-        r->read_event_handler = ngx_http_block_reading;
-        r->write_event_handler = ngx_http_core_run_phases;
-        r->phase_handler++;
-
-        ngx_http_core_run_phases(r);
-
-    } else {
         if (ctx->finish) {
             ctx->finish(ctx);
         }
 
         ngx_http_finalize_request(r, NGX_OK);
+
+    } else if (c->error) {
+        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+
+    } else {
+        rc = ctx->body ? ngx_http_vmess_body_restore(ctx) : NGX_DECLINED;
+
+        if (rc == NGX_DECLINED) {
+            ngx_http_vmess_decline(r);
+
+        } else if (rc != NGX_DONE) {
+            ngx_http_finalize_request(r, rc);
+        }
     }
 
     ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_vmess_decline(ngx_http_request_t *r)
+{
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+    r->phase_handler++;
+
+    ngx_http_core_run_phases(r);
 }
 
 
@@ -279,6 +303,10 @@ ngx_http_vmess_cleanup(void *data)
     if (ctx->closed.posted) {
         ngx_delete_posted_event((&ctx->closed));
     }
+
+    if (ctx->late.posted) {
+        ngx_delete_posted_event((&ctx->late));
+    }
 }
 
 
@@ -288,6 +316,23 @@ ngx_http_vmess_read_handler(ngx_http_request_t *r)
     ngx_http_vmess_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    if (ctx->body) {
+
+        if (r->connection->error) {
+            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                          "client prematurely closed stream");
+            ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+            return;
+        }
+
+        /* all of the body is read: what else may come is an end */
+
+        if (!r->reading_body && r->request_body->bufs == NULL) {
+            ngx_http_test_reading(r);
+            return;
+        }
+    }
 
     if (ctx->vconn) {
         ngx_vmess_vconn_wake(ctx->vconn, 0);
@@ -302,7 +347,12 @@ ngx_http_vmess_write_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
 
-    if (ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
+    if (ctx->body) {
+        if (ngx_http_vmess_body_flush(ctx) == NGX_AGAIN) {
+            return;
+        }
+
+    } else if (ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
         ctx->error = 1;
     }
 
@@ -315,8 +365,29 @@ ngx_http_vmess_write_handler(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx)
 {
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ngx_http_vmess_add_header(r, "Upgrade", "websocket") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->keepalive = 0;
+
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
+
+    ngx_http_vmess_moving_writes(r->connection);
+
+    return ngx_http_vmess_send_header(ctx);
+}
+
+
+ngx_int_t
+ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
+{
     ngx_int_t                  rc;
-    ngx_table_elt_t           *h;
     ngx_http_request_t        *r;
     ngx_http_core_loc_conf_t  *clcf;
 
@@ -324,28 +395,15 @@ ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx)
 
     ctx->answered = 1;
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    ngx_vmess_header_next(h);
-    ngx_str_set(&h->key, "Upgrade");
-    ngx_str_set(&h->value, "websocket");
-
-    r->keepalive = 0;
-
-    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
-    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
-
     rc = ngx_http_send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
+    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR
+        || ngx_http_vmess_flush_header(r) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -355,19 +413,43 @@ ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_vmess_add_header(ngx_http_request_t *r, char *name, char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+    ngx_vmess_header_next(h);
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value.data = (u_char *) value;
+    h->value.len = ngx_strlen(value);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_vmess_moving_writes(ngx_connection_t *c)
+{
 #if (NGX_HTTP_SSL)
 
-    /* what TLS could not take goes on from another place in memory */
-
-    if (r->connection->ssl) {
-        SSL_set_mode(r->connection->ssl->connection,
+    if (c->ssl) {
+        SSL_set_mode(c->ssl->connection,
                      SSL_MODE_ENABLE_PARTIAL_WRITE
                      |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     }
 
 #endif
-
-    return NGX_OK;
 }
 
 
@@ -382,6 +464,72 @@ ngx_http_vmess_read_early(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
     ctx->early.len -= size;
 
     return size;
+}
+
+
+ssize_t
+ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    ssize_t                n;
+    ngx_event_t           *rev;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    rev = fc->read;
+    ctx = ngx_vmess_get_vconn(fc)->data;
+
+    /*
+     * What came with the request is early data: it may tell whether to
+     * answer at all.
+     */
+
+    if (!ctx->answered
+        && ctx->request->header_in->pos == ctx->request->header_in->last
+        && ctx->answer(ctx) != NGX_OK)
+    {
+        rev->ready = 0;
+        rev->error = 1;
+        return NGX_ERROR;
+    }
+
+    n = ngx_http_vmess_read_client(ctx, buf, size);
+
+    if (n > 0) {
+        return n;
+    }
+
+    rev->ready = 0;
+
+    if (n == 0) {
+        rev->eof = 1;
+    }
+
+    if (n == NGX_ERROR) {
+        rev->error = 1;
+    }
+
+    return n;
+}
+
+
+ssize_t
+ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    ssize_t  n;
+
+    n = ngx_http_vmess_write_client(ngx_vmess_get_vconn(fc)->data, buf, size);
+
+    if (n > 0) {
+        fc->sent += n;
+        return n;
+    }
+
+    fc->write->ready = 0;
+
+    if (n == NGX_ERROR) {
+        fc->write->error = 1;
+    }
+
+    return n;
 }
 
 
@@ -619,7 +767,8 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (mask[k].name.len == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown transport \"%V\" in \"vmess_pass\", it "
-                               "must be \"websocket\" or \"httpupgrade\"",
+                               "must be \"websocket\", \"httpupgrade\", "
+                               "\"grpc\" or \"http\"",
                                &value[i]);
             return NGX_CONF_ERROR;
         }
@@ -628,7 +777,9 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (vlcf->transports == 0) {
         vlcf->transports = NGX_CONF_BITMASK_SET
                            |NGX_HTTP_VMESS_WEBSOCKET
-                           |NGX_HTTP_VMESS_HTTPUPGRADE;
+                           |NGX_HTTP_VMESS_HTTPUPGRADE
+                           |NGX_HTTP_VMESS_GRPC
+                           |NGX_HTTP_VMESS_HTTP;
     }
 
     return NGX_CONF_OK;

@@ -11,16 +11,21 @@
 #include <ngx_http.h>
 #include "event/ngx_vmess_vconn.h"
 #include "proto/ngx_vmess_ws.h"
+#include "proto/ngx_vmess_grpc.h"
+#include "ngx_http_vmess_compat.h"
 
 
 #define NGX_HTTP_VMESS_WEBSOCKET    0x0002
 #define NGX_HTTP_VMESS_HTTPUPGRADE  0x0004
+#define NGX_HTTP_VMESS_GRPC         0x0008
+#define NGX_HTTP_VMESS_HTTP         0x0010
 
 
 typedef struct {
     ngx_vmess_listen_t       **listen;       /* set after the last merge */
     ngx_uint_t                 transports;
     ngx_str_t                  early_data;   /* name of a header */
+    void                     **unlimited;    /* r->loc_conf of sessions */
 } ngx_http_vmess_loc_conf_t;
 
 
@@ -33,6 +38,7 @@ struct ngx_http_vmess_ctx_s {
     ngx_http_request_t        *request;
     ngx_vmess_vconn_t         *vconn;        /* NULL once it is closed */
     ngx_event_t                closed;
+    ngx_event_t                late;         /* to answer at the latest */
 
     /* sends the response header; NGX_OK or NGX_ERROR */
     ngx_int_t                (*answer)(ngx_http_vmess_ctx_t *ctx);
@@ -55,6 +61,16 @@ struct ngx_http_vmess_ctx_s {
     u_char                    *control_pos;
     u_char                    *control_last;
 
+    /* a session in bodies */
+
+    void                     **loc_conf;     /* of the site */
+    ngx_chain_t               *saved;        /* read before the answer */
+    off_t                      saved_size;
+    ngx_buf_t                  out;
+    ngx_chain_t                out_chain;
+    ngx_vmess_grpc_t           grpc;
+
+    unsigned                   body:1;
     unsigned                   answered:1;
     unsigned                   declined:1;
     unsigned                   eof:1;
@@ -74,11 +90,30 @@ ngx_int_t ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
 ngx_int_t ngx_http_vmess_verdict(void *data, ngx_uint_t authentic);
 void ngx_http_vmess_close(void *data);
 
+/* the request becomes the site's: goes on to the next phase handler */
+void ngx_http_vmess_decline(ngx_http_request_t *r);
+
 /*
- * Sends "101 Switching Protocols" with what is in r->headers_out;
+ * Sends the response header that is in r->headers_out, without delay;
  * NGX_OK or NGX_ERROR
  */
+ngx_int_t ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx);
+
+/* as above, "101 Switching Protocols" */
 ngx_int_t ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx);
+
+/* adds a header to the response, of constant strings; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_vmess_add_header(ngx_http_request_t *r, char *name,
+    char *value);
+
+/* what TLS could not take goes on from another place in memory */
+void ngx_http_vmess_moving_writes(ngx_connection_t *c);
+
+/* c->recv and c->send of a session in bytes as they are */
+ssize_t ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+ssize_t ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf,
+    size_t size);
 
 /*
  * Reads from the client, what nginx has read already first; returns as
@@ -110,6 +145,40 @@ ngx_int_t ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx);
 
 ngx_int_t ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_grpc_handler(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_h2_handler(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
+
+/*
+ * A session in the body of the request, read without buffering, and that of
+ * the response.  Opens the former: NGX_OK, or a status.
+ */
+ngx_int_t ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx);
+
+/* reads from the body of the request; returns as c->recv */
+ssize_t ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf,
+    size_t size);
+
+/*
+ * c->send: takes all of size bytes of buf, and what is before it from header
+ * on, or nothing; ngx_http_vmess_body_room() of size at most
+ */
+ssize_t ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *header,
+    u_char *buf, size_t size);
+size_t ngx_http_vmess_body_room(size_t size);
+
+/* NGX_OK if all that was taken is sent, NGX_AGAIN or NGX_ERROR */
+ngx_int_t ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx);
+
+/* ends the response */
+void ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx);
+
+/*
+ * The request becomes the site's, for which its body must be whole:
+ * NGX_DECLINED if it is, NGX_DONE if the rest comes later, or a status
+ */
+ngx_int_t ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx);
 
 
 extern ngx_module_t  ngx_http_vmess_module;

@@ -1,0 +1,523 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_vmess_module.h"
+
+
+/* never from the small allocations of a pool, which cannot be freed */
+
+#define NGX_HTTP_VMESS_OUT_MIN  4096
+#define NGX_HTTP_VMESS_OUT_MAX  (64 * 1024)
+
+
+static void ngx_http_vmess_body_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx,
+    u_char *data, size_t size);
+static ngx_int_t ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx);
+static void ngx_http_vmess_body_collect_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx);
+
+
+ngx_int_t
+ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ngx_http_vmess_body_unlimit(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->body = 1;
+    
+    r->request_body_no_buffering = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_vmess_body_handler);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        r->loc_conf = ctx->loc_conf;
+        return rc;
+    }
+
+    ngx_http_finalize_request(r, NGX_DONE);
+
+    return NGX_OK;
+}
+
+
+/* an unbuffered body is read by recv */
+
+static void
+ngx_http_vmess_body_handler(ngx_http_request_t *r)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "http vmess body handler");
+}
+
+
+/*
+ * What bounds requests of a site must not bound sessions, whose own timeouts
+ * are those of the stream server.
+ */
+
+static ngx_int_t
+ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
+{
+    void                      **conf;
+    ngx_http_request_t         *r;
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_vmess_loc_conf_t  *vlcf;
+
+    r = ctx->request;
+
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    if (vlcf->unlimited == NULL) {
+
+        conf = ngx_palloc(ngx_cycle->pool, ngx_http_max_module
+                                           * sizeof(void *));
+        clcf = ngx_palloc(ngx_cycle->pool, sizeof(ngx_http_core_loc_conf_t));
+
+        if (conf == NULL || clcf == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(conf, r->loc_conf, ngx_http_max_module * sizeof(void *));
+
+        *clcf = *(ngx_http_core_loc_conf_t *)
+                    ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        clcf->client_max_body_size = 0;
+        clcf->client_body_timeout = NGX_MAX_INT32_VALUE;
+
+        conf[ngx_http_core_module.ctx_index] = clcf;
+
+        vlcf->unlimited = conf;
+    }
+
+    ctx->loc_conf = r->loc_conf;
+    r->loc_conf = vlcf->unlimited;
+
+    return NGX_OK;
+}
+
+
+ssize_t
+ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
+{
+    size_t                    n, len;
+    ngx_int_t                 rc;
+    ngx_buf_t                *b;
+    ngx_chain_t              *cl;
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
+
+    r = ctx->request;
+    rb = r->request_body;
+    n = 0;
+
+    for ( ;; ) {
+
+        while (rb->bufs && n < size) {
+
+            cl = rb->bufs;
+            b = cl->buf;
+
+            len = ngx_min((size_t) (b->last - b->pos), size - n);
+
+            ngx_memcpy(buf + n, b->pos, len);
+
+            b->pos += len;
+            n += len;
+
+            if (b->pos == b->last) {
+                rb->bufs = cl->next;
+                ngx_free_chain(r->pool, cl);
+            }
+        }
+
+        if (n) {
+
+            if (!ctx->answered
+                && ngx_http_vmess_body_save(ctx, buf, n) != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            return n;
+        }
+
+        if (r->connection->error) {
+            return NGX_ERROR;
+        }
+
+        if (!r->reading_body) {
+            return 0;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_AGAIN && rb->bufs == NULL) {
+            return NGX_AGAIN;
+        }
+    }
+}
+
+
+size_t
+ngx_http_vmess_body_room(size_t size)
+{
+    return ngx_min(size, NGX_HTTP_VMESS_OUT_MAX);
+}
+
+
+ssize_t
+ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *header, u_char *buf,
+    size_t size)
+{
+    size_t                 len;
+    ngx_int_t              rc;
+    ngx_buf_t             *b;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_vmess_get_vconn(fc)->data;
+
+    rc = ngx_http_vmess_body_flush(ctx);
+
+    if (rc != NGX_OK) {
+        goto failed;
+    }
+
+    b = &ctx->out;
+    len = buf - header + size;
+
+    b->start = ngx_palloc(ctx->request->pool,
+                          ngx_max(len, NGX_HTTP_VMESS_OUT_MIN));
+    if (b->start == NULL) {
+        rc = NGX_ERROR;
+        goto failed;
+    }
+
+    b->pos = b->start;
+    b->last = ngx_cpymem(b->start, header, len);
+    b->temporary = 1;
+    b->flush = 1;
+
+    ctx->out_chain.buf = b;
+    ctx->out_chain.next = NULL;
+
+    if (ngx_http_output_filter(ctx->request, &ctx->out_chain) == NGX_ERROR
+        || ngx_http_vmess_body_flush(ctx) == NGX_ERROR)
+    {
+        rc = NGX_ERROR;
+        goto failed;
+    }
+
+    fc->sent += size;
+
+    return size;
+
+failed:
+
+    fc->write->ready = 0;
+
+    if (rc == NGX_ERROR) {
+        fc->write->error = 1;
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_buf_t           *b;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+    b = &ctx->out;
+
+    if (c->error) {
+        return NGX_ERROR;
+    }
+
+    if (b->pos != b->last || r->out || c->buffered) {
+
+        if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (b->pos != b->last || r->out || c->buffered) {
+
+            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            return NGX_AGAIN;
+        }
+    }
+
+    if (b->start) {
+        ngx_pfree(r->pool, b->start);
+        b->start = NULL;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx)
+{
+    if (!ctx->request->connection->error) {
+        (void) ngx_http_send_special(ctx->request, NGX_HTTP_LAST);
+    }
+}
+
+
+/* until the answer the request may become the site's, which gets it whole */
+
+static ngx_int_t
+ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
+{
+    ngx_buf_t            *b;
+    ngx_chain_t          *cl, **ll;
+    ngx_http_request_t   *r;
+
+    r = ctx->request;
+
+    b = ngx_create_temp_buf(r->pool, size);
+    cl = ngx_alloc_chain_link(r->pool);
+
+    if (b == NULL || cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last = ngx_cpymem(b->last, data, size);
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    for (ll = &ctx->saved; *ll; ll = &(*ll)->next) { /* void */ }
+
+    *ll = cl;
+    ctx->saved_size += size;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    r->loc_conf = ctx->loc_conf;
+
+    rc = ngx_http_vmess_body_collect(ctx);
+
+    if (rc == NGX_AGAIN) {
+        r->read_event_handler = ngx_http_vmess_body_collect_handler;
+        r->write_event_handler = ngx_http_request_empty_handler;
+
+        return NGX_DONE;
+    }
+
+    return rc == NGX_OK ? NGX_DECLINED : rc;
+}
+
+
+static void
+ngx_http_vmess_body_collect_handler(ngx_http_request_t *r)
+{
+    ngx_int_t              rc;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    rc = ngx_http_vmess_body_collect(ctx);
+
+    if (rc == NGX_AGAIN) {
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_finalize_request(r, rc);
+        return;
+    }
+
+    ngx_http_vmess_decline(r);
+}
+
+
+/* the rest of the body, as nginx does for a module that wants all of it */
+
+static ngx_int_t
+ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx)
+{
+    off_t                      size;
+    ngx_int_t                  rc;
+    ngx_buf_t                 *b;
+    ngx_chain_t               *cl;
+    ngx_http_request_t        *r;
+    ngx_http_request_body_t   *rb;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = ctx->request;
+    rb = r->request_body;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    for ( ;; ) {
+
+        while (rb->bufs) {
+            cl = rb->bufs;
+            b = cl->buf;
+
+            if (b->pos != b->last
+                && ngx_http_vmess_body_save(ctx, b->pos, b->last - b->pos)
+                   != NGX_OK)
+            {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            b->pos = b->last;
+
+            rb->bufs = cl->next;
+            ngx_free_chain(r->pool, cl);
+        }
+
+        size = ctx->saved_size + (rb->temp_file ? rb->temp_file->offset : 0);
+
+        if (clcf->client_max_body_size && size > clcf->client_max_body_size) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "client intended to send too large body: %O bytes",
+                          size);
+            return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+        }
+
+        if (ctx->saved_size > (off_t) clcf->client_body_buffer_size
+            && ngx_http_vmess_body_write_file(ctx) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (!r->reading_body) {
+            break;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            return rc;
+        }
+
+        if (rc == NGX_AGAIN && rb->bufs == NULL) {
+            return NGX_AGAIN;
+        }
+    }
+
+    if (rb->temp_file) {
+
+        if (ctx->saved && ngx_http_vmess_body_write_file(ctx) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        b = ngx_calloc_buf(r->pool);
+        cl = ngx_alloc_chain_link(r->pool);
+
+        if (b == NULL || cl == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        b->in_file = 1;
+        b->file = &rb->temp_file->file;
+        b->file_last = rb->temp_file->offset;
+
+        cl->buf = b;
+        cl->next = NULL;
+
+        ctx->saved = cl;
+    }
+
+    rb->bufs = ctx->saved;
+
+    r->request_body_no_buffering = 0;
+
+    if (r->headers_in.content_length_n == -1) {
+        r->headers_in.content_length_n = size;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx)
+{
+    ssize_t                    n;
+    ngx_chain_t               *cl, *ln;
+    ngx_temp_file_t           *tf;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = ctx->request;
+    tf = r->request_body->temp_file;
+
+    if (tf == NULL) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        tf = ngx_pcalloc(r->pool, sizeof(ngx_temp_file_t));
+        if (tf == NULL) {
+            return NGX_ERROR;
+        }
+
+        tf->file.fd = NGX_INVALID_FILE;
+        tf->file.log = r->connection->log;
+        tf->path = clcf->client_body_temp_path;
+        tf->pool = r->pool;
+        tf->warn = "a client request body is buffered to a temporary file";
+        tf->log_level = NGX_LOG_WARN;
+        tf->clean = 1;
+
+        r->request_body->temp_file = tf;
+    }
+
+    n = ngx_write_chain_to_temp_file(tf, ctx->saved);
+
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    tf->offset += n;
+
+    for (cl = ctx->saved; cl; /* void */) {
+        ngx_pfree(r->pool, cl->buf->start);
+
+        ln = cl;
+        cl = cl->next;
+        ngx_free_chain(r->pool, ln);
+    }
+
+    ctx->saved = NULL;
+    ctx->saved_size = 0;
+
+    return NGX_OK;
+}

@@ -1,0 +1,207 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_vmess_module.h"
+
+
+static ngx_uint_t ngx_http_vmess_grpc_path(ngx_http_request_t *r);
+static ngx_int_t ngx_http_vmess_grpc_answer(ngx_http_vmess_ctx_t *ctx);
+static ssize_t ngx_http_vmess_grpc_recv(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+static ssize_t ngx_http_vmess_grpc_send(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+static void ngx_http_vmess_grpc_finish(ngx_http_vmess_ctx_t *ctx);
+
+
+static const ngx_vmess_carrier_t  ngx_http_vmess_grpc_carrier = {
+    ngx_string("grpc"),
+    ngx_http_vmess_grpc_recv,
+    ngx_http_vmess_grpc_send,
+    ngx_http_vmess_verdict,
+    ngx_http_vmess_close
+};
+
+
+/*
+ * Clients do not wait for the response header: it is sent when they are known
+ * to be authentic.
+ */
+
+ngx_int_t
+ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_int_t   rc;
+    ngx_str_t  *type;
+
+    if (r->http_version < NGX_HTTP_VERSION_20 || r->method != NGX_HTTP_POST
+        || !r->headers_in.chunked || r->headers_in.content_type == NULL)
+    {
+        return NGX_DECLINED;
+    }
+
+    type = &r->headers_in.content_type->value;
+
+    if (type->len < 16
+        || ngx_strncasecmp(type->data, (u_char *) "application/grpc", 16) != 0
+        || !ngx_http_vmess_grpc_path(r))
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx->answer = ngx_http_vmess_grpc_answer;
+    ctx->finish = ngx_http_vmess_grpc_finish;
+
+    rc = ngx_http_vmess_body_open(ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_vmess_start(ctx, &ngx_http_vmess_grpc_carrier);
+}
+
+
+/*
+ * A method with another name than Tun and TunMulti, which clients may be told,
+ * has an exact location.  Both are answered in the form of Tun, which is valid
+ * for either.
+ */
+
+static ngx_uint_t
+ngx_http_vmess_grpc_path(ngx_http_request_t *r)
+{
+    u_char                    *p, *last;
+    size_t                     len;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->exact_match) {
+        return 1;
+    }
+
+    last = r->uri.data + r->uri.len;
+
+    for (p = last; p > r->uri.data && p[-1] != '/'; p--) { /* void */ }
+
+    len = last - p;
+
+    return (len == 3 && ngx_strncmp(p, "Tun", 3) == 0)
+           || (len == 8 && ngx_strncmp(p, "TunMulti", 8) == 0);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_grpc_answer(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    r->headers_out.status = NGX_HTTP_OK;
+
+    ngx_str_set(&r->headers_out.content_type, "application/grpc");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+    return ngx_http_vmess_send_header(ctx);
+}
+
+
+static ssize_t
+ngx_http_vmess_grpc_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    u_char                *out;
+    ssize_t                n;
+    ngx_buf_t              b;
+    ngx_event_t           *rev;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    rev = fc->read;
+    ctx = ngx_vmess_get_vconn(fc)->data;
+
+    for ( ;; ) {
+
+        n = ctx->error ? NGX_ERROR : ngx_http_vmess_body_read(ctx, buf, size);
+
+        if (n <= 0) {
+            break;
+        }
+
+        b.pos = buf;
+        b.last = buf + n;
+        out = buf;
+
+        if (ngx_vmess_grpc_read(&ctx->grpc, &b, &out) == NGX_ERROR) {
+            ngx_log_error(NGX_LOG_INFO, fc->log, 0,
+                          "client sent invalid gRPC message: %s",
+                          ctx->grpc.err);
+            ctx->error = 1;
+        }
+
+        if (out != buf) {
+            return out - buf;
+        }
+    }
+
+    rev->ready = 0;
+
+    if (n == 0) {
+        rev->eof = 1;
+    }
+
+    if (n == NGX_ERROR) {
+        rev->error = 1;
+    }
+
+    return n;
+}
+
+
+static ssize_t
+ngx_http_vmess_grpc_send(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+
+    size = ngx_http_vmess_body_room(size);
+
+    return ngx_http_vmess_body_send(fc, ngx_vmess_grpc_header(buf, size), buf,
+                                    size);
+}
+
+
+static void
+ngx_http_vmess_grpc_finish(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_uint_t           i;
+    ngx_table_elt_t     *h;
+    ngx_http_request_t  *r;
+
+    static ngx_keyval_t  trailers[] = {
+        { ngx_string("grpc-status"), ngx_string("0") },
+        { ngx_string("grpc-message"), ngx_string("") }
+    };
+
+    r = ctx->request;
+
+    for (i = 0; i < sizeof(trailers) / sizeof(ngx_keyval_t); i++) {
+
+        h = ngx_list_push(&r->headers_out.trailers);
+        if (h == NULL) {
+            r->connection->error = 1;
+            return;
+        }
+
+        h->hash = 1;
+        ngx_vmess_header_next(h);
+        h->key = trailers[i].key;
+        h->value = trailers[i].value;
+    }
+
+    ngx_http_vmess_body_finish(ctx);
+}
