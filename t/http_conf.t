@@ -23,7 +23,7 @@ my @bad = (
     ['an unknown name', 'vmess_pass other;', 'other'],
     ['an unknown transport', 'vmess_pass ray websockets;',
      'unknown transport "websockets" in "vmess_pass", it must be '
-     . '"websocket", "httpupgrade", "grpc" or "http"'],
+     . '"websocket", "httpupgrade", "xhttp", "grpc" or "http"'],
     ['a header without a name', 'vmess_pass ray early_data=;', 'early_data='],
     ['twice', 'vmess_pass ray; vmess_pass ray websocket;',
      '"vmess_pass" directive is duplicate'],

@@ -10,12 +10,15 @@
 
 /* never from the small allocations of a pool, which cannot be freed */
 
-#define NGX_HTTP_VMESS_OUT_MIN  4096
-#define NGX_HTTP_VMESS_OUT_MAX  (64 * 1024)
+#define NGX_HTTP_VMESS_BODY_MIN    4096
+
+#define NGX_HTTP_VMESS_BODY_PAUSE  1000      /* ms */
 
 
 static void ngx_http_vmess_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx);
+static void ngx_http_vmess_body_drain_handler(ngx_http_request_t *r);
+static void ngx_http_vmess_body_late_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx,
     u_char *data, size_t size);
 static ngx_int_t ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx);
@@ -145,7 +148,7 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
         if (n) {
 
-            if (!ctx->answered
+            if (!ctx->answered && !ctx->authentic
                 && ngx_http_vmess_body_save(ctx, buf, n) != NGX_OK)
             {
                 return NGX_ERROR;
@@ -175,42 +178,50 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 }
 
 
-size_t
-ngx_http_vmess_body_room(size_t size)
+ssize_t
+ngx_http_vmess_body_recv(ngx_connection_t *fc, u_char *buf, size_t size)
 {
-    return ngx_min(size, NGX_HTTP_VMESS_OUT_MAX);
+    return ngx_http_vmess_received(fc, ngx_http_vmess_body_read(
+                                           ngx_vmess_get_vconn(fc)->data,
+                                           buf, size));
 }
 
 
 ssize_t
-ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *header, u_char *buf,
-    size_t size)
+ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *buf, size_t size)
 {
-    size_t                 len;
-    ngx_int_t              rc;
-    ngx_buf_t             *b;
-    ngx_http_vmess_ctx_t  *ctx;
+    ssize_t  n;
 
-    ctx = ngx_vmess_get_vconn(fc)->data;
+    size = ngx_min(size, NGX_HTTP_VMESS_BODY_MAX);
+
+    n = ngx_http_vmess_body_write(ngx_vmess_get_vconn(fc)->data, buf, size);
+
+    return ngx_http_vmess_sent(fc, n);
+}
+
+
+ssize_t
+ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
+{
+    ngx_int_t   rc;
+    ngx_buf_t  *b;
 
     rc = ngx_http_vmess_body_flush(ctx);
 
     if (rc != NGX_OK) {
-        goto failed;
+        return rc;
     }
 
     b = &ctx->out;
-    len = buf - header + size;
 
     b->start = ngx_palloc(ctx->request->pool,
-                          ngx_max(len, NGX_HTTP_VMESS_OUT_MIN));
+                          ngx_max(size, NGX_HTTP_VMESS_BODY_MIN));
     if (b->start == NULL) {
-        rc = NGX_ERROR;
-        goto failed;
+        return NGX_ERROR;
     }
 
     b->pos = b->start;
-    b->last = ngx_cpymem(b->start, header, len);
+    b->last = ngx_cpymem(b->start, buf, size);
     b->temporary = 1;
     b->flush = 1;
 
@@ -220,23 +231,10 @@ ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *header, u_char *buf,
     if (ngx_http_output_filter(ctx->request, &ctx->out_chain) == NGX_ERROR
         || ngx_http_vmess_body_flush(ctx) == NGX_ERROR)
     {
-        rc = NGX_ERROR;
-        goto failed;
+        return NGX_ERROR;
     }
-
-    fc->sent += size;
 
     return size;
-
-failed:
-
-    fc->write->ready = 0;
-
-    if (rc == NGX_ERROR) {
-        fc->write->error = 1;
-    }
-
-    return rc;
 }
 
 
@@ -277,6 +275,94 @@ ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Over HTTP/1.1 clients lose data that they read together with the end of a
+ * response.  The end chunk of VMess has told them already: the end comes with
+ * that of the request, or after a pause.
+ */
+
+void
+ngx_http_vmess_body_close(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (r->http_version >= NGX_HTTP_VERSION_20 || r->connection->error) {
+        ctx->finish(ctx);
+        ngx_http_finalize_request(r, NGX_OK);
+        return;
+    }
+
+    r->read_event_handler = ngx_http_vmess_body_drain_handler;
+
+    ctx->late.handler = ngx_http_vmess_body_late_handler;
+    ctx->late.data = ctx;
+    ctx->late.log = r->connection->log;
+
+    ngx_add_timer(&ctx->late, NGX_HTTP_VMESS_BODY_PAUSE);
+
+    ngx_http_vmess_body_drain_handler(r);
+}
+
+
+static void
+ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
+{
+    ssize_t                n;
+    ngx_http_vmess_ctx_t  *ctx;
+    u_char                 buf[4096];
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    do {
+        if (!r->reading_body && r->request_body->bufs == NULL) {
+
+            /* finalizes the request if the client is gone */
+
+            ngx_http_test_reading(r);
+            return;
+        }
+
+        n = ngx_http_vmess_body_read(ctx, buf, sizeof(buf));
+
+    } while (n > 0);
+
+    if (n == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        return;
+    }
+
+    if (n == 0) {
+        ngx_http_vmess_body_late_handler(&ctx->late);
+    }
+}
+
+
+static void
+ngx_http_vmess_body_late_handler(ngx_event_t *ev)
+{
+    ngx_connection_t      *c;
+    ngx_http_request_t    *r;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
+
+    ctx->finish(ctx);
+    ngx_http_finalize_request(r, NGX_OK);
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -363,7 +449,7 @@ ngx_http_vmess_body_collect_handler(ngx_http_request_t *r)
         return;
     }
 
-    ngx_http_vmess_decline(r);
+    ngx_http_vmess_go_on(r);
 }
 
 
@@ -461,7 +547,7 @@ ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx)
 
     r->request_body_no_buffering = 0;
 
-    if (r->headers_in.content_length_n == -1) {
+    if (r->headers_in.chunked) {
         r->headers_in.content_length_n = size;
     }
 

@@ -117,10 +117,8 @@ ngx_http_vmess_grpc_recv(ngx_connection_t *fc, u_char *buf, size_t size)
     u_char                *out;
     ssize_t                n;
     ngx_buf_t              b;
-    ngx_event_t           *rev;
     ngx_http_vmess_ctx_t  *ctx;
 
-    rev = fc->read;
     ctx = ngx_vmess_get_vconn(fc)->data;
 
     for ( ;; ) {
@@ -147,31 +145,28 @@ ngx_http_vmess_grpc_recv(ngx_connection_t *fc, u_char *buf, size_t size)
         }
     }
 
-    rev->ready = 0;
-
-    if (n == 0) {
-        rev->eof = 1;
-    }
-
-    if (n == NGX_ERROR) {
-        rev->error = 1;
-    }
-
-    return n;
+    return ngx_http_vmess_received(fc, n);
 }
 
 
 static ssize_t
 ngx_http_vmess_grpc_send(ngx_connection_t *fc, u_char *buf, size_t size)
 {
+    u_char   *p;
+    ssize_t   n;
+
     if (size == 0) {
         return 0;
     }
 
-    size = ngx_http_vmess_body_room(size);
+    size = ngx_min(size, NGX_HTTP_VMESS_BODY_MAX);
 
-    return ngx_http_vmess_body_send(fc, ngx_vmess_grpc_header(buf, size), buf,
-                                    size);
+    p = ngx_vmess_grpc_header(buf, size);
+
+    n = ngx_http_vmess_body_write(ngx_vmess_get_vconn(fc)->data, p,
+                                  buf - p + size);
+
+    return ngx_http_vmess_sent(fc, n > 0 ? (ssize_t) size : n);
 }
 
 

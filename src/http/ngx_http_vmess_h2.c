@@ -13,14 +13,12 @@ static ngx_int_t ngx_http_vmess_h2_answer_raw(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_h2_recv(ngx_connection_t *fc, u_char *buf,
     size_t size);
 static void ngx_http_vmess_h2_late_handler(ngx_event_t *ev);
-static ssize_t ngx_http_vmess_h2_send(ngx_connection_t *fc, u_char *buf,
-    size_t size);
 
 
 static const ngx_vmess_carrier_t  ngx_http_vmess_h2_carrier = {
     ngx_string("http"),
     ngx_http_vmess_h2_recv,
-    ngx_http_vmess_h2_send,
+    ngx_http_vmess_body_send,
     ngx_http_vmess_verdict,
     ngx_http_vmess_close
 };
@@ -135,35 +133,21 @@ static ssize_t
 ngx_http_vmess_h2_recv(ngx_connection_t *fc, u_char *buf, size_t size)
 {
     ssize_t                n;
-    ngx_event_t           *rev;
     ngx_http_vmess_ctx_t  *ctx;
 
-    rev = fc->read;
-    ctx = ngx_vmess_get_vconn(fc)->data;
-
-    n = ngx_http_vmess_body_read(ctx, buf, size);
-
-    if (n > 0) {
-        return n;
-    }
-
-    rev->ready = 0;
-
-    if (n == 0) {
-        rev->eof = 1;
-    }
-
-    if (n == NGX_ERROR) {
-        rev->error = 1;
-    }
+    n = ngx_http_vmess_body_recv(fc, buf, size);
 
     /*
      * Some clients send no data before the answer.  What has arrived together
      * with the request is examined first.
      */
 
-    if (n == NGX_AGAIN && !ctx->answered && !ctx->late.posted) {
-        ngx_post_event(&ctx->late, &ngx_posted_next_events);
+    if (n == NGX_AGAIN) {
+        ctx = ngx_vmess_get_vconn(fc)->data;
+
+        if (!ctx->answered && !ctx->late.posted) {
+            ngx_post_event(&ctx->late, &ngx_posted_next_events);
+        }
     }
 
     return n;
@@ -192,11 +176,4 @@ ngx_http_vmess_h2_late_handler(ngx_event_t *ev)
     }
 
     ngx_http_run_posted_requests(c);
-}
-
-
-static ssize_t
-ngx_http_vmess_h2_send(ngx_connection_t *fc, u_char *buf, size_t size)
-{
-    return ngx_http_vmess_body_send(fc, buf, buf, ngx_http_vmess_body_room(size));
 }

@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_module.h"
+#include "ngx_http_vmess_session.h"
 
 
 typedef ngx_int_t (*ngx_http_vmess_transport_pt)(ngx_http_request_t *r,
@@ -19,11 +19,11 @@ typedef struct {
 
 static ngx_int_t ngx_http_vmess_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_read_handler(ngx_http_request_t *r);
-static void ngx_http_vmess_write_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_closed_handler(ngx_event_t *ev);
-static void ngx_http_vmess_cleanup(void *data);
 
 static ngx_int_t ngx_http_vmess_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_vmess_init_process(ngx_cycle_t *cycle);
+static void *ngx_http_vmess_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_vmess_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_vmess_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -34,6 +34,7 @@ static char *ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd,
 static ngx_conf_bitmask_t  ngx_http_vmess_transport_masks[] = {
     { ngx_string("websocket"), NGX_HTTP_VMESS_WEBSOCKET },
     { ngx_string("httpupgrade"), NGX_HTTP_VMESS_HTTPUPGRADE },
+    { ngx_string("xhttp"), NGX_HTTP_VMESS_XHTTP },
     { ngx_string("grpc"), NGX_HTTP_VMESS_GRPC },
     { ngx_string("http"), NGX_HTTP_VMESS_HTTP },
     { ngx_null_string, 0 }
@@ -43,6 +44,7 @@ static ngx_conf_bitmask_t  ngx_http_vmess_transport_masks[] = {
 static ngx_http_vmess_transport_t  ngx_http_vmess_transports[] = {
     { NGX_HTTP_VMESS_WEBSOCKET, ngx_http_vmess_ws_handler },
     { NGX_HTTP_VMESS_HTTPUPGRADE, ngx_http_vmess_upgrade_handler },
+    { NGX_HTTP_VMESS_XHTTP, ngx_http_vmess_xhttp_handler },
     { NGX_HTTP_VMESS_GRPC, ngx_http_vmess_grpc_handler },
     { NGX_HTTP_VMESS_HTTP, ngx_http_vmess_h2_handler },
     { 0, NULL }
@@ -66,7 +68,7 @@ static ngx_http_module_t  ngx_http_vmess_module_ctx = {
     NULL,                                  /* preconfiguration */
     ngx_http_vmess_init,                   /* postconfiguration */
 
-    NULL,                                  /* create main configuration */
+    ngx_http_vmess_create_main_conf,       /* create main configuration */
     NULL,                                  /* init main configuration */
 
     NULL,                                  /* create server configuration */
@@ -84,7 +86,7 @@ ngx_module_t  ngx_http_vmess_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_http_vmess_init_process,           /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -238,7 +240,6 @@ ngx_http_vmess_close(void *data)
 static void
 ngx_http_vmess_closed_handler(ngx_event_t *ev)
 {
-    ngx_int_t              rc;
     ngx_connection_t      *c;
     ngx_http_request_t    *r;
     ngx_http_vmess_ctx_t  *ctx;
@@ -253,7 +254,10 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
                    "http vmess session closed, answered:%ui",
                    (ngx_uint_t) ctx->answered);
 
-    if (ctx->answered) {
+    if (ctx->answered && ctx->body) {
+        ngx_http_vmess_body_close(ctx);
+
+    } else if (ctx->answered) {
 
         if (ctx->finish) {
             ctx->finish(ctx);
@@ -265,14 +269,7 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
         ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
     } else {
-        rc = ctx->body ? ngx_http_vmess_body_restore(ctx) : NGX_DECLINED;
-
-        if (rc == NGX_DECLINED) {
-            ngx_http_vmess_decline(r);
-
-        } else if (rc != NGX_DONE) {
-            ngx_http_finalize_request(r, rc);
-        }
+        ngx_http_vmess_decline(ctx);
     }
 
     ngx_http_run_posted_requests(c);
@@ -280,7 +277,25 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
 
 
 void
-ngx_http_vmess_decline(ngx_http_request_t *r)
+ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    rc = ctx->body ? ngx_http_vmess_body_restore(ctx) : NGX_DECLINED;
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_vmess_go_on(r);
+
+    } else if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+    }
+}
+
+
+void
+ngx_http_vmess_go_on(ngx_http_request_t *r)
 {
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_core_run_phases;
@@ -290,15 +305,25 @@ ngx_http_vmess_decline(ngx_http_request_t *r)
 }
 
 
-static void
+void
 ngx_http_vmess_cleanup(void *data)
 {
     ngx_http_vmess_ctx_t *ctx = data;
+
+    if (ctx->session) {
+        ngx_http_vmess_session_close(ctx->session);
+    }
 
     if (ctx->vconn) {
         ngx_vmess_vconn_abort(ctx->vconn);
         ctx->vconn = NULL;
     }
+
+    if (ctx->link) {
+        ngx_http_vmess_link_close(ctx->link);
+    }
+
+    ngx_http_vmess_upload_abort(&ctx->upload);
 
     if (ctx->closed.posted) {
         ngx_delete_posted_event((&ctx->closed));
@@ -306,6 +331,10 @@ ngx_http_vmess_cleanup(void *data)
 
     if (ctx->late.posted) {
         ngx_delete_posted_event((&ctx->late));
+    }
+
+    if (ctx->late.timer_set) {
+        ngx_del_timer(&ctx->late);
     }
 }
 
@@ -340,7 +369,7 @@ ngx_http_vmess_read_handler(ngx_http_request_t *r)
 }
 
 
-static void
+void
 ngx_http_vmess_write_handler(ngx_http_request_t *r)
 {
     ngx_http_vmess_ctx_t  *ctx;
@@ -394,6 +423,11 @@ ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
     r = ctx->request;
 
     ctx->answered = 1;
+
+#if (NGX_HTTP_GZIP)
+    r->gzip_tested = 1;
+    r->gzip_ok = 0;
+#endif
 
     rc = ngx_http_send_header(r);
 
@@ -470,11 +504,8 @@ ngx_http_vmess_read_early(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 ssize_t
 ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf, size_t size)
 {
-    ssize_t                n;
-    ngx_event_t           *rev;
     ngx_http_vmess_ctx_t  *ctx;
 
-    rev = fc->read;
     ctx = ngx_vmess_get_vconn(fc)->data;
 
     /*
@@ -486,25 +517,38 @@ ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf, size_t size)
         && ctx->request->header_in->pos == ctx->request->header_in->last
         && ctx->answer(ctx) != NGX_OK)
     {
-        rev->ready = 0;
-        rev->error = 1;
-        return NGX_ERROR;
+        return ngx_http_vmess_received(fc, NGX_ERROR);
     }
 
-    n = ngx_http_vmess_read_client(ctx, buf, size);
+    return ngx_http_vmess_received(fc, ngx_http_vmess_read_client(ctx, buf,
+                                                                  size));
+}
 
+
+ssize_t
+ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    return ngx_http_vmess_sent(fc, ngx_http_vmess_write_client(
+                                       ngx_vmess_get_vconn(fc)->data,
+                                       buf, size));
+}
+
+
+ssize_t
+ngx_http_vmess_received(ngx_connection_t *fc, ssize_t n)
+{
     if (n > 0) {
         return n;
     }
 
-    rev->ready = 0;
+    fc->read->ready = 0;
 
     if (n == 0) {
-        rev->eof = 1;
+        fc->read->eof = 1;
     }
 
     if (n == NGX_ERROR) {
-        rev->error = 1;
+        fc->read->error = 1;
     }
 
     return n;
@@ -512,12 +556,8 @@ ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf, size_t size)
 
 
 ssize_t
-ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_sent(ngx_connection_t *fc, ssize_t n)
 {
-    ssize_t  n;
-
-    n = ngx_http_vmess_write_client(ngx_vmess_get_vconn(fc)->data, buf, size);
-
     if (n > 0) {
         fc->sent += n;
         return n;
@@ -684,6 +724,33 @@ ngx_http_vmess_init(ngx_conf_t *cf)
 }
 
 
+static ngx_int_t
+ngx_http_vmess_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_vmess_main_conf_t  *vmcf;
+
+    vmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_vmess_module);
+
+    if (vmcf == NULL || vmcf->zone == NULL
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    ngx_http_vmess_session_init(vmcf->zone);
+
+    return ngx_http_vmess_link_init(cycle);
+}
+
+
+static void *
+ngx_http_vmess_create_main_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_vmess_main_conf_t));
+}
+
+
 static void *
 ngx_http_vmess_create_loc_conf(ngx_conf_t *cf)
 {
@@ -721,6 +788,8 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_vmess_conf_t    *vcf;
     ngx_vmess_pass_t    *pass;
     ngx_conf_bitmask_t  *mask;
+
+    ngx_http_vmess_main_conf_t  *vmcf;
 
     if (vlcf->transports) {
         return "is duplicate";
@@ -768,7 +837,7 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown transport \"%V\" in \"vmess_pass\", it "
                                "must be \"websocket\", \"httpupgrade\", "
-                               "\"grpc\" or \"http\"",
+                               "\"xhttp\", \"grpc\" or \"http\"",
                                &value[i]);
             return NGX_CONF_ERROR;
         }
@@ -778,8 +847,20 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         vlcf->transports = NGX_CONF_BITMASK_SET
                            |NGX_HTTP_VMESS_WEBSOCKET
                            |NGX_HTTP_VMESS_HTTPUPGRADE
+                           |NGX_HTTP_VMESS_XHTTP
                            |NGX_HTTP_VMESS_GRPC
                            |NGX_HTTP_VMESS_HTTP;
+    }
+
+    if (vlcf->transports & NGX_HTTP_VMESS_XHTTP) {
+
+        vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
+
+        if (vmcf->zone == NULL
+            && ngx_http_vmess_session_add_zone(cf, vmcf) != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
     }
 
     return NGX_CONF_OK;

@@ -19,6 +19,12 @@
 #define NGX_HTTP_VMESS_HTTPUPGRADE  0x0004
 #define NGX_HTTP_VMESS_GRPC         0x0008
 #define NGX_HTTP_VMESS_HTTP         0x0010
+#define NGX_HTTP_VMESS_XHTTP        0x0020
+
+
+typedef struct {
+    ngx_shm_zone_t            *zone;         /* of XHTTP sessions, or NULL */
+} ngx_http_vmess_main_conf_t;
 
 
 typedef struct {
@@ -29,7 +35,31 @@ typedef struct {
 } ngx_http_vmess_loc_conf_t;
 
 
-typedef struct ngx_http_vmess_ctx_s  ngx_http_vmess_ctx_t;
+typedef struct ngx_http_vmess_ctx_s      ngx_http_vmess_ctx_t;
+typedef struct ngx_http_vmess_session_s  ngx_http_vmess_session_t;
+typedef struct ngx_http_vmess_upload_s   ngx_http_vmess_upload_t;
+typedef struct ngx_http_vmess_link_s     ngx_http_vmess_link_t;
+
+
+/* a request that brings some or all of the upload of an XHTTP session */
+
+struct ngx_http_vmess_upload_s {
+    ngx_queue_t                queue;
+    ngx_http_vmess_session_t  *session;      /* NULL if it is in none */
+    int64_t                    seq;          /* NGX_VMESS_XHTTP_NO_SEQ: all */
+
+    /* as c->recv; the end is the end of the packet */
+    ssize_t                  (*read)(ngx_http_vmess_upload_t *upload,
+                                     u_char *buf, size_t size);
+
+    /* NGX_HTTP_VMESS_UPLOAD_*, of which only the first is not the last */
+    void                     (*tell)(ngx_http_vmess_upload_t *upload,
+                                     u_char status);
+    void                      *data;
+
+    unsigned                   started:1;
+    unsigned                   taken:1;
+};
 
 
 /* a request handed over, the owner of a virtual connection */
@@ -70,7 +100,15 @@ struct ngx_http_vmess_ctx_s {
     ngx_chain_t                out_chain;
     ngx_vmess_grpc_t           grpc;
 
+    /* XHTTP */
+
+    ngx_http_vmess_session_t  *session;      /* of which it is the download */
+    ngx_http_vmess_upload_t    upload;
+    ngx_http_vmess_link_t     *link;         /* for the upload */
+
     unsigned                   body:1;
+    unsigned                   authentic:1;
+    unsigned                   done:1;
     unsigned                   answered:1;
     unsigned                   declined:1;
     unsigned                   eof:1;
@@ -90,8 +128,17 @@ ngx_int_t ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
 ngx_int_t ngx_http_vmess_verdict(void *data, ngx_uint_t authentic);
 void ngx_http_vmess_close(void *data);
 
-/* the request becomes the site's: goes on to the next phase handler */
-void ngx_http_vmess_decline(ngx_http_request_t *r);
+/* the request becomes the site's; the last when its body is whole again */
+void ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx);
+void ngx_http_vmess_go_on(ngx_http_request_t *r);
+
+/* of the request with the context */
+void ngx_http_vmess_cleanup(void *data);
+void ngx_http_vmess_write_handler(ngx_http_request_t *r);
+
+/* set the flags of fc for what c->recv or c->send is to return, and return it */
+ssize_t ngx_http_vmess_received(ngx_connection_t *fc, ssize_t n);
+ssize_t ngx_http_vmess_sent(ngx_connection_t *fc, ssize_t n);
 
 /*
  * Sends the response header that is in r->headers_out, without delay;
@@ -145,6 +192,8 @@ ngx_int_t ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx);
 
 ngx_int_t ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_xhttp_handler(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_grpc_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_h2_handler(ngx_http_request_t *r,
@@ -161,15 +210,25 @@ ssize_t ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf,
     size_t size);
 
 /*
- * c->send: takes all of size bytes of buf, and what is before it from header
- * on, or nothing; ngx_http_vmess_body_room() of size at most
+ * Writes to the body of the response; takes all, NGX_HTTP_VMESS_BODY_MAX bytes
+ * and a header of a frame at most, or nothing: returns as c->send
  */
-ssize_t ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *header,
-    u_char *buf, size_t size);
-size_t ngx_http_vmess_body_room(size_t size);
+ssize_t ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf,
+    size_t size);
+
+#define NGX_HTTP_VMESS_BODY_MAX  (64 * 1024)
+
+/* c->recv and c->send of a session in bodies as they are */
+ssize_t ngx_http_vmess_body_recv(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+ssize_t ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *buf,
+    size_t size);
 
 /* NGX_OK if all that was taken is sent, NGX_AGAIN or NGX_ERROR */
 ngx_int_t ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx);
+
+/* the session has ended: ends the request */
+void ngx_http_vmess_body_close(ngx_http_vmess_ctx_t *ctx);
 
 /* ends the response */
 void ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx);

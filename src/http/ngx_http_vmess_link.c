@@ -1,0 +1,691 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_vmess_session.h"
+
+#include <sys/un.h>
+
+
+/*
+ * A link is a stream socket between two workers.  To the worker with the
+ * session go a greeting and the body of a request, in frames of a length of 4
+ * bytes and data, of which the empty one is the last; from it come statuses of
+ * the upload, a byte each.
+ */
+
+#define NGX_HTTP_VMESS_LINK_MAGIC     0x564d5831
+
+#define NGX_HTTP_VMESS_LINK_BACKLOG   511
+#define NGX_HTTP_VMESS_LINK_BUFFER    (64 * 1024)
+#define NGX_HTTP_VMESS_LINK_FRAME     4
+
+/* sent before the client is known to be authentic */
+#define NGX_HTTP_VMESS_LINK_FIRST     4096
+
+/* for the greeting, in ms */
+#define NGX_HTTP_VMESS_LINK_TIMEOUT   5000
+
+
+typedef struct {
+    uint32_t                     magic;
+    u_char                       sid[NGX_HTTP_VMESS_SID_LEN];
+    int64_t                      seq;
+} ngx_http_vmess_greeting_t;
+
+
+/* at the worker with the request */
+
+struct ngx_http_vmess_link_s {
+    ngx_connection_t            *connection;
+    ngx_http_vmess_ctx_t        *ctx;
+    ngx_buf_t                   *buf;
+    size_t                       first;      /* may be sent yet */
+
+    unsigned                     authentic:1;
+    unsigned                     ended:1;
+};
+
+
+/* at the worker with the session */
+
+typedef struct {
+    ngx_connection_t            *connection;
+    ngx_http_vmess_upload_t      upload;
+    ngx_http_vmess_greeting_t    greeting;
+    u_char                       frame[NGX_HTTP_VMESS_LINK_FRAME];
+    size_t                       n;          /* of greeting or frame */
+    size_t                       left;       /* of the data of the frame */
+} ngx_http_vmess_end_t;
+
+
+static socklen_t ngx_http_vmess_link_addr(struct sockaddr_un *sun,
+    ngx_pid_t pid);
+static ngx_uint_t ngx_http_vmess_link_trusted(ngx_socket_t s, ngx_pid_t pid);
+static ngx_connection_t *ngx_http_vmess_link_connection(ngx_socket_t s,
+    ngx_log_t *log);
+static void ngx_http_vmess_link_read_handler(ngx_event_t *rev);
+static void ngx_http_vmess_link_write_handler(ngx_event_t *wev);
+static void ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link,
+    u_char status);
+
+static void ngx_http_vmess_link_accept_handler(ngx_event_t *ev);
+static void ngx_http_vmess_link_accept(ngx_socket_t s);
+static void ngx_http_vmess_link_greeting_handler(ngx_event_t *rev);
+static void ngx_http_vmess_link_end_handler(ngx_event_t *rev);
+static void ngx_http_vmess_link_empty_handler(ngx_event_t *ev);
+static ssize_t ngx_http_vmess_link_end_read(ngx_http_vmess_upload_t *upload,
+    u_char *buf, size_t size);
+static void ngx_http_vmess_link_end_tell(ngx_http_vmess_upload_t *upload,
+    u_char status);
+static void ngx_http_vmess_link_end_close(ngx_http_vmess_end_t *end);
+
+
+ngx_int_t
+ngx_http_vmess_link_init(ngx_cycle_t *cycle)
+{
+    socklen_t            len;
+    ngx_socket_t         s;
+    ngx_connection_t    *c;
+    struct sockaddr_un   sun;
+
+    s = ngx_socket(AF_UNIX, SOCK_STREAM, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno,
+                      ngx_socket_n " failed");
+        return NGX_ERROR;
+    }
+
+    len = ngx_http_vmess_link_addr(&sun, ngx_pid);
+
+    if (bind(s, (struct sockaddr *) &sun, len) == -1
+        || listen(s, NGX_HTTP_VMESS_LINK_BACKLOG) == -1
+        || ngx_nonblocking(s) == -1)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno,
+                      "socket for other workers failed");
+        goto failed;
+    }
+
+    c = ngx_get_connection(s, cycle->log);
+    if (c == NULL) {
+        goto failed;
+    }
+
+    c->log = cycle->log;
+    c->read->log = cycle->log;
+    c->read->channel = 1;
+    c->read->handler = ngx_http_vmess_link_accept_handler;
+
+    if (ngx_add_event(c->read, NGX_READ_EVENT, 0) == NGX_ERROR) {
+        ngx_free_connection(c);
+        goto failed;
+    }
+
+    return NGX_OK;
+
+failed:
+
+    if (ngx_close_socket(s) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
+                      ngx_close_socket_n " failed");
+    }
+
+    return NGX_ERROR;
+}
+
+
+/* in the abstract namespace, which leaves no files behind */
+
+static socklen_t
+ngx_http_vmess_link_addr(struct sockaddr_un *sun, ngx_pid_t pid)
+{
+    u_char  *p;
+
+    ngx_memzero(sun, sizeof(struct sockaddr_un));
+
+    sun->sun_family = AF_UNIX;
+
+    p = ngx_sprintf((u_char *) &sun->sun_path[1], "ngx_vmess.%P", pid);
+
+    return p - (u_char *) sun;
+}
+
+
+/* anyone may listen on such an address, and connect to it */
+
+static ngx_uint_t
+ngx_http_vmess_link_trusted(ngx_socket_t s, ngx_pid_t pid)
+{
+    socklen_t     len;
+    struct ucred  cred;
+
+    len = sizeof(struct ucred);
+
+    return getsockopt(s, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0
+           && cred.uid == geteuid()
+           && (pid == 0 || cred.pid == pid);
+}
+
+
+static ngx_connection_t *
+ngx_http_vmess_link_connection(ngx_socket_t s, ngx_log_t *log)
+{
+    ngx_connection_t  *c;
+
+    c = ngx_get_connection(s, log);
+    if (c == NULL) {
+        return NULL;
+    }
+
+    c->log = log;
+    c->read->log = log;
+    c->write->log = log;
+
+    c->recv = ngx_recv;
+    c->send = ngx_send;
+
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+
+    c->read->handler = ngx_http_vmess_link_empty_handler;
+    c->write->handler = ngx_http_vmess_link_empty_handler;
+
+    if (ngx_add_conn(c) == NGX_ERROR) {
+        ngx_free_connection(c);
+        return NULL;
+    }
+
+    return c;
+}
+
+
+void
+ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
+    u_char *sid)
+{
+    socklen_t                   len;
+    ngx_buf_t                  *b;
+    ngx_log_t                  *log;
+    ngx_pool_t                 *pool;
+    ngx_socket_t                s;
+    ngx_connection_t           *c;
+    struct sockaddr_un          sun;
+    ngx_http_vmess_link_t      *link;
+    ngx_http_vmess_greeting_t  *greeting;
+
+    log = ctx->request->connection->log;
+    pool = ctx->request->pool;
+
+    link = ngx_pcalloc(pool, sizeof(ngx_http_vmess_link_t));
+    b = ngx_create_temp_buf(pool, NGX_HTTP_VMESS_LINK_BUFFER);
+
+    if (link == NULL || b == NULL) {
+        goto declined;
+    }
+
+    s = ngx_socket(AF_UNIX, SOCK_STREAM, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
+                      ngx_socket_n " failed");
+        goto declined;
+    }
+
+    len = ngx_http_vmess_link_addr(&sun, pid);
+
+    if (ngx_nonblocking(s) == -1
+        || connect(s, (struct sockaddr *) &sun, len) == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, log, ngx_socket_errno,
+                      "connect() to worker %P failed", pid);
+        goto failed;
+    }
+
+    if (!ngx_http_vmess_link_trusted(s, pid)) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "socket of worker %P is not its own", pid);
+        goto failed;
+    }
+
+    c = ngx_http_vmess_link_connection(s, log);
+    if (c == NULL) {
+        goto failed;
+    }
+
+    greeting = (ngx_http_vmess_greeting_t *) b->pos;
+
+    ngx_memzero(greeting, sizeof(ngx_http_vmess_greeting_t));
+
+    greeting->magic = NGX_HTTP_VMESS_LINK_MAGIC;
+    greeting->seq = ctx->upload.seq;
+    ngx_memcpy(greeting->sid, sid, NGX_HTTP_VMESS_SID_LEN);
+
+    b->last = b->pos + sizeof(ngx_http_vmess_greeting_t);
+
+    link->connection = c;
+    link->ctx = ctx;
+    link->buf = b;
+    link->first = NGX_HTTP_VMESS_LINK_FIRST;
+
+    ctx->link = link;
+
+    c->data = link;
+    c->read->handler = ngx_http_vmess_link_read_handler;
+    c->write->handler = ngx_http_vmess_link_write_handler;
+
+    /* a worker that quits waits for timers only */
+
+    ngx_add_timer(c->read, NGX_MAX_INT32_VALUE);
+
+    ngx_http_vmess_link_pump(link);
+
+    return;
+
+failed:
+
+    if (ngx_close_socket(s) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
+                      ngx_close_socket_n " failed");
+    }
+
+declined:
+
+    ctx->upload.tell(&ctx->upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
+}
+
+
+void
+ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
+{
+    size_t             size;
+    uint32_t           len;
+    ssize_t            n;
+    ngx_buf_t         *b;
+    ngx_connection_t  *c;
+
+    c = link->connection;
+    b = link->buf;
+
+    for ( ;; ) {
+
+        while (b->pos < b->last) {
+
+            n = c->send(c, b->pos, b->last - b->pos);
+
+            if (n == NGX_AGAIN) {
+                return;
+            }
+
+            if (n == NGX_ERROR) {
+                ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_DONE);
+                return;
+            }
+
+            b->pos += n;
+        }
+
+        if (link->ended) {
+            return;
+        }
+
+        size = b->end - b->start - NGX_HTTP_VMESS_LINK_FRAME;
+
+        if (!link->authentic) {
+            size = ngx_min(size, link->first);
+
+            if (size == 0) {
+                return;
+            }
+        }
+
+        n = ngx_http_vmess_body_read(link->ctx,
+                                     b->start + NGX_HTTP_VMESS_LINK_FRAME,
+                                     size);
+        if (n == NGX_AGAIN) {
+            return;
+        }
+
+        if (n == NGX_ERROR) {
+
+            /* without an end the session gets an error, too */
+
+            link->ctx->error = 1;
+            ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_DONE);
+            return;
+        }
+
+        if (n == 0) {
+            link->ended = 1;
+        }
+
+        if (!link->authentic) {
+            link->first -= n;
+        }
+
+        len = (uint32_t) n;
+        ngx_memcpy(b->start, &len, NGX_HTTP_VMESS_LINK_FRAME);
+
+        b->pos = b->start;
+        b->last = b->start + NGX_HTTP_VMESS_LINK_FRAME + n;
+    }
+}
+
+
+static void
+ngx_http_vmess_link_read_handler(ngx_event_t *rev)
+{
+    ssize_t                 n;
+    u_char                  status;
+    ngx_connection_t       *c;
+    ngx_http_vmess_link_t  *link;
+
+    c = rev->data;
+    link = c->data;
+
+    for ( ;; ) {
+
+        n = c->recv(c, &status, 1);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n <= 0) {
+
+            /* the worker with the session is gone */
+
+            ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_DONE);
+            return;
+        }
+
+        if (status != NGX_HTTP_VMESS_UPLOAD_AUTHENTIC) {
+            ngx_http_vmess_link_tell(link, status);
+            return;
+        }
+
+        link->authentic = 1;
+        link->ctx->upload.tell(&link->ctx->upload, status);
+    }
+
+    ngx_http_vmess_link_pump(link);
+}
+
+
+static void
+ngx_http_vmess_link_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+
+    c = wev->data;
+
+    ngx_http_vmess_link_pump(c->data);
+}
+
+
+static void
+ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link, u_char status)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = link->ctx;
+
+    ngx_http_vmess_link_close(link);
+
+    ctx->upload.tell(&ctx->upload, status);
+}
+
+
+void
+ngx_http_vmess_link_close(ngx_http_vmess_link_t *link)
+{
+    link->ctx->link = NULL;
+
+    ngx_close_connection(link->connection);
+}
+
+
+static void
+ngx_http_vmess_link_accept_handler(ngx_event_t *ev)
+{
+    ngx_socket_t       s;
+    ngx_connection_t  *lc;
+
+    lc = ev->data;
+
+    for ( ;; ) {
+
+        s = accept4(lc->fd, NULL, NULL, SOCK_NONBLOCK|SOCK_CLOEXEC);
+
+        if (s == (ngx_socket_t) -1) {
+
+            if (ngx_socket_errno == NGX_EINTR
+                || ngx_socket_errno == NGX_ECONNABORTED)
+            {
+                continue;
+            }
+
+            if (ngx_socket_errno != NGX_EAGAIN) {
+                ngx_log_error(NGX_LOG_ALERT, ev->log, ngx_socket_errno,
+                              "accept4() from another worker failed");
+            }
+
+            return;
+        }
+
+        ngx_http_vmess_link_accept(s);
+    }
+}
+
+
+static void
+ngx_http_vmess_link_accept(ngx_socket_t s)
+{
+    ngx_connection_t      *c;
+    ngx_http_vmess_end_t  *end;
+
+    end = NULL;
+
+    if (!ngx_http_vmess_link_trusted(s, 0)) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "connection of another user to the socket of a worker");
+        goto failed;
+    }
+
+    end = ngx_calloc(sizeof(ngx_http_vmess_end_t), ngx_cycle->log);
+    if (end == NULL) {
+        goto failed;
+    }
+
+    c = ngx_http_vmess_link_connection(s, ngx_cycle->log);
+    if (c == NULL) {
+        goto failed;
+    }
+
+    end->connection = c;
+
+    c->data = end;
+    c->read->handler = ngx_http_vmess_link_greeting_handler;
+
+    ngx_add_timer(c->read, NGX_HTTP_VMESS_LINK_TIMEOUT);
+
+    return;
+
+failed:
+
+    if (end) {
+        ngx_free(end);
+    }
+
+    if (ngx_close_socket(s) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_socket_errno,
+                      ngx_close_socket_n " failed");
+    }
+}
+
+
+static void
+ngx_http_vmess_link_greeting_handler(ngx_event_t *rev)
+{
+    ssize_t                    n;
+    ngx_connection_t          *c;
+    ngx_http_vmess_end_t      *end;
+    ngx_http_vmess_session_t  *session;
+
+    c = rev->data;
+    end = c->data;
+
+    if (rev->timedout) {
+        ngx_http_vmess_link_end_close(end);
+        return;
+    }
+
+    while (end->n < sizeof(ngx_http_vmess_greeting_t)) {
+
+        n = c->recv(c, (u_char *) &end->greeting + end->n,
+                    sizeof(ngx_http_vmess_greeting_t) - end->n);
+
+        if (n == NGX_AGAIN) {
+            return;
+        }
+
+        if (n <= 0) {
+            ngx_http_vmess_link_end_close(end);
+            return;
+        }
+
+        end->n += n;
+    }
+
+    ngx_del_timer(rev);
+
+    if (end->greeting.magic != NGX_HTTP_VMESS_LINK_MAGIC) {
+        ngx_http_vmess_link_end_close(end);
+        return;
+    }
+
+    end->n = 0;
+
+    end->upload.seq = end->greeting.seq;
+    end->upload.read = ngx_http_vmess_link_end_read;
+    end->upload.tell = ngx_http_vmess_link_end_tell;
+    end->upload.data = end;
+
+    rev->handler = ngx_http_vmess_link_end_handler;
+
+    session = ngx_http_vmess_session_lookup(end->greeting.sid);
+
+    if (session == NULL || session->download == NULL) {
+        ngx_http_vmess_link_end_tell(&end->upload,
+                                     NGX_HTTP_VMESS_UPLOAD_DECLINED);
+        return;
+    }
+
+    ngx_http_vmess_upload_add(session, &end->upload);
+}
+
+
+static void
+ngx_http_vmess_link_end_handler(ngx_event_t *rev)
+{
+    ngx_connection_t      *c;
+    ngx_http_vmess_end_t  *end;
+
+    c = rev->data;
+    end = c->data;
+
+    /* the other end closes first only if its client is gone */
+
+    if (rev->pending_eof && !end->upload.started) {
+        ngx_http_vmess_upload_abort(&end->upload);
+        ngx_http_vmess_link_end_close(end);
+        return;
+    }
+
+    ngx_http_vmess_upload_wake(&end->upload);
+}
+
+
+static void
+ngx_http_vmess_link_empty_handler(ngx_event_t *ev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_EVENT, ev->log, 0, "vmess link event");
+}
+
+
+static ssize_t
+ngx_http_vmess_link_end_read(ngx_http_vmess_upload_t *upload, u_char *buf,
+    size_t size)
+{
+    ssize_t                n;
+    uint32_t               len;
+    ngx_connection_t      *c;
+    ngx_http_vmess_end_t  *end;
+
+    end = upload->data;
+    c = end->connection;
+
+    while (end->left == 0) {
+
+        n = c->recv(c, end->frame + end->n,
+                    NGX_HTTP_VMESS_LINK_FRAME - end->n);
+
+        if (n <= 0) {
+            return n == NGX_AGAIN ? NGX_AGAIN : NGX_ERROR;
+        }
+
+        end->n += n;
+
+        if (end->n == NGX_HTTP_VMESS_LINK_FRAME) {
+
+            ngx_memcpy(&len, end->frame, NGX_HTTP_VMESS_LINK_FRAME);
+
+            if (len == 0) {
+                return 0;
+            }
+
+            end->n = 0;
+            end->left = len;
+        }
+    }
+
+    n = c->recv(c, buf, ngx_min(size, end->left));
+
+    if (n <= 0) {
+        return n == NGX_AGAIN ? NGX_AGAIN : NGX_ERROR;
+    }
+
+    end->left -= n;
+
+    return n;
+}
+
+
+static void
+ngx_http_vmess_link_end_tell(ngx_http_vmess_upload_t *upload, u_char status)
+{
+    ngx_connection_t      *c;
+    ngx_http_vmess_end_t  *end;
+
+    end = upload->data;
+    c = end->connection;
+
+    /* two bytes at most: they always fit, unless the other end is gone */
+
+    (void) c->send(c, &status, 1);
+
+    if (status != NGX_HTTP_VMESS_UPLOAD_AUTHENTIC) {
+        ngx_http_vmess_link_end_close(end);
+    }
+}
+
+
+static void
+ngx_http_vmess_link_end_close(ngx_http_vmess_end_t *end)
+{
+    ngx_close_connection(end->connection);
+    ngx_free(end);
+}

@@ -1,0 +1,114 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_HTTP_VMESS_SESSION_H_INCLUDED_
+#define _NGX_HTTP_VMESS_SESSION_H_INCLUDED_
+
+
+#include "ngx_http_vmess_module.h"
+
+
+/*
+ * XHTTP: the download of a session is one request, the upload is others, which
+ * come before it or after it, in any order, on any connection and at any
+ * worker.  The worker with the download has the session; others send it what
+ * they receive, through links.
+ */
+
+#define NGX_HTTP_VMESS_SID_LEN  20           /* SHA-1 of names */
+
+
+/* what an upload is told, also through a link */
+
+#define NGX_HTTP_VMESS_UPLOAD_AUTHENTIC  'A' /* the site will not get it */
+#define NGX_HTTP_VMESS_UPLOAD_DONE       'K' /* taken, or not wanted */
+#define NGX_HTTP_VMESS_UPLOAD_DECLINED   'D' /* it is the site's */
+
+
+typedef struct {
+    ngx_rbtree_node_t            node;
+    u_char                       sid[NGX_HTTP_VMESS_SID_LEN];
+} ngx_http_vmess_sid_t;
+
+
+struct ngx_http_vmess_session_s {
+    ngx_http_vmess_sid_t         id;
+    ngx_http_vmess_ctx_t        *download;   /* NULL until it comes */
+
+    ngx_queue_t                  uploads;    /* in the order of seq */
+    ngx_uint_t                   nuploads;
+    int64_t                      next;       /* seq to be read */
+
+    ngx_event_t                  timer;      /* while there is no download */
+    ngx_msec_t                   waited;
+    ngx_msec_t                   delay;
+
+    unsigned                     authentic:1;
+    unsigned                     eof:1;
+    unsigned                     error:1;
+};
+
+
+/* the zone of all workers' sessions: creates it, and uses it in a worker */
+ngx_int_t ngx_http_vmess_session_add_zone(ngx_conf_t *cf,
+    ngx_http_vmess_main_conf_t *vmcf);
+void ngx_http_vmess_session_init(ngx_shm_zone_t *zone);
+
+/*
+ * The session of this worker with that identifier; one that has none is
+ * created.  NULL: no memory.
+ */
+ngx_http_vmess_session_t *ngx_http_vmess_session_get(u_char *sid);
+ngx_http_vmess_session_t *ngx_http_vmess_session_lookup(u_char *sid);
+
+/*
+ * Makes the session this worker's; NGX_DECLINED if it is another's, or has
+ * ended, NGX_ERROR if the zone is full, which was logged.
+ */
+ngx_int_t ngx_http_vmess_session_open(ngx_http_vmess_session_t *s,
+    ngx_http_vmess_ctx_t *download);
+
+/* the worker that has it, 0 if it has ended, NGX_ERROR if there is none */
+ngx_pid_t ngx_http_vmess_session_owner(u_char *sid);
+
+/* the client is authentic */
+void ngx_http_vmess_session_accept(ngx_http_vmess_session_t *s);
+
+void ngx_http_vmess_session_close(ngx_http_vmess_session_t *s);
+
+/*
+ * Adds an upload; it is told at once if it is a duplicate, or another stream,
+ * or one too many
+ */
+void ngx_http_vmess_upload_add(ngx_http_vmess_session_t *s,
+    ngx_http_vmess_upload_t *upload);
+
+/* the upload ends before its time */
+void ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload);
+
+/* there may be something to read */
+void ngx_http_vmess_upload_wake(ngx_http_vmess_upload_t *upload);
+
+/* as c->recv, from the uploads in their order */
+ssize_t ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
+    size_t size);
+
+
+/* Links.  Opens the socket of this worker; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_vmess_link_init(ngx_cycle_t *cycle);
+
+/*
+ * Sends the upload of a request to the worker that has the session; the
+ * upload is told what that session says.
+ */
+void ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
+    u_char *sid);
+
+/* there may be more of the body to send */
+void ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link);
+void ngx_http_vmess_link_close(ngx_http_vmess_link_t *link);
+
+
+#endif /* _NGX_HTTP_VMESS_SESSION_H_INCLUDED_ */

@@ -1,0 +1,565 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_vmess_session.h"
+#include <ngx_sha1.h>
+#include "proto/ngx_vmess_xhttp.h"
+
+
+/* of the request, and of what we send ourselves */
+
+#define NGX_HTTP_VMESS_PADDING_MIN  100
+#define NGX_HTTP_VMESS_PADDING_MAX  1000
+
+/* between runs of padding in the response to a streamed upload, in seconds */
+
+#define NGX_HTTP_VMESS_PADDING_PAUSE_MIN  20
+#define NGX_HTTP_VMESS_PADDING_PAUSE_MAX  80
+
+
+static ngx_int_t ngx_http_vmess_xhttp_parse(ngx_http_request_t *r,
+    ngx_str_t *name, int64_t *seq);
+static void ngx_http_vmess_xhttp_sid(ngx_http_request_t *r, ngx_str_t *name,
+    u_char *sid);
+static ngx_int_t ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx,
+    u_char *sid);
+static ngx_int_t ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
+    u_char *sid);
+static ngx_int_t ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_xhttp_headers(ngx_http_vmess_ctx_t *ctx);
+static size_t ngx_http_vmess_xhttp_padding(u_char *buf);
+
+static ssize_t ngx_http_vmess_xhttp_recv(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+static ngx_int_t ngx_http_vmess_xhttp_verdict(void *data,
+    ngx_uint_t authentic);
+static void ngx_http_vmess_xhttp_close(void *data);
+
+static void ngx_http_vmess_upload_read_handler(ngx_http_request_t *r);
+static ssize_t ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload,
+    u_char *buf, size_t size);
+static void ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload,
+    u_char status);
+static void ngx_http_vmess_upload_handler(ngx_event_t *ev);
+static ngx_int_t ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx);
+static void ngx_http_vmess_upload_padding_handler(ngx_event_t *ev);
+
+
+/* a request whose body is the upload, too: "stream-one" */
+
+static const ngx_vmess_carrier_t  ngx_http_vmess_xhttp_one_carrier = {
+    ngx_string("xhttp"),
+    ngx_http_vmess_body_recv,
+    ngx_http_vmess_body_send,
+    ngx_http_vmess_verdict,
+    ngx_http_vmess_close
+};
+
+
+static const ngx_vmess_carrier_t  ngx_http_vmess_xhttp_carrier = {
+    ngx_string("xhttp"),
+    ngx_http_vmess_xhttp_recv,
+    ngx_http_vmess_body_send,
+    ngx_http_vmess_xhttp_verdict,
+    ngx_http_vmess_xhttp_close
+};
+
+
+/* no client waits for a response header before it sends */
+
+ngx_int_t
+ngx_http_vmess_xhttp_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
+{
+    u_char     sid[NGX_HTTP_VMESS_SID_LEN];
+    int64_t    seq;
+    ngx_int_t  rc;
+    ngx_str_t  name;
+
+    if (ngx_http_vmess_xhttp_parse(r, &name, &seq) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (name.len) {
+        ngx_http_vmess_xhttp_sid(r, &name, sid);
+
+        if (r->method == NGX_HTTP_GET) {
+            return seq == NGX_VMESS_XHTTP_NO_SEQ
+                   ? ngx_http_vmess_xhttp_download(ctx, sid) : NGX_DECLINED;
+        }
+
+        ctx->upload.seq = seq;
+
+        return ngx_http_vmess_xhttp_upload(ctx, sid);
+    }
+
+    if (!r->headers_in.chunked) {
+        return NGX_DECLINED;
+    }
+
+    ctx->answer = ngx_http_vmess_xhttp_answer;
+    ctx->finish = ngx_http_vmess_body_finish;
+
+    rc = ngx_http_vmess_body_open(ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_vmess_start(ctx, &ngx_http_vmess_xhttp_one_carrier);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_xhttp_parse(ngx_http_request_t *r, ngx_str_t *name,
+    int64_t *seq)
+{
+    size_t                     padding;
+    ngx_str_t                  rest;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (r->http_version < NGX_HTTP_VERSION_11
+        || (r->method & (NGX_HTTP_HEAD|NGX_HTTP_OPTIONS|NGX_HTTP_TRACE
+                         |NGX_HTTP_CONNECT)))
+    {
+        return NGX_DECLINED;
+    }
+
+    padding = ngx_vmess_xhttp_padding(r->headers_in.referer
+                                      ? &r->headers_in.referer->value : NULL,
+                                      &r->args);
+
+    if (padding < NGX_HTTP_VMESS_PADDING_MIN
+        || padding > NGX_HTTP_VMESS_PADDING_MAX)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* the base path is the name of the location and a slash */
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->named || clcf->name.len == 0
+#if (NGX_PCRE)
+        || clcf->regex
+#endif
+        || r->uri.len < clcf->name.len)
+    {
+        return NGX_DECLINED;
+    }
+
+    rest.data = r->uri.data + clcf->name.len;
+    rest.len = r->uri.len - clcf->name.len;
+
+    if (rest.len && rest.data[-1] != '/') {
+
+        if (rest.data[0] != '/') {
+            return NGX_DECLINED;
+        }
+
+        rest.data++;
+        rest.len--;
+    }
+
+    return ngx_vmess_xhttp_path(&rest, name, seq);
+}
+
+
+static void
+ngx_http_vmess_xhttp_sid(ngx_http_request_t *r, ngx_str_t *name, u_char *sid)
+{
+    ngx_sha1_t                  sha1;
+    ngx_vmess_listen_t         *listen;
+    ngx_http_vmess_loc_conf_t  *vlcf;
+
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+    listen = *vlcf->listen;
+
+    ngx_sha1_init(&sha1);
+    ngx_sha1_update(&sha1, listen->name.data, listen->name.len);
+    ngx_sha1_update(&sha1, "", 1);
+    ngx_sha1_update(&sha1, name->data, name->len);
+    ngx_sha1_final(sid, &sha1);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx, u_char *sid)
+{
+    ngx_int_t                  rc;
+    ngx_http_vmess_session_t  *s;
+
+    s = ngx_http_vmess_session_get(sid);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_vmess_session_open(s, ctx);
+
+    if (rc != NGX_OK) {
+        return rc == NGX_ERROR ? NGX_HTTP_SERVICE_UNAVAILABLE : NGX_DECLINED;
+    }
+
+    ctx->session = s;
+    ctx->answer = ngx_http_vmess_xhttp_answer;
+    ctx->finish = ngx_http_vmess_body_finish;
+
+    rc = ngx_http_vmess_body_open(ctx);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_vmess_start(ctx, &ngx_http_vmess_xhttp_carrier);
+    }
+
+    if (rc != NGX_DONE && ctx->session) {
+        ngx_http_vmess_session_close(ctx->session);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx, u_char *sid)
+{
+    ngx_int_t                  rc;
+    ngx_pid_t                  pid;
+    ngx_http_request_t        *r;
+    ngx_http_cleanup_t        *cln;
+    ngx_http_vmess_session_t  *s;
+
+    r = ctx->request;
+
+    s = ngx_http_vmess_session_lookup(sid);
+    pid = s ? ngx_pid : ngx_http_vmess_session_owner(sid);
+
+    if (pid == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (pid == NGX_ERROR) {
+        s = ngx_http_vmess_session_get(sid);
+        if (s == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_vmess_cleanup;
+    cln->data = ctx;
+
+    rc = ngx_http_vmess_body_open(ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_set_ctx(r, ctx, ngx_http_vmess_module);
+
+    r->read_event_handler = ngx_http_vmess_upload_read_handler;
+    r->write_event_handler = ngx_http_vmess_write_handler;
+
+    ctx->upload.read = ngx_http_vmess_upload_read;
+    ctx->upload.tell = ngx_http_vmess_upload_tell;
+    ctx->upload.data = ctx;
+
+    ctx->closed.handler = ngx_http_vmess_upload_handler;
+    ctx->closed.data = ctx;
+    ctx->closed.log = r->connection->log;
+
+    if (s) {
+        ngx_http_vmess_upload_add(s, &ctx->upload);
+
+    } else {
+        ngx_http_vmess_link_connect(ctx, pid, sid);
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ngx_http_vmess_xhttp_headers(ctx) != NGX_OK
+        || ngx_http_vmess_add_header(r, "X-Accel-Buffering", "no") != NGX_OK
+        || ngx_http_vmess_add_header(r, "Cache-Control", "no-store") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&r->headers_out.content_type, "text/event-stream");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+    return ngx_http_vmess_send_header(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_xhttp_headers(ngx_http_vmess_ctx_t *ctx)
+{
+    u_char              *p;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    p = ngx_pnalloc(r->pool, NGX_HTTP_VMESS_PADDING_MAX + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    p[ngx_http_vmess_xhttp_padding(p)] = '\0';
+
+    r->headers_out.status = NGX_HTTP_OK;
+
+    if (ngx_http_vmess_add_header(r, "Access-Control-Allow-Origin", "*")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_vmess_add_header(r, "X-Padding", (char *) p);
+}
+
+
+static size_t
+ngx_http_vmess_xhttp_padding(u_char *buf)
+{
+    size_t  len;
+
+    len = NGX_HTTP_VMESS_PADDING_MIN
+          + ngx_random() % (NGX_HTTP_VMESS_PADDING_MAX
+                            - NGX_HTTP_VMESS_PADDING_MIN + 1);
+
+    ngx_memset(buf, 'X', len);
+
+    return len;
+}
+
+
+static ssize_t
+ngx_http_vmess_xhttp_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_vmess_get_vconn(fc)->data;
+
+    return ngx_http_vmess_received(fc, ngx_http_vmess_session_read(
+                                           ctx->session, buf, size));
+}
+
+
+static ngx_int_t
+ngx_http_vmess_xhttp_verdict(void *data, ngx_uint_t authentic)
+{
+    ngx_http_vmess_ctx_t *ctx = data;
+
+    if (authentic) {
+        ngx_http_vmess_session_accept(ctx->session);
+    }
+
+    return ngx_http_vmess_verdict(data, authentic);
+}
+
+
+static void
+ngx_http_vmess_xhttp_close(void *data)
+{
+    ngx_http_vmess_ctx_t *ctx = data;
+
+    ngx_http_vmess_session_close(ctx->session);
+
+    ngx_http_vmess_close(data);
+}
+
+
+static void
+ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    if (r->connection->error) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "client prematurely closed stream");
+        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        return;
+    }
+
+    if (ctx->link) {
+        ngx_http_vmess_link_pump(ctx->link);
+        return;
+    }
+
+    ngx_http_vmess_upload_wake(&ctx->upload);
+}
+
+
+static ssize_t
+ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload, u_char *buf,
+    size_t size)
+{
+    return ngx_http_vmess_body_read(upload->data, buf, size);
+}
+
+
+/* called from within other connections: the request must not end here */
+
+static void
+ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = upload->data;
+
+    switch (status) {
+
+    case NGX_HTTP_VMESS_UPLOAD_AUTHENTIC:
+        ctx->authentic = 1;
+
+        if (upload->seq != NGX_VMESS_XHTTP_NO_SEQ) {
+            return;
+        }
+
+        break;
+
+    case NGX_HTTP_VMESS_UPLOAD_DONE:
+        ctx->done = 1;
+        break;
+
+    default: /* NGX_HTTP_VMESS_UPLOAD_DECLINED */
+        ctx->declined = 1;
+        break;
+    }
+
+    if (!ctx->closed.posted) {
+        ngx_post_event(&ctx->closed, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_vmess_upload_handler(ngx_event_t *ev)
+{
+    ngx_connection_t      *c;
+    ngx_http_request_t    *r;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "http vmess upload seq:%L done:%ui declined:%ui",
+                   ctx->upload.seq, (ngx_uint_t) ctx->done,
+                   (ngx_uint_t) ctx->declined);
+
+    if (c->error) {
+        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+
+    } else if (ctx->error || (ctx->declined && ctx->authentic)) {
+        ngx_http_finalize_request(r, NGX_HTTP_BAD_REQUEST);
+
+    } else if (ctx->declined) {
+        ngx_http_vmess_decline(ctx);
+
+    } else if (!ctx->answered && ngx_http_vmess_upload_answer(ctx) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+
+    } else if (ctx->done) {
+
+        if (ctx->late.timer_set) {
+            ngx_del_timer(&ctx->late);
+        }
+
+        ngx_http_vmess_body_finish(ctx);
+        ngx_http_finalize_request(r, NGX_OK);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ngx_http_vmess_xhttp_headers(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->done) {
+        r->headers_out.content_length_n = 0;
+
+    } else {
+
+        if (ngx_http_vmess_add_header(r, "X-Accel-Buffering", "no") != NGX_OK
+            || ngx_http_vmess_add_header(r, "Cache-Control", "no-store")
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        /* clients without a Referer do not expect any */
+
+        if (r->headers_in.referer) {
+            ctx->late.handler = ngx_http_vmess_upload_padding_handler;
+            ctx->late.data = ctx;
+            ctx->late.log = r->connection->log;
+            ctx->late.cancelable = 1;
+
+            ngx_add_timer(&ctx->late, 0);
+        }
+    }
+
+    return ngx_http_vmess_send_header(ctx);
+}
+
+
+/* so that nothing on the way takes the response for a dead one */
+
+static void
+ngx_http_vmess_upload_padding_handler(ngx_event_t *ev)
+{
+    u_char                 buf[NGX_HTTP_VMESS_PADDING_MAX];
+    ngx_connection_t      *c;
+    ngx_http_request_t    *r;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ngx_http_vmess_body_write(ctx, buf, ngx_http_vmess_xhttp_padding(buf))
+        == NGX_ERROR)
+    {
+        ngx_http_finalize_request(r, NGX_ERROR);
+
+    } else {
+        ngx_add_timer(ev, 1000 * (NGX_HTTP_VMESS_PADDING_PAUSE_MIN
+                                  + ngx_random()
+                                    % (NGX_HTTP_VMESS_PADDING_PAUSE_MAX
+                                       - NGX_HTTP_VMESS_PADDING_PAUSE_MIN
+                                       + 1)));
+    }
+
+    ngx_http_run_posted_requests(c);
+}
