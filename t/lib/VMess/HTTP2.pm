@@ -610,6 +610,8 @@ sub trailers {
 
 package VMess::HTTP2::Handle;
 
+use Time::HiRes qw(time);
+
 
 sub TIEHANDLE { return bless { h => $_[1] }, $_[0] }
 sub FILENO { return fileno $_[0]{h}{c}{sock} }
@@ -747,10 +749,16 @@ sub READ {
     my ($self, undef, $len, $off) = @_;
     my $h = $self->{h};
 
-    if (!length $h->{in}) {
+    # what could not be written yet must be, before the caller waits for data
+
+    my $limit = time + $VMess::Timeout;
+
+    while (!length $h->{in}) {
         $h->{c}->turn;
         flush($h);
-        $h->{c}->turn if length $h->{c}{out};
+        last if !length $h->{wait} && !length $h->{c}{out} || gone($h)
+                || time > $limit;
+        $h->{c}->turn || length $h->{in} or $h->{c}->sleep(0.05);
     }
 
     if (length $h->{in}) {
