@@ -24,6 +24,10 @@ my @bad = (
     ['an unknown transport', 'vmess_pass ray websockets;',
      'unknown transport "websockets" in "vmess_pass", it must be '
      . '"websocket", "httpupgrade", "xhttp", "grpc" or "http"'],
+    ['no time', 'vmess_pass ray heartbeat=x;',
+     'invalid "heartbeat=x" in "vmess_pass", it must be a time as '
+     . '"heartbeat=30s"'],
+    ['no time at all', 'vmess_pass ray heartbeat=0;', 'heartbeat=0'],
     ['a header without a name', 'vmess_pass ray early_data=;', 'early_data='],
     ['twice', 'vmess_pass ray; vmess_pass ray websocket;',
      '"vmess_pass" directive is duplicate'],

@@ -493,3 +493,28 @@ for my $tls (0, 1) {
 }
 --- no_error_log
 [error]
+
+
+=== TEST 13: the server's heartbeat, also between frames of a busy flow
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray websocket heartbeat=50ms; }
+--- stream_client
+my $ws = ws();
+my $f = flow(via => $ws, to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+ok($ws->wait(sub { (grep { $_->[0] == 9 } $ws->seen) >= 3 }), 'pings');
+is(join('', map { $_->[1] } grep { $_->[0] == 9 } $ws->seen), '', 'empty');
+my $n = $ws->seen;
+for my $i (1 .. 20) {
+    $f->send('x' x 100_000);
+    is($f->read(100_000), 'x' x 100_000, "echo $i");
+    select undef, undef, undef, 0.01;
+}
+ok($ws->seen > $n, 'pings in between');
+$f->close;
+--- no_error_log
+[error]

@@ -34,6 +34,12 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx)
 
     r = ctx->request;
 
+    /* read by another module, or before a redirect */
+
+    if (r->request_body || r->discard_body) {
+        return NGX_DECLINED;
+    }
+
     if (ngx_http_vmess_body_unlimit(ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

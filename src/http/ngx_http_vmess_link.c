@@ -69,6 +69,7 @@ static ngx_connection_t *ngx_http_vmess_link_connection(ngx_socket_t s,
     ngx_log_t *log);
 static void ngx_http_vmess_link_read_handler(ngx_event_t *rev);
 static void ngx_http_vmess_link_write_handler(ngx_event_t *wev);
+static void ngx_http_vmess_link_lost(ngx_http_vmess_link_t *link);
 static void ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link,
     u_char status);
 
@@ -84,7 +85,7 @@ static void ngx_http_vmess_link_end_tell(ngx_http_vmess_upload_t *upload,
 static void ngx_http_vmess_link_end_close(ngx_http_vmess_end_t *end);
 
 
-ngx_int_t
+void
 ngx_http_vmess_link_init(ngx_cycle_t *cycle)
 {
     socklen_t            len;
@@ -95,9 +96,9 @@ ngx_http_vmess_link_init(ngx_cycle_t *cycle)
     s = ngx_socket(AF_UNIX, SOCK_STREAM, 0);
 
     if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno,
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
                       ngx_socket_n " failed");
-        return NGX_ERROR;
+        return;
     }
 
     len = ngx_http_vmess_link_addr(&sun, ngx_pid);
@@ -106,8 +107,9 @@ ngx_http_vmess_link_init(ngx_cycle_t *cycle)
         || listen(s, NGX_HTTP_VMESS_LINK_BACKLOG) == -1
         || ngx_nonblocking(s) == -1)
     {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno,
-                      "socket for other workers failed");
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
+                      "socket for other workers failed, XHTTP sessions are "
+                      "limited to one");
         goto failed;
     }
 
@@ -126,7 +128,7 @@ ngx_http_vmess_link_init(ngx_cycle_t *cycle)
         goto failed;
     }
 
-    return NGX_OK;
+    return;
 
 failed:
 
@@ -134,8 +136,6 @@ failed:
         ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
                       ngx_close_socket_n " failed");
     }
-
-    return NGX_ERROR;
 }
 
 
@@ -321,7 +321,7 @@ ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
             }
 
             if (n == NGX_ERROR) {
-                ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_DONE);
+                ngx_http_vmess_link_lost(link);
                 return;
             }
 
@@ -396,9 +396,7 @@ ngx_http_vmess_link_read_handler(ngx_event_t *rev)
 
         if (n <= 0) {
 
-            /* the worker with the session is gone */
-
-            ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_DONE);
+            ngx_http_vmess_link_lost(link);
             return;
         }
 
@@ -423,6 +421,17 @@ ngx_http_vmess_link_write_handler(ngx_event_t *wev)
     c = wev->data;
 
     ngx_http_vmess_link_pump(c->data);
+}
+
+
+/* the worker with the session has gone */
+
+static void
+ngx_http_vmess_link_lost(ngx_http_vmess_link_t *link)
+{
+    ngx_http_vmess_link_tell(link, link->authentic
+                                   ? NGX_HTTP_VMESS_UPLOAD_DONE
+                                   : NGX_HTTP_VMESS_UPLOAD_DECLINED);
 }
 
 

@@ -731,16 +731,15 @@ ngx_http_vmess_init_process(ngx_cycle_t *cycle)
 
     vmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_vmess_module);
 
-    if (vmcf == NULL || vmcf->zone == NULL
-        || (ngx_process != NGX_PROCESS_WORKER
-            && ngx_process != NGX_PROCESS_SINGLE))
+    if (vmcf && vmcf->zone
+        && (ngx_process == NGX_PROCESS_WORKER
+            || ngx_process == NGX_PROCESS_SINGLE))
     {
-        return NGX_OK;
+        ngx_http_vmess_session_init(vmcf->zone);
+        ngx_http_vmess_link_init(cycle);
     }
 
-    ngx_http_vmess_session_init(vmcf->zone);
-
-    return ngx_http_vmess_link_init(cycle);
+    return NGX_OK;
 }
 
 
@@ -783,7 +782,7 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_vmess_loc_conf_t *vlcf = conf;
 
-    ngx_str_t           *value;
+    ngx_str_t           *value, s;
     ngx_uint_t           i, k;
     ngx_vmess_conf_t    *vcf;
     ngx_vmess_pass_t    *pass;
@@ -820,6 +819,24 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         {
             vlcf->early_data.data = value[i].data + 11;
             vlcf->early_data.len = value[i].len - 11;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "heartbeat=", 10) == 0) {
+            s.data = value[i].data + 10;
+            s.len = value[i].len - 10;
+
+            vlcf->heartbeat = ngx_parse_time(&s, 0);
+
+            if (vlcf->heartbeat == (ngx_msec_t) NGX_ERROR
+                || vlcf->heartbeat == 0)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\" in \"vmess_pass\", it must "
+                                   "be a time as \"heartbeat=30s\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
             continue;
         }
 

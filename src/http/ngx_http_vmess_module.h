@@ -31,6 +31,7 @@ typedef struct {
     ngx_vmess_listen_t       **listen;       /* set after the last merge */
     ngx_uint_t                 transports;
     ngx_str_t                  early_data;   /* name of a header */
+    ngx_msec_t                 heartbeat;    /* 0: none */
     void                     **unlimited;    /* r->loc_conf of sessions */
 } ngx_http_vmess_loc_conf_t;
 
@@ -68,7 +69,7 @@ struct ngx_http_vmess_ctx_s {
     ngx_http_request_t        *request;
     ngx_vmess_vconn_t         *vconn;        /* NULL once it is closed */
     ngx_event_t                closed;
-    ngx_event_t                late;         /* to answer at the latest */
+    ngx_event_t                late;         /* to answer, end or ping */
 
     /* sends the response header; NGX_OK or NGX_ERROR */
     ngx_int_t                (*answer)(ngx_http_vmess_ctx_t *ctx);

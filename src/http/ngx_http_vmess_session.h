@@ -96,8 +96,8 @@ ssize_t ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
     size_t size);
 
 
-/* Links.  Opens the socket of this worker; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_vmess_link_init(ngx_cycle_t *cycle);
+/* opens the socket of this worker; without it sessions stay at one worker */
+void ngx_http_vmess_link_init(ngx_cycle_t *cycle);
 
 /*
  * Sends the upload of a request to the worker that has the session; the

@@ -13,6 +13,7 @@ static ngx_int_t ngx_http_vmess_ws_early(ngx_http_request_t *r,
 static ngx_int_t ngx_http_vmess_ws_decode(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx);
+static void ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev);
 static ssize_t ngx_http_vmess_ws_recv(ngx_connection_t *fc, u_char *buf,
     size_t size);
 static void ngx_http_vmess_ws_control(ngx_http_vmess_ctx_t *ctx,
@@ -165,9 +166,10 @@ ngx_http_vmess_ws_decode(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx,
 static ngx_int_t
 ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
 {
-    u_char              *p;
-    ngx_table_elt_t     *h;
-    ngx_http_request_t  *r;
+    u_char                     *p;
+    ngx_table_elt_t            *h;
+    ngx_http_request_t         *r;
+    ngx_http_vmess_loc_conf_t  *vlcf;
 
     r = ctx->request;
 
@@ -198,7 +200,43 @@ ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
         h->value = ctx->protocol;
     }
 
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    if (vlcf->heartbeat) {
+        ctx->late.handler = ngx_http_vmess_ws_heartbeat_handler;
+        ctx->late.data = ctx;
+        ctx->late.log = r->connection->log;
+        ctx->late.cancelable = 1;
+
+        ngx_add_timer(&ctx->late, vlcf->heartbeat);
+    }
+
     return ngx_http_vmess_switch(ctx);
+}
+
+
+static void
+ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev)
+{
+    ngx_http_vmess_ctx_t       *ctx;
+    ngx_http_vmess_loc_conf_t  *vlcf;
+
+    ctx = ev->data;
+
+    if (ctx->vconn == NULL) {
+        return;
+    }
+
+    vlcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_vmess_module);
+
+    ngx_http_vmess_ws_control(ctx, NGX_VMESS_WS_PING, (u_char *) "", 0);
+
+    if (ctx->error) {
+        ngx_vmess_vconn_wake(ctx->vconn, 0);
+        return;
+    }
+
+    ngx_add_timer(ev, vlcf->heartbeat);
 }
 
 
