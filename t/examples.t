@@ -5,8 +5,8 @@
 # What is changed before: load_module lines are those of the modules under
 # test; ports, addresses and files are our own, as in %subst below, and all of
 # loopback; "vmess main;" is followed by a rule that allows the targets of this
-# test, which are on loopback.  For an nginx without realip its directives are
-# removed.
+# test, which are on loopback.  The pings of WebSocket come sooner.  For an nginx
+# without realip its directives are removed.
 
 use v5.20;
 use strict;
@@ -21,13 +21,17 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 use VMess;
+use VMess::GRPC;
+use VMess::HTTP2;
 use VMess::WebSocket;
 
 my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
 my $port = ($ENV{TEST_NGINX_STREAM_PORT} // 25300) + 6;
 my $alice = 'b831381d-6324-4d53-ad4f-8cda48b30811';
 my $bob = 'ad9f3f5b-3e55-4d6e-8d9a-5f2b5b1a3b44';
-my $realip = `$nginx -V 2>&1` =~ /--with-stream_realip_module/;
+my $built = `$nginx -V 2>&1`;
+my $realip = $built =~ /--with-stream_realip_module/
+             && $built =~ /--with-http_realip_module/;
 my $limit = 10 * ($ENV{TEST_VMESS_SCALE} || 1);
 
 my $dir = tempdir('vmess-examples-XXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -56,13 +60,14 @@ my %subst = (
     'intranet.example.com:443' => "127.0.0.1:$other",
     '/var/log/nginx'        => "$dir/logs",
     '/run/ngx_vmess.sock'   => "$dir/vmess.sock",
+    'heartbeat=50s'         => 'heartbeat=200ms',
 );
 
 
 # ---- all are accepted
 
 my %example = map { s{^.*/}{}r => text($_) } glob 'examples/*.conf';
-cmp_ok(keys %example, '>=', 8, 'the examples are there');
+cmp_ok(keys %example, '>=', 12, 'the examples are there');
 
 like($example{$_}, qr/^# \S/, "$_ says what it shows") for sort keys %example;
 
@@ -102,6 +107,56 @@ is(ws(early => VMess->new(uuid => $bob)->header)->status, 404,
    'early data of nobody');
 is(get(tls()), "a web site\n", 'and the web site');
 stop();
+
+start('cdn.conf');
+my $ws = ws(headers => ['X-Forwarded-For: 203.0.113.5, 198.51.100.99']);
+ok($ws->wait(sub { grep { $_->[0] == VMess::WebSocket::PING } $ws->seen }),
+   'a ping of an idle flow by cdn.conf');
+is(flow($ws), 'target: hello', 'and its data');
+is(get(tls()), "a web site\n", 'and the web site');
+stop();
+my $client = $realip ? '198.51.100.99' : '127.0.0.1';
+like(text("$dir/logs/flows.log"), qr{^\S+\Q $client alice websocket \E
+                                     \Q127.0.0.1:$target 5 13\E$}mx,
+     'the client is who the CDN told, not who he said');
+
+start('grpc.conf');
+my $h2 = h2();
+is(flow(grpc($h2, "/ray.Service/$_")), 'target: hello', "a flow by $_")
+    for qw(Tun TunMulti);
+my $nobody = VMess->new(uuid => $bob)->header;
+is(grpc($h2, '/ray.Service/Tun', codec => undef, end => 1,
+        data => VMess::GRPC->new->encode($nobody))->status, 404,
+   'the site\'s answer to nobody');
+is($h2->request('GET', '/', end => 1)->rest, "a web site\n",
+   'and the web site on the same connection');
+$h2->close;
+stop();
+
+start('xhttp.conf');
+is(flow(h2()->request('POST', '/files/', headers => padding())),
+   'target: hello', 'a flow by xhttp.conf, stream-one');
+is(packets(sub { h2() }), 'target: hello', 'packet-up');
+is(h2()->request('GET', '/files/', end => 1)->status, 404,
+   'the site without padding');
+is(get(tls()), "a web site\n", 'and the web site');
+stop();
+unlike(text("$dir/logs/access.log"), qr/files/, 'no line for a packet');
+
+start('transports.conf');
+$h2 = h2();
+is(flow(ws()), 'target: hello', 'WebSocket by transports.conf');
+is(flow(ws(upgrade => 1)), 'target: hello', 'HTTPUpgrade');
+is(flow($h2->request('PUT', '/ray')), 'target: hello', 'HTTP/2');
+is(flow(grpc($h2, '/ray/Tun')), 'target: hello', 'gRPC');
+is(flow($h2->request('POST', '/ray/', headers => padding())),
+   'target: hello', 'XHTTP');
+is($h2->request('POST', '/ray/', data => 'a form', end => 1)->status, 404,
+   'a form is the site\'s');
+$h2->close;
+stop();
+is_deeply([text("$dir/logs/flows.log") =~ /^\S+ 127\.0\.0\.1 alice (\w+)/mg],
+          [qw(websocket httpupgrade http grpc xhttp)], 'all are logged');
 
 start('routing.conf');
 is(flow(tcp()), 'target: hello', 'a flow to its own target');
@@ -187,8 +242,9 @@ sub conf {
         for sort { length $b <=> length $a } keys %subst;
     $text =~ s/(listen\s+)(?:10086|443)\b/${1}127.0.0.1:$port/g;
     $text =~ s/(vmess\s+main;)/$1 vmess_allow 127.0.0.1 $target,$other;/g;
-    $text =~ s/^\s*(set_real_ip_from|real_ip_header)\s.*\n//mg if !$realip;
-    $text =~ s{(?<=^http \{\n)}{join '', map "${_}_temp_path $dir/tmp/$_;\n",
+    $text =~ s/^\s*(set_real_ip_from|real_ip_\w+)\s.*\n//mg if !$realip;
+    $text =~ s{(?<=^http \{\n)}{join '', "access_log $dir/logs/access.log;\n",
+                                map "${_}_temp_path $dir/tmp/$_;\n",
                                 qw(client_body proxy fastcgi uwsgi scgi)}me;
 
     my $top = join '', map { "load_module $_;\n" }
@@ -292,6 +348,47 @@ sub tls {
 }
 
 sub ws { return VMess::WebSocket->new(tls(), @_) }
+
+
+# HTTP/2, and requests of gRPC and XHTTP on such a connection
+
+sub h2 {
+    return VMess::HTTP2->new(connected('IO::Socket::SSL', SSL_verify_mode => 0,
+                                       SSL_hostname => 'example.com',
+                                       SSL_alpn_protocols => ['h2']));
+}
+
+sub grpc {
+    my ($c, $path, %o) = @_;
+    return $c->request('POST', $path, codec => VMess::GRPC->new, %o,
+                       headers => ['content-type' => 'application/grpc',
+                                   te => 'trailers']);
+}
+
+sub padding {
+    return [referer => 'https://example.com/?x_padding=' . 'X' x 100];
+}
+
+
+# a flow by packets in the wrong order, each on a connection of its own
+
+sub packets {
+    my ($connect) = @_;
+
+    my $path = '/files/' . int rand 2 ** 31;
+    my $v = VMess->new(uuid => $alice, host => '127.0.0.1', port => $target);
+    my @packet = ($v->header, $v->chunk('hello'));
+
+    my @post = map { $connect->()->request('POST', "$path/$_", end => 1,
+                                           data => $packet[$_],
+                                           headers => padding()) } 1, 0;
+    my $get = $connect->()->request('GET', $path, end => 1,
+                                    headers => padding());
+
+    my $got = $v->connect($get, quiet => 1)->read_all;
+    is($_->status, 200, 'a packet') for @post;
+    return $got;
+}
 
 
 # a flow by a socket, and its answer to "hello"
