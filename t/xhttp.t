@@ -378,3 +378,257 @@ for my $chunked (0, 1) {
         $c->close;
     }
 }
+
+
+=== TEST 5: a streamed upload, and both in one
+--- servers
+echo echo
+sink sink
+banner banner bye
+src source 3000000
+app app
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+server {
+    vmess_listen half; vmess main; proxy_pass vmess_target;
+    proxy_half_close on;
+}
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    keepalive_requests 10000;
+    location /x { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp; }
+    location /half { vmess_pass half; }
+}
+server {
+    listen 127.0.0.1:%%PORT_3%%;
+    location /x { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp; }
+    location /half { vmess_pass half; }
+}
+--- config
+location = /alive { return 200; }
+--- stream_client
+my $data = pattern(1_000_000);
+for my $h2 (0, 1) {
+    for my $mode (qw(stream-up stream-one)) {
+        my $name = "$mode, HTTP/" . (1 + $h2);
+        my %o = (mode => $mode, h2 => $h2, n => $h2 ? 2 : 3);
+
+        # no answer before the whole VMess header is there
+        for my $referer (0, 1) {
+            my $x = x(%o, padding_in => $referer ? '' : 'query');
+            my $v = vmess(to => 'echo');
+            my $b = $v->header;
+            $x->up->send(substr $b, 0, -1);
+            is(idle(), 1, "$name: idle");
+            $_->h->{c}->turn for $x->up, $x->down;
+            is($_->h->{head}, undef, 'no answer yet') for $x->up, $x->down;
+            $x->up->send(substr($b, -1) . $v->chunk('hello'));
+            is($v->connect($x, quiet => 1)->read(5), 'hello', 'a flow');
+            is_good($x->down, 'the download', 'down');
+            if ($mode eq 'stream-up') {
+                is_good($x->up, 'the upload', 'up');
+                $x->up->wait(sub { length $x->up->h->{in} >= 100 })
+                    if $referer;
+                my $max = $referer ? 1000 : 0;
+                like($x->up->h->{in}, qr/^X{0,$max}$/, 'padding');
+            }
+            is(sha256_hex($v->exchange($data, length $data)),
+               sha256_hex($data), 'and on');
+
+            # there can be only one
+            if ($mode eq 'stream-up') {
+                my $s = $x->request(POST => $x->sid, data => 'hello',
+                                    end => 1);
+                like($s->rest, qr/\n5 @{[ sha256_hex('hello') ]}\n/,
+                     'another is the site\'s');
+                $s->reset;
+                $s = $x->get(via => $h2 ? $x->connection : h1(3));
+                like($s->rest, qr/^GET /, 'another download, too');
+                $s->reset;
+                $x->h->{down} = $x->up;
+            }
+            $v->close;
+        }
+
+        # ends: of the client, of the target
+        my $x = x(%o, path => '/half/');
+        my $f = flow(via => $x, to => 'sink');
+        $f->send($data)->end;
+        $x->up->end;
+        is($f->read_eof, '1000000 ' . sha256_hex($data) . "\n",
+           "$name: the client ends");
+        is($f->{ended}, 1, 'the end chunk');
+        is($x->down->ended, 1, 'the end of the response');
+        $x->up->rest;
+        is($x->up->ended, 1, 'that of the upload') if $mode eq 'stream-up';
+        $f->close;
+
+        $x = x(%o);
+        $f = flow(via => $x, to => 'banner', data => 'x');
+        is($f->read_eof, "bye\n", 'the target ends');
+        is($f->{ended}, 1, 'the end chunk');
+        is($x->down->ended, 1, 'the end of the response');
+        $x->up->rest;
+        ok($x->up->ended || defined $x->up->rst, 'that of the upload');
+        $f->close;
+
+        $x = x(%o);
+        $f = flow(via => $x, to => 'src');
+        is(sha256_hex($f->read_eof), sha256_hex(pattern(3_000_000)), 'down');
+        is($f->{ended}, 1, 'the end chunk');
+        is($x->down->ended, 1, 'the end of the response');
+        $f->close;
+
+        # how it is cut
+        $x = x(%o);
+        my $v = vmess(to => 'echo');
+        $x->up->send($_) for split //, $v->header . $v->chunk('hello');
+        is($v->connect($x, quiet => 1)->read(5), 'hello', 'single bytes');
+        $x->up->h->{split} = sub { split //, $_[0] };
+        my $part = substr $data, 0, 20_000;
+        is(sha256_hex($v->exchange($part, length $part)), sha256_hex($part),
+           'pieces of single bytes');
+        $v->close;
+    }
+
+    # other methods, paths
+    my $n = $h2 ? 2 : 3;
+    for my $case (['PUT', ''], ['PATCH', ''], ['GET', ''], ['DELETE', ''],
+                  ['PUT', 'sid'], ['FOO', 'sid'], ['POST', 'sid/'],
+                  ['POST', 'sid//'], ['POST', 'sid:@%20%C3%A9'])
+    {
+        my ($method, $rest) = @$case;
+        my $c = h2();
+        my $new = sub { $h2 ? $c : h1(3) };
+        my $x = x(connect => $new, late => 1);
+        $rest =~ s/^sid/$x->sid/e;
+        my $s = $x->request($method => $rest, data => '');
+        $x->h->{up} = $s;
+        $x->h->{down} = $rest eq '' ? $s : $x->request(GET => $rest, end => 1);
+        is(flow(via => $x, to => 'echo', data => 'hello')->read(5), 'hello',
+           "$method $rest");
+        $x->leave;
+    }
+
+    # both in one needs a body without a length
+    my $x = x(h2 => $h2, n => $n, late => 1);
+    my $c = $h2 ? h2() : h1(3);
+    my $v = vmess(to => 'echo');
+    my $s = $x->request(POST => '', via => $c, length => length $v->header,
+                        data => $v->header, end => 1);
+    like($s->rest, qr/\n\d+ @{[ sha256_hex($v->header) ]}\n/, 'a length');
+    $s = $x->request(GET => '', via => $c, end => 1);
+    like($s->rest, qr/^GET /, 'no body');
+    $s->reset;
+}
+--- no_error_log
+[error]
+
+
+=== TEST 6: padding, and what has none is the site's
+--- servers
+echo echo
+app app
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    listen 127.0.0.1:%%PORT_4%%;
+    server_name site;
+    log_not_found off;
+    client_max_body_size 100k;
+    location /app { proxy_pass http://127.0.0.1:%%app%%; }
+    location /text { return 202 text; }
+    location /file { alias html/page; add_header X-A b always; }
+    location / { root html; }
+}
+server {
+    listen 127.0.0.1:%%PORT_3%% http2;
+    listen 127.0.0.1:%%PORT_5%%;
+    server_name site;
+    log_not_found off;
+    client_max_body_size 100k;
+    location /app { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp; }
+    location /text { return 202 text; vmess_pass ray xhttp; }
+    location /file { alias html/page; add_header X-A b always;
+                     vmess_pass ray xhttp; }
+    location / { root html; vmess_pass ray xhttp; }
+}
+--- user_files
+>>> page
+a page
+--- config
+location = /alive { return 200; }
+--- stream_client
+my $x = 'x_padding=';
+my $r = 'http://site/page';
+my @query = (
+    [$x . 'X' x 100, 1], [$x . 'X' x 1000, 1], ["a=b&$x" . 'y' x 500, 1],
+    [$x . '%58' x 100, 1], ['%78_padding=' . 'X' x 100, 1],
+    [$x . '%20+' x 50, 1], [$x . 'X' x 100 . "&$x", 1],
+    [$x . 'X' x 99, 0], [$x . 'X' x 1001, 0], [$x, 0], ['', 0],
+    ['x_padding', 0], ['x_Padding=' . 'X' x 100, 0],
+    ['xx_padding=' . 'X' x 100, 0], ["$x;" . 'X' x 100, 0],
+    [$x . '%5' . 'X' x 100, 0], ["$x&$x" . 'X' x 100, 0],
+    [$x . '%58' x 99, 0], [$x . '%58' x 1001, 0],
+);
+my @case = (
+    (map { [ "?$_->[0]", undef, $_->[1] ] } @query),
+    (map { [ '', "$r?$_->[0]", $_->[1] ] } @query),
+    ['?' . $x . 'X' x 200, $r, 0], ['?' . $x . 'X' x 200, "$r?", 0],
+    ['?' . $x . 'X' x 200, "$r?" . $x . 'X' x 99, 0],
+    ['?' . $x . 'X' x 99, "$r?" . $x . 'X' x 200, 1],
+    ['', "$r?a#" . $x . 'X' x 200, 0], ['', "$r?" . $x . 'X' x 200 . '#a', 1],
+    ['', $x . 'X' x 200, 0], ['', '?' . $x . 'X' x 200, 1],
+);
+my (@ok, @wrong, %status, $same);
+my $sid = 0;
+my @c = (h2(2), h2(3));
+
+for my $case (@case) {
+    my ($query, $referer, $valid) = @$case;
+    my @headers = defined $referer ? (referer => $referer) : ();
+    my $name = substr("$query " . ($referer // '-'), 0, 40) . ' '
+               . length("$query@headers");
+
+    # what is valid is for a flow
+    if ($valid) {
+        my $b = vmess(to => 'echo');
+        my $c = h1(5);
+        my $s = $c->request(POST => "/app/$query", headers => \@headers,
+                            data => $b->header . $b->chunk('hello'));
+        is($b->connect($s, quiet => 1)->read(5), 'hello', "$name: flow");
+        $b->close;
+        next;
+    }
+
+    for my $path (qw(/app/ /app /app/sid /app/sid/0 /text/sid/1 /file/
+                     /page/sid /page/sid/2 /))
+    {
+        for my $method (qw(GET POST PUT HEAD)) {
+            next if $path !~ /app/ && $method eq 'PUT';
+            for my $data (undef, vmess()->header, pattern(30_000)) {
+                next if defined $data && $method =~ /GET|HEAD/
+                        || length($data // '') > 1000 && $path !~ /app/;
+                for my $h2 (0, 1) {
+                    my ($site, $ours) = map {
+                        my $c = $h2 ? $c[$_] : h1(4 + $_);
+                        answer($c->request($method, "$path$query",
+                            headers => \@headers, data => $data, end => 1));
+                    } 0, 1;
+                    $site =~ /^:status: (\d+)/m and $status{$1}++;
+                    $same++;
+                    push @wrong, "$method $path $name $h2:\n$ours\n$site"
+                        if $ours ne $site;
+                }
+            }
+        }
+    }
+}
+is(join("\n", @wrong), '', 'the same answers');
+cmp_ok($same, '>', 1000, "$same of them");
+is(join(' ', sort keys %status), '200 202 404 405', 'of many kinds');
+--- no_error_log
+[alert]
