@@ -520,7 +520,7 @@ for my $path (@path) {
     }
 
     $same->('too much', PUT => $path, [], pattern(2_200_000))
-        unless $path =~ m{/(?:file|page|none)};
+        unless $path =~ m{/(?:file|page|none|text)};
     $same->('a bad header', PUT => $path, [], $bad . 'x' x 1000);
     $same->('a bad header alone', PUT => $path, [], $bad);
     $same->('half a header', PUT => $path, [],

@@ -66,7 +66,7 @@ my @http = (
 my @case = (
     (map { [$_] } @http),
     (map { [$_, @up, @version, @key] }
-         grep { !m{^GET (/ray(\?a=b)?|//ray|/\./ray|/%72ay|/dir/?|/app|http:\S*)$}
+         grep { !m{^GET (/ray(\?a=b)?|//ray|/\./ray|/%72ay|/dir/?|/app|/old|http:\S*)$}
                 } @http),
     ['GET /ray', 'Range: bytes=2-5'],
     ['GET /ray', 'Range: bytes=9999-'],
@@ -91,6 +91,7 @@ my @case = (
     ['GET /ray', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c',
      'HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA'],
     ['GET /ray', @up, @version, @key, $bad],
+    ['GET /old', @up, @version, @key, $bad],
     ['GET /dir', @up],
     ['GET /x', @up],
     ['GET /app/' . 'A' x 30, @up, @version, @key],

@@ -423,6 +423,23 @@ ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
 
     r->loc_conf = ctx->loc_conf;
 
+    if (r->http_version >= NGX_HTTP_VERSION_20
+        && r->method == NGX_HTTP_POST && r->content_handler == NULL)
+    {
+        /* content that takes no body, and does not wait for it */
+
+#if (NGX_HTTP_V2)
+        if (r->stream) {
+            r->stream->skip_data = 1;
+        }
+#endif
+
+        r->reading_body = 0;
+        r->request_body->bufs = NULL;
+
+        return NGX_DECLINED;
+    }
+
     rc = ngx_http_vmess_body_collect(ctx);
 
     if (rc == NGX_AGAIN) {
@@ -455,7 +472,7 @@ ngx_http_vmess_body_collect_handler(ngx_http_request_t *r)
         return;
     }
 
-    ngx_http_vmess_go_on(r);
+    ngx_http_vmess_go_on(ctx);
 }
 
 

@@ -17,11 +17,15 @@ typedef struct {
 } ngx_http_vmess_transport_t;
 
 
+static ngx_int_t ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph);
+static ngx_http_vmess_ctx_t *ngx_http_vmess_create_ctx(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_read_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_closed_handler(ngx_event_t *ev);
 
 static ngx_int_t ngx_http_vmess_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_vmess_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_vmess_init_process(ngx_cycle_t *cycle);
 static void *ngx_http_vmess_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_vmess_create_loc_conf(ngx_conf_t *cf);
@@ -85,7 +89,7 @@ ngx_module_t  ngx_http_vmess_module = {
     ngx_http_vmess_commands,               /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_vmess_init_module,            /* init module */
     ngx_http_vmess_init_process,           /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -93,6 +97,61 @@ ngx_module_t  ngx_http_vmess_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
+
+
+/*
+ * In the place of ngx_http_core_rewrite_phase() for locations: a request that
+ * may be VMess passes by "return" and others of the rewrite module, and comes
+ * back to them if it is not.
+ */
+
+static ngx_int_t
+ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph)
+{
+    ngx_http_vmess_ctx_t       *ctx;
+    ngx_http_vmess_loc_conf_t  *vlcf;
+
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    if (vlcf->listen == NULL || r != r->main
+        || ngx_http_get_module_ctx(r, ngx_http_vmess_module)
+        || !(r->headers_in.upgrade || r->headers_in.chunked
+             || r->method == NGX_HTTP_PUT
+             || ngx_http_vmess_xhttp_candidate(r)))
+    {
+        return ngx_http_core_rewrite_phase(r, ph);
+    }
+
+    ctx = ngx_http_vmess_create_ctx(r);
+
+    if (ctx == NULL) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return NGX_OK;
+    }
+
+    ctx->rewrite = r->phase_handler;
+
+    r->phase_handler = ph->next;
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_http_vmess_ctx_t *
+ngx_http_vmess_create_ctx(ngx_http_request_t *r)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_ctx_t));
+
+    if (ctx) {
+        ctx->request = r;
+        ngx_http_set_ctx(r, ctx, ngx_http_vmess_module);
+    }
+
+    return ctx;
+}
 
 
 /* before the content phase: what is not VMess goes on to the ordinary content */
@@ -107,37 +166,47 @@ ngx_http_vmess_handler(ngx_http_request_t *r)
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
-    if (vlcf->listen == NULL || r != r->main
-        || ngx_http_get_module_ctx(r, ngx_http_vmess_module))
-    {
+    if (vlcf->listen == NULL || r != r->main) {
         return NGX_DECLINED;
     }
 
-    ctx = NULL;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
 
-    for (transport = ngx_http_vmess_transports; transport->mask; transport++) {
-
-        if (!(vlcf->transports & transport->mask)) {
-            continue;
-        }
+    if (ctx == NULL) {
+        ctx = ngx_http_vmess_create_ctx(r);
 
         if (ctx == NULL) {
-            ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_ctx_t));
-            if (ctx == NULL) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
-            ctx->request = r;
-        }
-
-        rc = transport->handler(r, ctx);
-
-        if (rc != NGX_DECLINED || ctx->declined) {
-            return rc;
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
 
-    return NGX_DECLINED;
+    if (ctx->tried) {
+        return NGX_DECLINED;
+    }
+
+    ctx->tried = 1;
+
+    rc = NGX_DECLINED;
+
+    for (transport = ngx_http_vmess_transports; transport->mask; transport++) {
+
+        if (vlcf->transports & transport->mask) {
+            rc = transport->handler(r, ctx);
+
+            if (rc != NGX_DECLINED || ctx->declined) {
+                break;
+            }
+        }
+    }
+
+    if (rc == NGX_DECLINED && ctx->rewrite) {
+
+        /* the phase engine adds one */
+
+        r->phase_handler = ctx->rewrite - 1;
+    }
+
+    return rc;
 }
 
 
@@ -172,8 +241,6 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
     ctx->closed.handler = ngx_http_vmess_closed_handler;
     ctx->closed.data = ctx;
     ctx->closed.log = c->log;
-
-    ngx_http_set_ctx(r, ctx, ngx_http_vmess_module);
 
     pos = r->header_in->pos;
 
@@ -286,7 +353,7 @@ ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx)
     rc = ctx->body ? ngx_http_vmess_body_restore(ctx) : NGX_DECLINED;
 
     if (rc == NGX_DECLINED) {
-        ngx_http_vmess_go_on(r);
+        ngx_http_vmess_go_on(ctx);
 
     } else if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
@@ -295,11 +362,15 @@ ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx)
 
 
 void
-ngx_http_vmess_go_on(ngx_http_request_t *r)
+ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx)
 {
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_core_run_phases;
-    r->phase_handler++;
+    r->phase_handler = ctx->rewrite ? ctx->rewrite : r->phase_handler + 1;
 
     ngx_http_core_run_phases(r);
 }
@@ -725,6 +796,33 @@ ngx_http_vmess_init(ngx_conf_t *cf)
 
 
 static ngx_int_t
+ngx_http_vmess_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_phase_handler_t    *ph;
+    ngx_http_core_main_conf_t   *cmcf;
+    ngx_http_vmess_main_conf_t  *vmcf;
+
+    vmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_vmess_module);
+
+    if (vmcf == NULL || !vmcf->passes) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
+
+    for (ph = &cmcf->phase_engine.handlers[
+                                      cmcf->phase_engine.location_rewrite_index];
+         ph->checker == ngx_http_core_rewrite_phase;
+         ph++)
+    {
+        ph->checker = ngx_http_vmess_rewrite_phase;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_vmess_init_process(ngx_cycle_t *cycle)
 {
     ngx_http_vmess_main_conf_t  *vmcf;
@@ -869,15 +967,15 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            |NGX_HTTP_VMESS_HTTP;
     }
 
-    if (vlcf->transports & NGX_HTTP_VMESS_XHTTP) {
+    vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
 
-        vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
+    vmcf->passes = 1;
 
-        if (vmcf->zone == NULL
-            && ngx_http_vmess_session_add_zone(cf, vmcf) != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
+    if ((vlcf->transports & NGX_HTTP_VMESS_XHTTP)
+        && vmcf->zone == NULL
+        && ngx_http_vmess_session_add_zone(cf, vmcf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

@@ -24,6 +24,7 @@
 
 typedef struct {
     ngx_shm_zone_t            *zone;         /* of XHTTP sessions, or NULL */
+    ngx_uint_t                 passes;       /* there is a "vmess_pass" */
 } ngx_http_vmess_main_conf_t;
 
 
@@ -68,6 +69,7 @@ struct ngx_http_vmess_upload_s {
 struct ngx_http_vmess_ctx_s {
     ngx_http_request_t        *request;
     ngx_vmess_vconn_t         *vconn;        /* NULL once it is closed */
+    ngx_int_t                  rewrite;      /* handler passed by, or 0 */
     ngx_event_t                closed;
     ngx_event_t                late;         /* to answer, end or ping */
 
@@ -107,6 +109,7 @@ struct ngx_http_vmess_ctx_s {
     ngx_http_vmess_upload_t    upload;
     ngx_http_vmess_link_t     *link;         /* for the upload */
 
+    unsigned                   tried:1;
     unsigned                   body:1;
     unsigned                   authentic:1;
     unsigned                   done:1;
@@ -131,7 +134,7 @@ void ngx_http_vmess_close(void *data);
 
 /* the request becomes the site's; the last when its body is whole again */
 void ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx);
-void ngx_http_vmess_go_on(ngx_http_request_t *r);
+void ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx);
 
 /* of the request with the context */
 void ngx_http_vmess_cleanup(void *data);
@@ -195,6 +198,7 @@ ngx_int_t ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_xhttp_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
+ngx_uint_t ngx_http_vmess_xhttp_candidate(ngx_http_request_t *r);
 ngx_int_t ngx_http_vmess_grpc_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_h2_handler(ngx_http_request_t *r,

@@ -117,23 +117,13 @@ static ngx_int_t
 ngx_http_vmess_xhttp_parse(ngx_http_request_t *r, ngx_str_t *name,
     int64_t *seq)
 {
-    size_t                     padding;
     ngx_str_t                  rest;
     ngx_http_core_loc_conf_t  *clcf;
 
     if (r->http_version < NGX_HTTP_VERSION_11
         || (r->method & (NGX_HTTP_HEAD|NGX_HTTP_OPTIONS|NGX_HTTP_TRACE
-                         |NGX_HTTP_CONNECT)))
-    {
-        return NGX_DECLINED;
-    }
-
-    padding = ngx_vmess_xhttp_padding(r->headers_in.referer
-                                      ? &r->headers_in.referer->value : NULL,
-                                      &r->args);
-
-    if (padding < NGX_HTTP_VMESS_PADDING_MIN
-        || padding > NGX_HTTP_VMESS_PADDING_MAX)
+                         |NGX_HTTP_CONNECT))
+        || !ngx_http_vmess_xhttp_candidate(r))
     {
         return NGX_DECLINED;
     }
@@ -165,6 +155,22 @@ ngx_http_vmess_xhttp_parse(ngx_http_request_t *r, ngx_str_t *name,
     }
 
     return ngx_vmess_xhttp_path(&rest, name, seq);
+}
+
+
+/* 1 if the request has padding */
+
+ngx_uint_t
+ngx_http_vmess_xhttp_candidate(ngx_http_request_t *r)
+{
+    size_t  padding;
+
+    padding = ngx_vmess_xhttp_padding(r->headers_in.referer
+                                      ? &r->headers_in.referer->value : NULL,
+                                      &r->args);
+
+    return padding >= NGX_HTTP_VMESS_PADDING_MIN
+           && padding <= NGX_HTTP_VMESS_PADDING_MAX;
 }
 
 
@@ -259,8 +265,6 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx, u_char *sid)
     if (rc != NGX_OK) {
         return rc;
     }
-
-    ngx_http_set_ctx(r, ctx, ngx_http_vmess_module);
 
     r->read_event_handler = ngx_http_vmess_upload_read_handler;
     r->write_event_handler = ngx_http_vmess_write_handler;
