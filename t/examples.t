@@ -5,8 +5,8 @@
 # What is changed before: load_module lines are those of the modules under
 # test; ports, addresses and files are our own, as in %subst below, and all of
 # loopback; "vmess main;" is followed by a rule that allows the targets of this
-# test, which are on loopback.  The pings of WebSocket come sooner.  For an nginx
-# without realip its directives are removed.
+# test, which are on loopback.  The pings of WebSocket come sooner.  For an
+# nginx without realip its directives are removed.
 
 use v5.20;
 use strict;
@@ -24,6 +24,7 @@ use VMess;
 use VMess::GRPC;
 use VMess::HTTP2;
 use VMess::WebSocket;
+use VMess::XHTTP;
 
 my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
 my $port = ($ENV{TEST_NGINX_STREAM_PORT} // 25300) + 6;
@@ -39,7 +40,7 @@ chmod 0755, $dir;
 mkdir "$dir/$_" for qw(logs html tmp);
 put("$dir/html/index.html", "a web site\n");
 
-my (@pids, $running);
+my (@pids, @connections, $running);
 my $owner = $$;
 
 my $target = target('target');
@@ -130,13 +131,13 @@ is(grpc($h2, '/ray.Service/Tun', codec => undef, end => 1,
    'the site\'s answer to nobody');
 is($h2->request('GET', '/', end => 1)->rest, "a web site\n",
    'and the web site on the same connection');
-$h2->close;
 stop();
 
 start('xhttp.conf');
-is(flow(h2()->request('POST', '/files/', headers => padding())),
-   'target: hello', 'a flow by xhttp.conf, stream-one');
-is(packets(sub { h2() }), 'target: hello', 'packet-up');
+for my $mode (qw(packet-up stream-up stream-one)) {
+    is(flow(xhttp(\&h1, mode => $mode)), 'target: hello', "a flow by $mode");
+    is(flow(xhttp(\&h2, mode => $mode)), 'target: hello', 'over HTTP/2');
+}
 is(h2()->request('GET', '/files/', end => 1)->status, 404,
    'the site without padding');
 is(get(tls()), "a web site\n", 'and the web site');
@@ -149,11 +150,9 @@ is(flow(ws()), 'target: hello', 'WebSocket by transports.conf');
 is(flow(ws(upgrade => 1)), 'target: hello', 'HTTPUpgrade');
 is(flow($h2->request('PUT', '/ray')), 'target: hello', 'HTTP/2');
 is(flow(grpc($h2, '/ray/Tun')), 'target: hello', 'gRPC');
-is(flow($h2->request('POST', '/ray/', headers => padding())),
-   'target: hello', 'XHTTP');
+is(flow(xhttp(sub { $h2 }, path => '/ray/')), 'target: hello', 'XHTTP');
 is($h2->request('POST', '/ray/', data => 'a form', end => 1)->status, 404,
    'a form is the site\'s');
-$h2->close;
 stop();
 is_deeply([text("$dir/logs/flows.log") =~ /^\S+ 127\.0\.0\.1 alice (\w+)/mg],
           [qw(websocket httpupgrade http grpc xhttp)], 'all are logged');
@@ -274,6 +273,8 @@ sub start {
 sub stop {
     my $until = time + $limit;
 
+    $_->close for splice @connections;
+
     system "$nginx -p $dir/ -c $dir/$running.test -e $dir/logs/error.log"
            . " -s quit >/dev/null 2>&1";
     sleep 0.02 while -e "$dir/nginx.pid" && time < $until;
@@ -350,12 +351,13 @@ sub tls {
 sub ws { return VMess::WebSocket->new(tls(), @_) }
 
 
-# HTTP/2, and requests of gRPC and XHTTP on such a connection
+# HTTP/2, and gRPC on such a connection
 
 sub h2 {
-    return VMess::HTTP2->new(connected('IO::Socket::SSL', SSL_verify_mode => 0,
-                                       SSL_hostname => 'example.com',
-                                       SSL_alpn_protocols => ['h2']));
+    push @connections, VMess::HTTP2->new(connected('IO::Socket::SSL',
+        SSL_verify_mode => 0, SSL_hostname => 'example.com',
+        SSL_alpn_protocols => ['h2']));
+    return $connections[-1];
 }
 
 sub grpc {
@@ -365,29 +367,18 @@ sub grpc {
                                    te => 'trailers']);
 }
 
-sub padding {
-    return [referer => 'https://example.com/?x_padding=' . 'X' x 100];
+
+# XHTTP, on several connections, with packets in any order
+
+sub h1 {
+    push @connections, VMess::XHTTP::H1->new(tls());
+    return $connections[-1];
 }
 
-
-# a flow by packets in the wrong order, each on a connection of its own
-
-sub packets {
-    my ($connect) = @_;
-
-    my $path = '/files/' . int rand 2 ** 31;
-    my $v = VMess->new(uuid => $alice, host => '127.0.0.1', port => $target);
-    my @packet = ($v->header, $v->chunk('hello'));
-
-    my @post = map { $connect->()->request('POST', "$path/$_", end => 1,
-                                           data => $packet[$_],
-                                           headers => padding()) } 1, 0;
-    my $get = $connect->()->request('GET', $path, end => 1,
-                                    headers => padding());
-
-    my $got = $v->connect($get, quiet => 1)->read_all;
-    is($_->status, 200, 'a packet') for @post;
-    return $got;
+sub xhttp {
+    my ($connect, %o) = @_;
+    return VMess::XHTTP->new(connect => $connect, path => '/files/',
+                             packet => 20, shuffle => 3, %o);
 }
 
 
