@@ -632,3 +632,246 @@ cmp_ok($same, '>', 1000, "$same of them");
 is(join(' ', sort keys %status), '200 202 404 405', 'of many kinds');
 --- no_error_log
 [alert]
+
+
+=== TEST 7: a bad VMess header: all requests of the session are the site's
+--- servers
+app app
+echo echo
+--- stream_config
+log_format l '$vmess_carrier $vmess_status';
+server {
+    vmess_listen ray; vmess main; proxy_pass vmess_target;
+    vmess_handshake_timeout 1s;
+    access_log %%DIR%%/stream.log l;
+}
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    listen 127.0.0.1:%%PORT_4%%;
+    server_name site;
+    client_max_body_size 400k;
+    keepalive_requests 10000;
+    location /x { proxy_pass http://127.0.0.1:%%app%%; }
+    location /file { alias html/page; add_header X-A b always; }
+    location /tiny { proxy_pass http://127.0.0.1:%%app%%;
+                     client_body_buffer_size 1k; }
+}
+server {
+    listen 127.0.0.1:%%PORT_3%% http2;
+    listen 127.0.0.1:%%PORT_5%%;
+    server_name site;
+    client_max_body_size 400k;
+    keepalive_requests 10000;
+    location /x { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp; }
+    location /file { alias html/page; add_header X-A b always;
+                     vmess_pass ray xhttp; }
+    location /tiny { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp;
+                     client_body_buffer_size 1k; }
+}
+--- user_files
+>>> page
+a page
+--- config
+location = /alive { return 200; }
+--- stream_client
+my $noise = pattern(300_000);
+my %bad = (
+    unknown => sub { vmess(user => 'mallory')->header },
+    time => sub { vmess(skew => -3600)->header },
+    tag => sub { vmess(bad => 'tag')->header },
+    header => sub { vmess(fnv => 1)->header },
+    noise => sub { substr $noise, 0, 60_000 },
+    short => sub { substr $noise, 0, 16 },
+    truncated => sub { substr vmess()->header, 0, 30 },
+);
+my @h2 = (h2(2), h2(3));
+my $n = 0;
+
+# the requests, in their order: "g", a packet by its number, "s" the streamed
+# upload, "o" both in one
+for my $path (qw(/x/ /file/ /tiny/)) {
+    for my $h2 (0, 1) {
+        for my $kind (sort keys %bad) {
+            for my $order (qw(g0 0g 1g0 021g g31240 gs sg o)) {
+                next if $kind eq 'truncated' && $order =~ /\d/
+                        && ($order ne '0g' || $path ne '/x/');
+                my $b = $bad{$kind}->();
+                my @data = ($b, substr($noise, 0, 1000),
+                            substr($noise, 0, $h2 ? 60_000 : 250_000), '',
+                            substr($noise, 0, 5000));
+                if ($order eq '021g') {
+                    @data[0, 1] = (substr($b, 0, 10), substr $b, 10);
+                }
+
+                # the same requests to both, with the same session's name
+                my $sid = "s$$-" . ++$n;
+                my ($site, $ours) = map {
+                    my $i = $_;
+                    my $x = x(late => 1, path => $path, sid => $sid,
+                              connect => sub { $h2 ? $h2[$i] : h1(4 + $i) });
+                    my @s = map {
+                        my $o = $_;
+                        $o eq 'g' ? $x->get
+                        : $o eq 's' ? $x->request(POST => $sid, data => $b,
+                                                  end => 1)
+                        : $o eq 'o' ? $x->request(POST => '', data => $b,
+                                                  end => 1)
+                        : $x->post($o, $data[$o], chunked => $n % 2);
+                    } split //, $order;
+                    my $text = join "\n", map { answer($_) } @s;
+                    $_->reset for @s;
+                    $text;
+                } 0, 1;
+                is($ours, $site, "$path $h2 $kind $order");
+            }
+        }
+    }
+}
+is($_->ping, 1, 'ping') for @h2;
+my %seen = map { $_ => 1 } split /\n/, access_log();
+is(join(', ', sort keys %seen), join(', ', map { "xhttp $_" }
+   qw(header tag time timeout truncated unknown)), 'what the log says');
+--- no_error_log
+[alert]
+
+
+=== TEST 8: ends of sessions, and what comes after them
+--- servers
+echo echo
+once tag one
+count sink
+app app
+banner banner bye
+dead dead
+--- stream_config
+log_format l '$vmess_status $status';
+server {
+    vmess_listen ray; vmess main; proxy_pass vmess_target;
+    access_log %%DIR%%/stream.log l;
+}
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    keepalive_requests 10000;
+    location /x { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp; }
+}
+server {
+    listen 127.0.0.1:%%PORT_3%%;
+    location /x { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp; }
+}
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $logged = 0;
+my $ended = sub {
+    my ($name) = @_;
+    $logged++;
+    is(wait_for(sub { my @l = split /\n/, access_log(); @l == $logged }), 1,
+       "$name: the session ends");
+};
+my $late = sub {
+    my ($x, $name) = @_;
+    for my $case (['POST', '/9', 'late'], ['POST', '', 'late'], ['GET', '']) {
+        my ($method, $rest, $data) = @$case;
+        my $s = $x->request($method => $x->sid . $rest, data => $data,
+                            end => 1);
+        my $n = length($data || '');
+        like($s->rest, qr/^$method .*\n$n [0-9a-f]+\n/s,
+             "$name: then $method $rest is the site's");
+        $s->reset;
+    }
+};
+
+for my $h2 (0, 1) {
+    for my $mode (qw(packet-up stream-up stream-one)) {
+        my $name = "$mode, HTTP/" . (1 + $h2);
+        my $new = sub {
+            my $x = x(mode => $mode, h2 => $h2, n => $h2 ? 2 : 3);
+            my $f = flow(via => $x, @_);
+            return ($x, $f);
+        };
+
+        # the client leaves: its download ends
+        my ($x, $f) = $new->(to => 'echo', data => 'hello');
+        is($f->read(5), 'hello', "$name: a flow");
+        my $wait = $mode eq 'packet-up' ? $x->post(7, 'x') : undef;
+        $x->down->reset;
+        $ended->('the download is closed');
+        if ($wait) {
+            is($wait->status, 200, 'a packet that waits');
+            $wait->reset;
+        } elsif ($mode eq 'stream-up') {
+            $x->up->rest;
+            ok($x->up->ended || defined $x->up->rst, 'the upload ends, too');
+        }
+        $late->($x, $name) if $mode ne 'stream-one';
+        $x->leave;
+
+        # the target ends
+        ($x, $f) = $new->(to => 'banner', data => 'hello');
+        is($f->read_eof, "bye\n", 'the target ends');
+        is($f->{ended}, 1, 'the end chunk');
+        $ended->('the target ends');
+        $late->($x, $name) if $mode ne 'stream-one';
+        $x->leave;
+
+        # no target
+        ($x, $f) = $new->(to => 'dead', data => 'hello');
+        is($f->read_eof, '', 'no target');
+        $ended->('no target');
+        $late->($x, $name) if $mode ne 'stream-one';
+        $x->leave;
+
+        # the upload is cut
+        ($x, $f) = $new->(to => 'echo', data => 'hello');
+        is($f->read(5), 'hello', 'a flow');
+        if ($mode eq 'packet-up') {
+            my $s = $x->post($x->h->{seq}, 'half of ', partial => 1,
+                             length => 100);
+            is(idle(), 1, 'half a packet');
+            $s->reset;
+
+        } elsif ($mode eq 'stream-up') {
+            $x->up->reset;
+
+        } else {
+            $x->leave;
+        }
+        $ended->('the upload is cut');
+        $late->($x, $name) if $mode ne 'stream-one';
+        $x->leave;
+
+        next if $mode ne 'packet-up';
+
+        # a packet that is not needed yet may come again
+        ($x, $f) = $new->(to => 'echo', data => 'hello', sec => 'zero');
+        is($f->read(5), 'hello', 'a flow');
+        my $seq = $x->h->{seq};
+        if ($h2) {
+            my $s = $x->post($seq + 1, 'later', partial => 1);
+            $s->reset;
+            $s = $x->post($seq + 1, 'again');
+            my $now = $x->post($seq, 'now');
+            is($f->read(8), 'nowagain', 'a packet comes again');
+            $_->reset for $s, $now;
+        }
+        $x->leave;
+        $ended->('the client leaves');
+
+        # the server reads no more once the client has ended
+        ($x, $f) = $new->(to => 'echo', data => 'hello');
+        $f->read(5);
+        $f->end;
+        is($f->read_eof, '', 'the client ends');
+        is($f->{ended}, 1, 'the end chunk');
+        $ended->('the client ends');
+        $x->leave;
+    }
+}
+is(wait_for(sub { active() == $start }), 1, 'all have gone');
+like((split /\n/, error_log())[-1] . join('', grep { /flows:/ } split /\n/,
+     error_log()), qr/flows:[01] /, 'no flow is left');
+--- error_log
+connect() failed
