@@ -423,10 +423,13 @@ ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
 
     r->loc_conf = ctx->loc_conf;
 
-    if (r->http_version >= NGX_HTTP_VERSION_20
+    rc = ngx_http_vmess_body_collect(ctx);
+
+    if (rc == NGX_AGAIN
+        && r->http_version >= NGX_HTTP_VERSION_20
         && r->method == NGX_HTTP_POST && r->content_handler == NULL)
     {
-        /* content that takes no body, and does not wait for it */
+        /* content that takes no body does not wait for the rest of it */
 
 #if (NGX_HTTP_V2)
         if (r->stream) {
@@ -435,12 +438,9 @@ ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
 #endif
 
         r->reading_body = 0;
-        r->request_body->bufs = NULL;
 
         return NGX_DECLINED;
     }
-
-    rc = ngx_http_vmess_body_collect(ctx);
 
     if (rc == NGX_AGAIN) {
         r->read_event_handler = ngx_http_vmess_body_collect_handler;
