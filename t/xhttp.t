@@ -875,3 +875,409 @@ like((split /\n/, error_log())[-1] . join('', grep { /flows:/ } split /\n/,
      error_log()), qr/flows:[01] /, 'no flow is left');
 --- error_log
 connect() failed
+
+
+=== TEST 9: slow targets hold the client
+--- servers
+deaf deaf
+echo echo
+slow sink 1
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location /x { vmess_pass ray; }
+}
+--- config
+location /x { vmess_pass ray; }
+--- stream_client
+my $bytes = pattern(1_000_000);
+my $before = rss();
+my (@x, @f);
+for my $h2 (0, 1) {
+    for my $mode (qw(packet-up stream-up stream-one)) {
+        my $x = x(mode => $mode, h2 => $h2);
+        my $f = flow(via => $x, sec => 'zero', to => 'deaf');
+        push @x, $x;
+        push @f, $f;
+
+        if ($mode ne 'packet-up') {
+            cmp_ok($x->up->offer($bytes x 30, 0.3), '>', 1_000_000,
+                   "$mode: the client is held");
+            next;
+        }
+
+        is($x->sent, 1, 'the first packet');
+        my ($seq, $answered) = (1, 1);
+        while ($seq < 30 && $answered) {
+            my $s = $x->post($seq++, '', partial => 1, length => 1_000_000);
+            push @f, $s;
+            $s->offer($bytes, 0.3, end => 1);
+            idle();
+            $s->h->{c}->turn;
+            $answered = $s->h->{head};
+        }
+        ok(!$answered, "$mode: no answer");
+
+        # further ones wait, all of them
+        my @s = map { $x->post($seq++, 'x' x 10_000) } 1 .. 30;
+        is(idle(), 1, 'nothing moves');
+        $_->h->{c}->turn for @s;
+        is(scalar(grep { $_->h->{head} } @s), 0, 'no answers');
+        push @f, @s;
+    }
+}
+is(idle(), 1, 'nothing moves');
+cmp_ok(rss() - $before, '<', 6 * 1000 + 60 * 40, 'memory') unless $Scale > 1;
+
+# others are served
+my $data = pattern(300_000);
+my $f = flow(via => x(), to => 'echo');
+is(sha256_hex($f->exchange($data, length $data)), sha256_hex($data), 'another');
+$f->close;
+stop_server('deaf');
+$_->leave for @x;
+$_->isa('VMess') ? $_->close : $_->reset for @f;
+
+my $up = pattern(6_000_000);
+for my $h2 (0, 1) {
+    for my $o (['packet-up', shuffle => 4], ['stream-up'], ['stream-one']) {
+        my $x = x(h2 => $h2, mode => @$o);
+        $f = flow(via => $x, to => 'slow');
+        $f->send($up)->end;
+        is($f->read_all, '6000000 ' . sha256_hex($up) . "\n",
+           "a slow target: $o->[0]");
+        $f->close;
+    }
+}
+--- no_error_log
+[alert]
+
+
+=== TEST 10: slow readers hold the target
+--- servers
+src source 40000000
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location /x { vmess_pass ray; }
+}
+--- config
+location /x { vmess_pass ray; }
+--- stream_client
+for my $mode (qw(packet-up stream-up stream-one)) {
+    for my $h2 (0, 1) {
+        my $c = $h2 && h2(2, window => 60_000);
+        my @f = map { flow(to => 'src', via => VMess::XHTTP->new(
+                           mode => $mode, connect => sub { $c || h1() })) }
+                    1 .. 4;
+        my @got = map { $_->read(40_000) } @f;
+        my $before = rss();
+        is(idle(), 1, "$mode, HTTP/@{[ 1 + $h2 ]}: the targets are held");
+        cmp_ok(rss() - $before, '<', 4 * 500, 'memory') unless $Scale > 1;
+        is(sha256_hex($got[2] . $f[2]->read_eof),
+           sha256_hex(pattern(40_000_000)), 'one goes on');
+        $_->close for @f;
+    }
+}
+--- no_error_log
+[error]
+
+
+=== TEST 11: limits of http do not cut a session
+--- servers
+echo echo
+sink sink
+src source 8000000
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    listen 127.0.0.1:%%PORT_3%%;
+    keepalive_requests 3;
+    keepalive_timeout 1s;
+    keepalive_time 1s;
+    client_header_timeout 1s;
+    client_body_timeout 1s;
+    send_timeout 1s;
+    client_max_body_size 1k;
+    client_body_buffer_size 1k;
+    lingering_close always;
+    lingering_time 1s;
+    lingering_timeout 1s;
+    reset_timedout_connection on;
+    limit_rate 0;
+    output_buffers 1 1k;
+    postpone_output 100000;
+    gzip on;
+    gzip_types *;
+    gzip_min_length 0;
+    sendfile on;
+    tcp_nopush on;
+    location /x { vmess_pass ray; }
+}
+--- config
+location = /alive { return 200; }
+--- stream_client
+my $data = pattern(1_000_000);
+my @case;
+for my $h2 (0, 1) {
+    for my $mode (qw(packet-up stream-up stream-one)) {
+        my $name = "$mode, HTTP/" . (1 + $h2);
+
+        # keepalive_requests bounds the packets of a connection
+        my $new = sub {
+            return VMess::XHTTP->new(mode => $mode, packet => 200_000,
+                connect => sub { $h2 ? h2() : h1(3) }, chunked => $_[0],
+                headers => ['accept-encoding' => 'gzip']);
+        };
+        my $x = $new->(1);
+        my $f = flow(via => $x, to => 'echo', data => 'hello');
+        my $y = $new->(0);
+        my $g = flow(via => $y, to => 'src');
+        my $late = $new->(0);
+        is($f->read(5), 'hello', "$name: a flow");
+        is($x->sent, 1, 'the packet');
+
+        # a packet that begins, and goes on late
+        my ($slow, $rest);
+        if ($mode eq 'packet-up') {
+            my $part = $f->chunk('slow');
+            $slow = $x->post($x->h->{seq}++, substr($part, 0, 10),
+                             partial => 1, chunked => 1);
+            $rest = substr $part, 10;
+        }
+        push @case, [$name, $x, $f, $g, $g->read(1000), $late, $slow, $rest];
+    }
+}
+
+# limits of a second must not be at work
+select undef, undef, undef, 3;
+
+for (@case) {
+    my ($name, $x, $f, $g, $got, $late, $slow, $rest) = @$_;
+    if ($slow) {
+        $slow->send($rest, end => 1);
+        is($f->read(4), 'slow', "$name: a slow packet");
+        is($slow->status, 200, 'its answer');
+        $slow->reset;
+    }
+    is($f->exchange('again', 5), 'again', "$name: goes on");
+    is(sha256_hex($f->exchange($data, length $data)), sha256_hex($data),
+       'a million bytes');
+    is(join(' ', $x->bad), '', 'packets');
+    is(sha256_hex($got . $g->read_eof), sha256_hex(pattern(8_000_000)),
+       'a client that paused');
+    is(flow(via => $late, to => 'echo', data => 'late')->read(4), 'late',
+       'a late header');
+    is($x->down->header('content-encoding'), undef, 'no gzip');
+    $_->close for $f, $g;
+    $late->leave;
+}
+--- no_error_log
+[error]
+
+
+=== TEST 12: whose session it is
+--- servers
+echo echo
+app app
+--- stream_config
+log_format l '$server_addr $server_port $remote_addr $vmess_carrier '
+             '$bytes_received $bytes_sent';
+server {
+    vmess_listen ray; vmess main; proxy_pass vmess_target;
+    access_log %%DIR%%/one.log l;
+}
+server {
+    vmess_listen other; vmess main; proxy_pass vmess_target;
+    access_log %%DIR%%/two.log l;
+}
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location /x { vmess_pass other; }
+    location /z { vmess_pass ray; }
+}
+--- config
+set_real_ip_from 127.0.0.1;
+real_ip_header X-Forwarded-For;
+location /x { vmess_pass ray; }
+location /y { vmess_pass other; }
+location = /exact { vmess_pass ray; proxy_pass http://127.0.0.1:%%app%%; }
+location ~ ^/re { vmess_pass ray; proxy_pass http://127.0.0.1:%%app%%; }
+location /ws { vmess_pass ray websocket; proxy_pass http://127.0.0.1:%%app%%; }
+--- stream_client
+my $c = h2();
+
+# the same name in two lists of sessions
+my @x = (x(sid => 'same'), x(sid => 'same', path => '/y/'));
+my @f = map { flow(via => $x[$_], to => 'echo', data => "mine $_") } 0, 1;
+is($f[$_]->read(6), "mine $_", 'its own') for 0, 1;
+is($f[$_]->exchange('again', 5), 'again', 'and on') for 1, 0;
+$_->close for @f;
+
+# one list for all that pass to a server: the upload goes another way
+my $x = x(headers => ['X-Forwarded-For' => '192.0.2.7']);
+my $v = vmess(to => 'echo');
+for my $i (0 .. 9) {
+    my $path = ('/x/', '/z/')[$i % 2];
+    my $data = $i ? $v->chunk("data $i") : $v->header;
+    my $y = VMess::XHTTP->new(late => 1, path => $path, sid => $x->sid,
+                              connect => sub { $i % 2 ? $c : h1() });
+    my $s = $y->post($i, $data);
+    $v->connect($x, quiet => 1) unless $i;
+    is($v->read(6), "data $i", 'through another location') if $i;
+    is($s->status, 200, 'its answer');
+    $s->reset;
+}
+my $stream = x(late => 1, path => '/z/', h2 => 1);
+$stream->request(GET => $x->sid, end => 1)->status;
+$v->close;
+
+# it is the download's address and port
+wait_for(sub { access_log('one.log') =~ /\n.*\n/ });
+my $port = http_port();
+is(access_log('one.log'), "127.0.0.1 $port 127.0.0.1 xhttp 11 11\n"
+   . "127.0.0.1 $port 192.0.2.7 xhttp 54 54\n", 'the log');
+is(access_log('two.log'), "127.0.0.1 $port 127.0.0.1 xhttp 11 11\n",
+   'the other');
+
+# where there are none
+for my $path (qw(/re /ws)) {
+    my $y = x(path => "$path/");
+    like($y->down->rest, qr{^GET $path/}, $path);
+    like($y->post(0, 'x')->rest, qr{^POST $path/.*\n1 }s, $path);
+    $y->leave;
+}
+my $y = x(mode => 'stream-one', path => '/exact');
+is(flow(via => $y, to => 'echo', data => 'hello')->read(5), 'hello', 'exact');
+$y->leave;
+$y = x(mode => 'stream-one', path => '/x');
+is(flow(via => $y, to => 'echo', data => 'hello')->read(5), 'hello',
+   'without a slash');
+$y->leave;
+$c->close;
+
+
+=== TEST 13: 200 sessions that end anywhere leave nothing
+--- servers
+echo echo
+src source 2000000
+banner banner bye
+dead dead
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    keepalive_requests 10000;
+    location /x { vmess_pass ray; root html; log_not_found off; }
+}
+--- config
+log_not_found off;
+location /x { vmess_pass ray; root html; }
+location = /status { stub_status; }
+--- stream_client
+srand 7;
+my $start = active();
+my $c;
+my @open;
+for my $i (1 .. 200) {
+    $c = h2(2, window => 100_000) if $i % 20 == 1;
+    my $h2 = rand 2 < 1;
+    my $v = vmess(to => (qw(echo src banner dead))[rand 4],
+                  user => (qw(alice alice mallory))[rand 3]);
+    my $b = $v->header . $v->chunk(pattern(1 + int rand 50_000)) . $v->finish;
+    my $mode = (qw(packet-up stream-up stream-one))[rand 3];
+    my $x = x(late => 1, connect => sub { $h2 ? $c : h1() });
+    my @s;
+
+    if ($mode eq 'packet-up') {
+        my $n = 1 + int rand 5;
+        my $size = 1 + int(length($b) / $n);
+        my @seq = sort { rand 2 <=> 1 } 'get', 0 .. $n - 1;
+        for my $seq (@seq) {
+            next if rand 8 < 1;                 # it never comes
+            if ($seq eq 'get') {
+                push @s, $x->get;
+                next;
+            }
+            my $part = substr $b, $seq * $size, $size;
+            my $cut = rand 4 < 1 ? int rand length $part : length $part;
+            push @s, $x->post($seq, '', partial => 1, rand 2 < 1
+                              ? (chunked => 1) : (length => length $part));
+            $s[-1]->offer(substr($part, 0, $cut), 0,
+                          end => $cut == length $part);
+            $s[-1]->end if $cut == length $part && $h2 && !$s[-1]->h->{wait};
+        }
+
+    } else {
+        $x->h->{mode} = $mode;
+        my $get = int rand 3;
+        push @s, $x->get if $mode eq 'stream-up' && $get == 0;
+        push @s, $x->stream;
+        my $cut = rand 3 < 1 ? length $b : int rand length $b;
+        $s[-1]->offer(substr($b, 0, $cut), 0);
+        push @s, $x->get if $mode eq 'stream-up' && $get == 1;
+    }
+
+    $_->h->{c}->turn for @s;
+    push @open, sort { rand 2 <=> 1 } @s;
+    $open[rand @open]->h->{c}->turn if @open;
+    (splice @open, rand @open, 1)->reset while @open > 40;
+}
+$_->reset for @open;
+@open = ();
+$c->close;
+is(wait_for(sub { active() == $start }, 40), 1, 'all have gone');
+log_count(qr/\[(?:alert|crit|emerg)\]/);
+--- stream_response: 0
+
+
+=== TEST 14: a download that never comes, or too late
+--- servers
+app app
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location /x { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp; }
+}
+--- config
+location /x { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray xhttp; }
+location = /status { stub_status; }
+--- stream_client
+$VMess::Timeout = 50 * $Scale;
+my $start = active();
+my $noise = pattern(1_500_000);
+my $x = x(late => 1);
+my $y = x(late => 1, h2 => 1);
+my @s = ($x->post(0, vmess(to => 'echo')->header),
+         $x->post(1, $noise, chunked => 1), $y->post(3, 'hello'));
+my @z = map { $_->request(POST => $_->sid, data => 'stream', end => 1) }
+            map { x(late => 1, h2 => $_) } 0, 1;
+
+# the site has all of them
+is(idle(), 1, 'they wait');
+like($s[1]->rest, qr/^POST .*\n1500000 @{[ sha256_hex($noise) ]}\n/s,
+     'a packet');
+like($_->rest, qr/^POST /, 'another') for $s[0], $s[2];
+like($_->rest, qr/^POST .*\n6 /s, 'a stream') for @z;
+
+# it may be used then
+my $f = flow(via => x(sid => $x->sid), to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'the session is new');
+$f->close;
+$_->reset for @s, @z;
+@s = @z = ();
+undef $_ for $x, $y, $f;
+is(wait_for(sub { active() == $start }), 1, 'all have gone');
+--- no_error_log
+[error]

@@ -242,7 +242,7 @@ sub reap {
         push @{ $h->{bad} }, $status if $status ne '200';
         $h->{broken} = 1 if $status ne '200';
         push @{ $h->{idle} }, $p->{c} if $p->{ended} && !$h->{fresh}
-            && $p->{c}->isa('VMess::XHTTP::H1');
+            && $p->{c}->isa('VMess::XHTTP::H1') && !$p->{closes};
     }
 
     $h->{posts} = \@left;
@@ -443,6 +443,7 @@ sub parse {
             }
 
             $h->{head} = [ %head ];
+            $h->{closes} = ($head{connection} // '') eq 'close';
             $h->{chunks} = 1 if exists $head{'transfer-encoding'};
             croak 'HTTP/1.1: a length and chunks'
                 if $h->{chunks} && exists $head{'content-length'};
