@@ -56,4 +56,25 @@ for my $listen (qw(http https)) {
     );
 }
 
+# HTTP/2 over TLS; without TLS a form of HTTP/1.1.
+
+for my $listen (qw(http https)) {
+    for my $path (qw(/h2 /any/)) {
+        push @legs, {
+            carrier => 'http', listen => $listen, path => $path,
+            security => 'aes-128-gcm', title => "$listen, $path",
+            many => "$listen$path" eq 'https/h2' ? 200 : 0,
+        };
+    }
+}
+
+# its own gRPC
+
+for my $listen (qw(h2c https)) {
+    push @legs, {
+        carrier => 'grpc', listen => $listen, path => 'svc',
+        security => 'aes-128-gcm', title => $listen,
+    };
+}
+
 run_interop('sing-box', @legs);

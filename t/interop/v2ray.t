@@ -25,4 +25,12 @@ for my $listen (qw(http https)) {
     };
 }
 
+for my $path (qw(/h2 /any/)) {
+    push @legs, {
+        carrier => 'http', listen => 'https', path => $path,
+        security => 'aes-128-gcm', title => "https, $path",
+            many => $path eq '/h2' ? 200 : 0,
+    };
+}
+
 run_interop('v2ray', @legs);

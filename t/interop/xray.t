@@ -39,6 +39,7 @@ for my $listen (qw(http https)) {
             push @legs, {
                 carrier => $carrier, listen => $listen, path => '/ray',
                 security => 'aes-128-gcm', early => $early,
+                early_in => 'Sec-WebSocket-Protocol',
                 title => join(', ', $listen, $early ? 'early data' : ()),
             };
         }
@@ -49,6 +50,50 @@ for my $security (qw(chacha20-poly1305 none zero)) {
     push @legs, {
         carrier => 'websocket', listen => 'http', path => '/ray',
         security => $security, title => 'http',
+    };
+}
+
+# gRPC is HTTP/2, in cleartext too.
+
+for my $listen (qw(h2c https)) {
+    for my $multi (0, 1) {
+        push @legs, {
+            carrier => 'grpc', listen => $listen, path => 'svc',
+            security => 'aes-128-gcm', multi => $multi,
+            title => $listen . ($multi ? ', multi mode' : ''),
+            many => $listen eq 'https' ? 200 : 0,
+        };
+    }
+}
+
+# The names of protocols that the client offers choose the version of HTTP.
+
+for my $mode (qw(packet-up stream-up stream-one)) {
+    for my $http ([ 'http' ], [ 'https', 'http/1.1' ], [ 'https', 'h2' ],
+                  [ 'h3' ])
+    {
+        my ($listen, $alpn) = @$http;
+
+        push @legs, {
+            carrier => 'xhttp', listen => $listen, path => '/xh/',
+            security => 'aes-128-gcm', mode => $mode, alpn => $alpn,
+            title => join(', ', $mode, $listen, $alpn // ()),
+        };
+    }
+}
+
+# One location takes them all.
+
+for my $carrier (
+    { carrier => 'websocket', listen => 'http' },
+    { carrier => 'httpupgrade', listen => 'https' },
+    { carrier => 'grpc', listen => 'https', path => 'any' },
+    { carrier => 'xhttp', listen => 'https', alpn => 'h2',
+      mode => 'packet-up' },
+) {
+    push @legs, {
+        path => '/any/', security => 'aes-128-gcm', %$carrier,
+        title => 'any, ' . $carrier->{listen},
     };
 }
 

@@ -10,6 +10,7 @@ package Peer;
 #   VMESS_INTEROP_SERVER      "nginx" (default), or "xray", "sing-box": another
 #                             server in place of ours, to check the harness
 #   VMESS_INTEROP_MIB         MiB of one transfer, default 8
+#   VMESS_INTEROP_ONLY        a pattern: only legs with such a title
 #   VMESS_INTEROP_BUFFER      proxy_buffer_size of ours, default nginx's
 #   VMESS_INTEROP_KEEP        do not remove the directory with all the logs
 
@@ -27,8 +28,9 @@ use POSIX qw(WNOHANG);
 use Time::HiRes qw(sleep time);
 
 our @EXPORT_OK = qw(
-    peers stop path slurp certificate target run_traffic hold_flows
-    client server workers USER_ID
+    peers stop path slurp certificate target
+    run_traffic start_traffic wait_traffic hold_flows
+    client server workers connections nginx_has USER_ID
 );
 
 use constant USER_ID => 'b831381d-6324-4d53-ad4f-8cda48b30811';
@@ -38,7 +40,7 @@ my $top = abs_path("$here/../../..");
 
 our @wrapper;                    # a command that runs the generator
 
-my ($dir, %pids, %peers, @handles, $owner, $certificate);
+my ($dir, %pids, %peers, %ports, @handles, $owner, $certificate, $traffic);
 
 
 # the directory of everything that is written
@@ -95,11 +97,24 @@ sub peers {
 }
 
 
-sub free_port {
-    my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
-        or die "no free port: $!";
+# Free for TCP and for UDP, and not one of those that the system gives to
+# outgoing connections: it could give it away before a server listens there.
 
-    return $s->sockport();
+sub free_port {
+    for (1 .. 100) {
+        my $port = 10000 + int rand 12000;
+
+        next if $ports{$port}++;
+
+        my @free = grep { IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+                              LocalPort => $port, Proto => $_,
+                              $_ eq 'tcp' ? (Listen => 1) : ()) }
+                        qw(tcp udp);
+
+        return $port if @free == 2;
+    }
+
+    die "no free port: $!\n";
 }
 
 
@@ -185,9 +200,30 @@ sub wait_port {
 
 
 sub listening {
-    my $address = sprintf '0100007F:%04X', shift;
+    my ($port) = @_;
 
-    return slurp('/proc/net/tcp') =~ /^\s*\d+: $address \S+ 0A /m;
+    return $port =~ s/^udp:// ? sockets('udp', $port, '07')
+                              : sockets('tcp', $port, '0A');
+}
+
+
+# the addresses of the clients that are connected to a port
+
+sub connections {
+    return sockets('tcp', shift, '01');
+}
+
+
+# The other sides of the sockets at a port of 127.0.0.1 in a state.  The table
+# may be long, and one pattern for all of it is slow.
+
+sub sockets {
+    my ($protocol, $port, $state) = @_;
+
+    my $start = sprintf '0100007F:%04X', $port;
+
+    return map { / $start (\S+) $state / ? $1 : () }
+               split /\n/, slurp("/proc/net/$protocol");
 }
 
 
@@ -231,13 +267,26 @@ sub target {
 # runs the generator to its end; true if all flows went well, and its output
 
 sub run_traffic {
+    return wait_traffic(start_traffic(@_));
+}
+
+
+# the same in two steps, so that several can run at once
+
+sub start_traffic {
     my ($limit, @args) = @_;
 
     my %peers = peers();
-    my $log = path('traffic.out');
 
-    my $pid = start('traffic', 'timeout', $limit + 10, @wrapper,
-                    $peers{traffic}, @args, '-timeout', "${limit}s");
+    return start('traffic' . ++$traffic, 'timeout', $limit + 10, @wrapper,
+                 $peers{traffic}, @args, '-timeout', "${limit}s");
+}
+
+
+sub wait_traffic {
+    my $pid = shift;
+
+    my $log = path("$pids{$pid}.out");
 
     waitpid $pid, 0;
 
@@ -251,7 +300,8 @@ sub run_traffic {
 }
 
 
-# opens flows, waits until all are held, calls back, and closes them
+# opens flows, waits until all are held, calls back, and lets them end, in which
+# they are used once more; dies if not all go well
 
 sub hold_flows {
     my ($code, @args) = @_;
@@ -267,7 +317,13 @@ sub hold_flows {
 
     print $in "\n";
     close $in;
-    stop($pid);
+
+    # it has a limit of its own
+
+    waitpid $pid, 0;
+    delete $pids{$pid};
+
+    die "flows that were held failed: ", <$out>, "\n" if $? != 0;
 
     return $result;
 }
@@ -279,6 +335,11 @@ sub hold_flows {
 #     socks => port of the inbound, set by client() }
 #   { carrier => 'websocket' or 'httpupgrade', listen => 'http' or 'https',
 #     path => ..., early => bytes of early data, early_in => name of a header }
+#   { carrier => 'http', listen => 'http' or 'https', path => ... }
+#   { carrier => 'grpc', listen => 'h2c' or 'https', path => name of the service,
+#     multi => 1 for TunMulti }
+#   { carrier => 'xhttp', listen => 'http', 'https' or 'h3', path => ...,
+#     mode => ..., alpn => 'http/1.1' or 'h2' with https }
 #
 # and for Xray "experiments", for sing-box any further options of the outbound.
 
@@ -289,8 +350,8 @@ sub client {
 
     $_->{socks} = free_port() for @legs;
 
-    my $config = $name eq 'sing-box' ? singbox_client(@legs)
-                                     : xray_client(@legs);
+    my $config = $name =~ /^sing-box/ ? singbox_client(@legs)
+                                      : xray_client(@legs);
     my $file = spew(path("$name-client.json"), encode_json($config));
 
     my $pid = start("$name-client", command($name, $file));
@@ -315,7 +376,40 @@ sub command {
 sub over_tls {
     my $leg = shift;
 
-    return $leg->{carrier} eq 'tls' || ($leg->{listen} // '') eq 'https';
+    return $leg->{carrier} eq 'tls' || ($leg->{listen} // '') =~ /^(https|h3)$/;
+}
+
+
+# transport settings of Xray and v2ray, the same for clients and servers
+
+sub xray_stream {
+    my ($leg, %tls) = @_;
+
+    my $path = $leg->{path} // '';
+    my $ed = $leg->{early} ? "?ed=$leg->{early}" : '';
+
+    my ($name, %settings) = @{{
+        tcp => [ 'tcp' ],
+        tls => [ 'tcp' ],
+        websocket => [ 'ws', path => "$path$ed" ],
+        httpupgrade => [ 'httpupgrade', path => "$path$ed" ],
+        http => [ 'http', path => $path ],
+        grpc => [ 'grpc', serviceName => $path,
+                  multiMode => $leg->{multi} ? JSON::PP::true
+                                             : JSON::PP::false ],
+        xhttp => [ 'xhttp', path => $path, mode => $leg->{mode} ],
+    }->{$leg->{carrier}}};
+
+    my $alpn = ($leg->{listen} // '') eq 'h3' ? 'h3' : $leg->{alpn};
+
+    return {
+        network => $name,
+        %settings ? ("${name}Settings" => \%settings) : (),
+        over_tls($leg)
+        ? (security => 'tls',
+           tlsSettings => { %tls, $alpn ? (alpn => [ $alpn ]) : () })
+        : (),
+    };
 }
 
 
@@ -332,26 +426,17 @@ sub xray_client {
 
         $user{experiments} = $leg->{experiments} if $leg->{experiments};
 
-        my %stream = (network => 'tcp');
+        # As a browser, which it is by default, it offers h2 as well, whatever
+        # it speaks then.
 
-        if ($leg->{path}) {
-            my $name = $leg->{carrier} eq 'websocket' ? 'ws' : 'httpupgrade';
+        my $h1 = ($leg->{alpn} // '') eq 'http/1.1';
 
-            %stream = (network => $name, "${name}Settings" => {
-                path => $leg->{path}
-                        . ($leg->{early} ? "?ed=$leg->{early}" : ''),
-            });
-        }
-
-        if (over_tls($leg)) {
-            %stream = (%stream, security => 'tls', tlsSettings => {
-                serverName => 'localhost',
-                disableSystemRoot => JSON::PP::true,
-                certificates => [
-                    { usage => 'verify', certificateFile => $crt }
-                ],
-            });
-        }
+        my $stream = xray_stream($leg,
+            $h1 ? (fingerprint => 'unsafe') : (),
+            serverName => 'localhost',
+            disableSystemRoot => JSON::PP::true,
+            certificates => [ { usage => 'verify', certificateFile => $crt } ],
+        );
 
         push @inbounds, {
             tag => "in$i", protocol => 'socks', listen => '127.0.0.1',
@@ -359,7 +444,7 @@ sub xray_client {
         };
 
         push @outbounds, {
-            tag => "out$i", protocol => 'vmess', streamSettings => \%stream,
+            tag => "out$i", protocol => 'vmess', streamSettings => $stream,
             settings => { vnext => [
                 { address => '127.0.0.1', port => $leg->{port},
                   users => [ \%user ] }
@@ -381,6 +466,27 @@ sub xray_client {
 }
 
 
+# the same for clients and servers of sing-box
+
+sub singbox_transport {
+    my $leg = shift;
+
+    my %transport = %{{
+        websocket => {
+            type => 'ws', path => $leg->{path},
+            $leg->{early} ? (max_early_data => $leg->{early}) : (),
+            $leg->{early_in}
+            ? (early_data_header_name => $leg->{early_in}) : (),
+        },
+        httpupgrade => { type => 'httpupgrade', path => $leg->{path} },
+        http => { type => 'http', path => $leg->{path} },
+        grpc => { type => 'grpc', service_name => $leg->{path} },
+    }->{$leg->{carrier}} // {}};
+
+    return %transport ? \%transport : undef;
+}
+
+
 sub singbox_client {
     my (@inbounds, @outbounds, @rules);
     my ($crt) = certificate();
@@ -397,16 +503,9 @@ sub singbox_client {
             $outbound{$option} = JSON::PP::true if $leg->{$option};
         }
 
-        if ($leg->{path}) {
-            my $ws = $leg->{carrier} eq 'websocket';
+        my $transport = singbox_transport($leg);
 
-            $outbound{transport} = {
-                type => $ws ? 'ws' : 'httpupgrade', path => $leg->{path},
-                $leg->{early} ? (max_early_data => $leg->{early}) : (),
-                $leg->{early_in}
-                ? (early_data_header_name => $leg->{early_in}) : (),
-            };
-        }
+        $outbound{transport} = $transport if $transport;
 
         if (over_tls($leg)) {
             $outbound{tls} = {
@@ -437,8 +536,9 @@ sub singbox_client {
 }
 
 
-# Servers.  Each listens on two ports, for raw TCP and for TLS, ours on two more
-# for HTTP; options of ours:
+# Servers.  Each listens on two ports, for raw TCP and for TLS, ours on more for
+# HTTP.  Other servers have one transport a port, so they are told all legs and
+# set the ports of those that they know.  Options of ours:
 #
 #   workers      worker_processes, default 2
 #   buffer       proxy_buffer_size, default nginx's
@@ -449,28 +549,62 @@ sub server {
     my ($name, %options) = @_;
 
     my %server = (
-        name => $name, tcp => free_port(), tls => free_port(),
-        http => free_port(), https => free_port(),
+        name => $name, map { $_ => free_port() } qw(tcp tls http https h2c h3)
     );
 
-    my $config;
+    my @legs = @{$options{legs} // []};
+    my ($config, @ports);
 
     if ($name =~ /^(nginx|relay)$/) {
         $config = spew(path("$name.conf"), nginx_server(\%server, %options));
         $server{pid} = start($name, nginx_binary(), '-p', dir() . '/',
                              '-c', $config);
 
+        @ports = $name eq 'relay' ? @server{qw(tcp tls)}
+               : (@server{qw(tcp tls http https h2c)},
+                  nginx_has('http_v3') ? "udp:$server{h3}" : ());
+
+        $_->{port} = $server{$_->{listen} // $_->{carrier}} for @legs;
+
     } else {
-        $config = $name eq 'sing-box' ? singbox_server(\%server)
-                                      : xray_server(\%server);
+        for my $leg (@legs) {
+            $leg->{port} = known($name, $leg)
+                ? $server{$leg->{carrier}} // free_port() : undef;
+        }
+
+        @legs = grep { $_->{port} && !$server{$_->{carrier}} } @legs;
+
+        $config = $name eq 'xray' ? xray_server(\%server, @legs)
+                                  : singbox_server(\%server, @legs);
         $config = spew(path("$name-server.json"), encode_json($config));
         $server{pid} = start("$name-server", command($name, $config));
+
+        @ports = (@server{qw(tcp tls)},
+                  map { ($_->{listen} eq 'h3' ? 'udp:' : '') . $_->{port} }
+                  @legs);
     }
 
-    wait_port($server{pid}, @server{qw(tcp tls)},
-              $name eq 'nginx' ? @server{qw(http https)} : ());
+    wait_port($server{pid}, @ports);
 
     return \%server;
+}
+
+
+# does another server know the carrier of a leg?
+
+sub known {
+    my ($name, $leg) = @_;
+
+    my $carrier = $leg->{carrier};
+
+    if ($name eq 'xray') {
+        return $carrier ne 'http'
+               && (!$leg->{early} || $carrier eq 'httpupgrade'
+                   || ($leg->{early_in} // '') eq 'Sec-WebSocket-Protocol');
+    }
+
+    return $carrier ne 'xhttp' && !$leg->{multi}
+           && !($carrier eq 'httpupgrade' && $leg->{early});
 }
 
 
@@ -548,6 +682,27 @@ sub nginx_modules {
 }
 
 
+# 1022001 is 1.22.1
+
+sub nginx_version {
+    my $binary = nginx_binary();
+
+    my @v = `$binary -v 2>&1` =~ /(\d+)\.(\d+)\.(\d+)/
+        or die "$binary does not say its version\n";
+
+    return $v[0] * 1000000 + $v[1] * 1000 + $v[2];
+}
+
+
+# was nginx built with a module of its own?
+
+sub nginx_has {
+    my $binary = nginx_binary();
+
+    return `$binary -V 2>&1` =~ /--with-$_[0]_module/;
+}
+
+
 sub nginx_server {
     my ($server, %options) = @_;
 
@@ -568,13 +723,43 @@ sub nginx_server {
 
     my $listen = "server {\n        vmess_listen ray;\n        $vmess\n    }";
 
+    my $level = $options{quiet} ? 'warn' : 'info';
+    my $log = $options{quiet} ? '' : <<'END';
+log_format flows '$vmess_status $vmess_user $vmess_carrier '
+                     '$vmess_security $vmess_command $vmess_host '
+                     '$status $bytes_received $bytes_sent';
+
+    access_log access.log flows;
+END
+
+    my $http_log = $options{quiet} ? 'access_log off;' : <<'END';
+log_format requests '$server_port $server_protocol $status '
+                        '$request_method $uri';
+
+    access_log requests.log requests;
+END
+
+    # "http2" became a directive of its own in 1.25.1; without it a cleartext
+    # port has one version only
+
+    my ($flag, $http2) = ('', "http2 on;\n        ");
+
+    if (nginx_version() < 1025001) {
+        ($flag, $http2) = (' http2', '');
+    }
+
+    my $quic = nginx_has('http_v3')
+        ? "listen 127.0.0.1:$server->{h3} quic reuseport;\n        " : '';
+
     my $http = <<"END";
 http {
-    access_log off;
+    $http_log
 
     server {
         listen 127.0.0.1:$server->{http} backlog=4096;
-        listen 127.0.0.1:$server->{https} ssl backlog=4096;
+        listen 127.0.0.1:$server->{https} ssl$flag backlog=4096;
+        listen 127.0.0.1:$server->{h2c}$flag backlog=4096;
+        ${quic}${http2}http2_max_concurrent_streams 256;
         ssl_certificate $crt;
         ssl_certificate_key $key;
 
@@ -585,6 +770,22 @@ http {
         location /path/ {
             vmess_pass ray;
         }
+
+        location /h2 {
+            vmess_pass ray http;
+        }
+
+        location /svc {
+            vmess_pass ray grpc;
+        }
+
+        location /xh/ {
+            vmess_pass ray xhttp;
+        }
+
+        location /any/ {
+            vmess_pass ray;
+        }
     }
 }
 END
@@ -593,15 +794,6 @@ END
         $vmess = "proxy_pass $options{relay};";
         $users = $listen = $http = '';
     }
-
-    my $level = $options{quiet} ? 'warn' : 'info';
-    my $log = $options{quiet} ? '' : <<'END';
-log_format flows '$vmess_status $vmess_user $vmess_carrier '
-                     '$vmess_security $vmess_command $vmess_host '
-                     '$status $bytes_received $bytes_sent';
-
-    access_log access.log flows;
-END
 
     return <<"END";
 $modules
@@ -642,25 +834,22 @@ END
 
 
 sub xray_server {
-    my $server = shift;
+    my ($server, @legs) = @_;
 
     my ($crt, $key) = certificate();
     my @inbounds;
 
-    for my $carrier (qw(tcp tls)) {
-        my %stream = (network => 'tcp');
-
-        if ($carrier eq 'tls') {
-            %stream = (%stream, security => 'tls', tlsSettings => {
-                certificates => [
-                    { certificateFile => $crt, keyFile => $key }
-                ],
-            });
-        }
+    for my $leg ({ carrier => 'tcp', listen => 'tcp', port => $server->{tcp} },
+                 { carrier => 'tls', listen => 'tls', port => $server->{tls} },
+                 @legs)
+    {
+        my $stream = xray_stream({ %$leg, early => 0 },
+            certificates => [ { certificateFile => $crt, keyFile => $key } ],
+        );
 
         push @inbounds, {
             protocol => 'vmess', listen => '127.0.0.1',
-            port => $server->{$carrier}, streamSettings => \%stream,
+            port => $leg->{port}, streamSettings => $stream,
             settings => { clients => [ { id => USER_ID, alterId => 0 } ] },
         };
     }
@@ -674,24 +863,30 @@ sub xray_server {
 
 
 sub singbox_server {
-    my $server = shift;
+    my ($server, @legs) = @_;
 
     my ($crt, $key) = certificate();
     my @inbounds;
 
-    for my $carrier (qw(tcp tls)) {
+    for my $leg ({ carrier => 'tcp', port => $server->{tcp} },
+                 { carrier => 'tls', port => $server->{tls} }, @legs)
+    {
         my %inbound = (
-            type => 'vmess', tag => $carrier, listen => '127.0.0.1',
-            listen_port => $server->{$carrier},
+            type => 'vmess', tag => "in$leg->{port}", listen => '127.0.0.1',
+            listen_port => $leg->{port},
             users => [ { name => 'tester', uuid => USER_ID, alterId => 0 } ],
         );
 
-        if ($carrier eq 'tls') {
+        if (over_tls($leg)) {
             $inbound{tls} = {
                 enabled => JSON::PP::true, server_name => 'localhost',
                 certificate_path => $crt, key_path => $key,
             };
         }
+
+        my $transport = singbox_transport($leg);
+
+        $inbound{transport} = $transport if $transport;
 
         push @inbounds, \%inbound;
     }

@@ -24,8 +24,8 @@
  *   bulk-up      number of bytes
  *   new          sends and receives -size bytes, does not wait for the end
  *   ping         sends and receives 64 bytes -size times, one after another
- *   idle         sends and receives -size bytes, then holds the flow until
- *                stdin ends
+ *   idle         sends and receives -size bytes, holds the flow until stdin
+ *                ends, and does it again
  *
  * Flows go to -socks, a SOCKS5 server, or with -vmess straight to a VMess
  * server (vmess.go).
@@ -709,6 +709,25 @@ func runFlow(op string, seed uint64, held *sync.WaitGroup,
 		held.Done()
 		hold = false
 		<-release
+
+		c.SetDeadline(time.Now().Add(*timeout))
+
+		b := req[requestSize:]
+
+		if _, err = c.Write(b); err != nil {
+			return err
+		}
+
+		again := make([]byte, len(b))
+
+		if _, err = io.ReadFull(c, again); err != nil {
+			return fmt.Errorf("after the hold: %w", err)
+		}
+
+		if !bytes.Equal(again, b) {
+			return errors.New("other bytes after the hold")
+		}
+
 		return nil
 
 	case "bulk-down":
