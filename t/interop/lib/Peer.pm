@@ -538,7 +538,8 @@ sub singbox_client {
 
 # Servers.  Each listens on two ports, for raw TCP and for TLS, ours on more for
 # HTTP.  Other servers have one transport a port, so they are told all legs and
-# set the ports of those that they know.  Options of ours:
+# set the ports of those that they know.  "nginx+xray" is WebSocket at the port
+# for https only: nginx terminates TLS and passes it to Xray.  Options:
 #
 #   workers      worker_processes, default 2
 #   buffer       proxy_buffer_size, default nginx's
@@ -555,12 +556,21 @@ sub server {
     my @legs = @{$options{legs} // []};
     my ($config, @ports);
 
-    if ($name =~ /^(nginx|relay)$/) {
+    if ($name eq 'nginx+xray') {
+        my $leg = { carrier => 'websocket', listen => 'http', path => '/ray' };
+
+        $server{xray} = server('xray', legs => [ $leg ])->{pid};
+        $options{proxy} = $leg->{port};
+        $name = 'proxy';
+    }
+
+    if ($name =~ /^(nginx|relay|proxy)$/) {
         $config = spew(path("$name.conf"), nginx_server(\%server, %options));
         $server{pid} = start($name, nginx_binary(), '-p', dir() . '/',
                              '-c', $config);
 
         @ports = $name eq 'relay' ? @server{qw(tcp tls)}
+               : $name eq 'proxy' ? $server{https}
                : (@server{qw(tcp tls http https h2c)},
                   nginx_has('http_v3') ? "udp:$server{h3}" : ());
 
@@ -635,7 +645,7 @@ sub quit {
 sub workers {
     my $server = shift;
 
-    if ($server->{name} !~ /^(nginx|relay)$/) {
+    if ($server->{name} !~ /^(nginx|relay|nginx\+xray)$/) {
         return $server->{pid};
     }
 
@@ -644,7 +654,7 @@ sub workers {
 
     while (time() < $deadline) {
         my @children = split ' ', slurp("/proc/$pid/task/$pid/children");
-        return @children if @children;
+        return (@children, $server->{xray} // ()) if @children;
         sleep 0.02;
     }
 
@@ -706,13 +716,43 @@ sub nginx_has {
 sub nginx_server {
     my ($server, %options) = @_;
 
-    my ($crt, $key) = certificate();
-    my $modules = join '', map { "load_module $_;\n" }
-                           grep { !$options{relay} || /stream_module/ }
-                           nginx_modules();
     my $workers = $options{workers} || 2;
-    my $id = USER_ID;
+    my $level = $options{quiet} ? 'warn' : 'info';
 
+    # the relay needs no module of ours, the proxy none at all
+
+    my $modules = join '', map { "load_module $_;\n" }
+                           grep { !$options{proxy}
+                                  && (!$options{relay} || /stream_module/) }
+                           nginx_modules();
+
+    my $parts = $options{relay} ? nginx_stream($server, %options)
+              : $options{proxy} ? nginx_proxy($server, %options)
+              : nginx_stream($server, %options)
+                . nginx_http($server, %options);
+
+    return <<"END";
+$modules
+daemon off;
+worker_processes $workers;
+worker_rlimit_nofile 16384;
+pid nginx-$server->{tcp}.pid;
+error_log error.log $level;
+
+events {
+    worker_connections 8192;
+}
+
+$parts
+END
+}
+
+
+sub nginx_stream {
+    my ($server, %options) = @_;
+
+    my ($crt, $key) = certificate();
+    my $id = USER_ID;
     my $buffer = $options{buffer} || $ENV{VMESS_INTEROP_BUFFER};
 
     $buffer = $buffer ? "proxy_buffer_size $buffer;" : '';
@@ -720,10 +760,8 @@ sub nginx_server {
     my $vmess = "vmess interop;\n        proxy_pass vmess_target;";
     my $users = "vmess_users interop:4m {\n        tester $id;\n    }\n\n"
                 . "    vmess_allow 127.0.0.0/8;";
-
     my $listen = "server {\n        vmess_listen ray;\n        $vmess\n    }";
 
-    my $level = $options{quiet} ? 'warn' : 'info';
     my $log = $options{quiet} ? '' : <<'END';
 log_format flows '$vmess_status $vmess_user $vmess_carrier '
                      '$vmess_security $vmess_command $vmess_host '
@@ -732,7 +770,42 @@ log_format flows '$vmess_status $vmess_user $vmess_carrier '
     access_log access.log flows;
 END
 
-    my $http_log = $options{quiet} ? 'access_log off;' : <<'END';
+    if ($options{relay}) {
+        $vmess = "proxy_pass $options{relay};";
+        $users = $listen = '';
+    }
+
+    return <<"END";
+stream {
+    $users
+
+    $log
+    $buffer
+
+    server {
+        listen 127.0.0.1:$server->{tcp} backlog=4096;
+        $vmess
+    }
+
+    server {
+        listen 127.0.0.1:$server->{tls} ssl backlog=4096;
+        ssl_certificate $crt;
+        ssl_certificate_key $key;
+        $vmess
+    }
+
+    $listen
+}
+END
+}
+
+
+sub nginx_http {
+    my ($server, %options) = @_;
+
+    my ($crt, $key) = certificate();
+
+    my $log = $options{quiet} ? 'access_log off;' : <<'END';
 log_format requests '$server_port $server_protocol $status '
                         '$request_method $uri';
 
@@ -751,9 +824,9 @@ END
     my $quic = nginx_has('http_v3')
         ? "listen 127.0.0.1:$server->{h3} quic reuseport;\n        " : '';
 
-    my $http = <<"END";
+    return <<"END";
 http {
-    $http_log
+    $log
 
     server {
         listen 127.0.0.1:$server->{http} backlog=4096;
@@ -789,46 +862,43 @@ http {
     }
 }
 END
+}
 
-    if ($options{relay}) {
-        $vmess = "proxy_pass $options{relay};";
-        $users = $listen = $http = '';
-    }
+
+# what people have before Xray
+
+sub nginx_proxy {
+    my ($server, %options) = @_;
+
+    my ($crt, $key) = certificate();
+    my $buffer = $options{buffer};
+
+    $buffer = $buffer ? "proxy_buffer_size $buffer;\n"
+                        . "            proxy_buffers 4 $buffer;\n"
+                        . "            proxy_busy_buffers_size $buffer;" : '';
 
     return <<"END";
-$modules
-daemon off;
-worker_processes $workers;
-worker_rlimit_nofile 16384;
-pid nginx-$server->{tcp}.pid;
-error_log error.log $level;
-
-events {
-    worker_connections 8192;
-}
-
-stream {
-    $users
-
-    $log
-    $buffer
+http {
+    access_log off;
 
     server {
-        listen 127.0.0.1:$server->{tcp} backlog=4096;
-        $vmess
-    }
-
-    server {
-        listen 127.0.0.1:$server->{tls} ssl backlog=4096;
+        listen 127.0.0.1:$server->{https} ssl backlog=4096;
         ssl_certificate $crt;
         ssl_certificate_key $key;
-        $vmess
+
+        location = /ray {
+            proxy_pass http://127.0.0.1:$options{proxy};
+            proxy_http_version 1.1;
+            proxy_set_header Host \$host;
+            proxy_set_header Upgrade \$http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;
+            proxy_buffering off;
+            proxy_read_timeout 1h;
+            $buffer
+        }
     }
-
-    $listen
 }
-
-$http
 END
 }
 

@@ -1,8 +1,9 @@
 /*
  * A light VMess client for benchmarks: AEAD header, security aes-128-gcm with
  * the options of Xray's client (chunks, masked length, global padding, chunks
- * of at most 8 KiB), zero, or off (no VMess at all).  It reads in big pieces and joins chunks to big
- * writes, so that the server and not the client is what is measured.
+ * of at most 8 KiB), zero, or off (no VMess at all); over TCP, TLS, and
+ * WebSocket over TLS.  It reads in big pieces and joins chunks to big writes, so
+ * that the server and not the client is what is measured.
  */
 
 package main
@@ -48,6 +49,7 @@ var (
 	vmessID     = flag.String("id", "", "user id, UUID")
 	vmessSec    = flag.String("security", "aes-128-gcm", "or zero, off")
 	vmessCA     = flag.String("ca", "", "use TLS, with this trusted root")
+	vmessPath   = flag.String("path", "", "use WebSocket, with this path")
 )
 
 var buffers = sync.Pool{New: func() any { return make([]byte, bufSize) }}
@@ -207,6 +209,13 @@ func dialVMess() (net.Conn, error) {
 		}
 
 		c = tls.Client(c, conf)
+	}
+
+	if *vmessPath != "" {
+		c, err = dialWebSocket(c, *vmessPath)
+		if err != nil {
+			return nil, err
+		}
 	}
 
 	if *vmessSec == "off" {
