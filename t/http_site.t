@@ -96,6 +96,15 @@ my @case = (
     ['GET /x', @up],
     ['GET /app/' . 'A' x 30, @up, @version, @key],
     ['GET /app/page.html', @up, @version, @key],
+    (map { ['GET /ray', "Referer: http://site/?x_padding=" . 'X' x $_] }
+         0, 99, 100, 1000, 1001),
+    (map { ['GET /app/sid', "Referer: http://site/?x_padding=" . 'X' x $_] }
+         0, 99, 1001),
+    (map { ["$_ /app/sid/0", "Referer: http://site/?x_padding=" . 'X' x 200] }
+         qw(HEAD OPTIONS GET)),
+    ['GET /app/?x_padding=' . 'X' x 200],
+    ['GET /app/sid?x_padding=' . 'X' x 200, 'Referer: http://site/'],
+    ['POST /app/sid/0?x_padding=' . 'X' x 99, 'Content-Length: 0'],
     ['GET /ray', 'Host: a b'],
     ['GET /ray', 'Host: site', 'Host: other'],
     ['GET /ray', 'X: ' . 'y' x 9000],
@@ -144,6 +153,18 @@ $same->('an upgrade with a body', "GET /ray HTTP/1.1\r\nHost: site\r\n$up\r\n"
         . "Content-Length: 5\r\n\r\nhello$last");
 $same->('an upgrade with a chunked body', "GET /ray HTTP/1.1\r\nHost: site\r\n"
         . "$up\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n$last");
+my $padding = 'Referer: http://site/?x_padding=' . 'X' x 200;
+$same->('both in one with a length', "POST /app HTTP/1.1\r\nHost: site\r\n"
+        . "$padding\r\nContent-Length: 5\r\n\r\nhello$last");
+$same->("a packet, $_", "POST /app/sid/$_ HTTP/1.1\r\nHost: site\r\n$padding"
+        . "\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n$last")
+    for qw(x -1 1x 99999999999999999999);
+$same->('a packet with too little padding', "POST /app/sid/0 HTTP/1.1\r\n"
+        . "Host: site\r\n" . substr($padding, 0, -101)
+        . "\r\nContent-Length: 5\r\n\r\nhello$last");
+$same->('no VMess in both in one', "POST /app HTTP/1.1\r\nHost: site\r\n"
+        . "$padding\r\nTransfer-Encoding: chunked\r\n\r\n"
+        . "5\r\nhello\r\n0\r\n\r\n$last");
 $same->('four requests', "GET /ray HTTP/1.1\r\nHost: site\r\n\r\n" x 4 . $last);
 $same->('a pipeline that ends in a bad upgrade',
         "GET /ray HTTP/1.1\r\nHost: site\r\n\r\n" x 2
