@@ -21,6 +21,9 @@ static void ngx_http_vmess_body_drain_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_body_late_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx,
     u_char *data, size_t size);
+#if (NGX_HTTP_V2)
+static ngx_int_t ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx);
+#endif
 static ngx_int_t ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_body_collect_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx);
@@ -54,6 +57,17 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx)
         r->loc_conf = ctx->loc_conf;
         return rc;
     }
+
+#if (NGX_HTTP_V2)
+
+    /* a body that is already whole would be buffered */
+
+    if (r->stream && rc == NGX_AGAIN && !r->request_body_no_buffering) {
+        r->request_body_no_buffering = 1;
+        r->reading_body = 1;
+    }
+
+#endif
 
     ngx_http_finalize_request(r, NGX_DONE);
 
@@ -105,6 +119,11 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
 
         clcf->client_max_body_size = 0;
         clcf->client_body_timeout = NGX_MAX_INT32_VALUE;
+
+        /* what came before the request is handled must not go to a file */
+
+        clcf->client_body_buffer_size = ngx_max(clcf->client_body_buffer_size,
+                                                64 * 1024);
 
         conf[ngx_http_core_module.ctx_index] = clcf;
 
@@ -423,6 +442,14 @@ ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
 
     r->loc_conf = ctx->loc_conf;
 
+#if (NGX_HTTP_V2)
+
+    if (r->stream) {
+        return ngx_http_vmess_body_unread(ctx);
+    }
+
+#endif
+
     rc = ngx_http_vmess_body_collect(ctx);
 
     if (rc == NGX_AGAIN
@@ -430,12 +457,6 @@ ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
         && r->method == NGX_HTTP_POST && r->content_handler == NULL)
     {
         /* content that takes no body does not wait for the rest of it */
-
-#if (NGX_HTTP_V2)
-        if (r->stream) {
-            r->stream->skip_data = 1;
-        }
-#endif
 
         r->reading_body = 0;
 
@@ -451,6 +472,94 @@ ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
 
     return rc == NGX_OK ? NGX_DECLINED : rc;
 }
+
+
+#if (NGX_HTTP_V2)
+
+/*
+ * What was read of an HTTP/2 stream is put where nginx keeps what comes before
+ * somebody reads: the site may read or discard it, with its own limits, and at
+ * the time when it does so anyway.
+ */
+
+static ngx_int_t
+ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx)
+{
+    size_t                    size;
+    ngx_buf_t                *b;
+    ngx_chain_t              *cl;
+    ngx_connection_t         *c;
+    ngx_http_request_t       *r;
+    ngx_http_v2_stream_t     *stream;
+    ngx_http_request_body_t  *rb;
+
+    r = ctx->request;
+    c = r->connection;
+    rb = r->request_body;
+    stream = r->stream;
+
+    size = ctx->saved_size;
+
+    for (cl = rb->bufs; cl; cl = cl->next) {
+        size += cl->buf->last - cl->buf->pos;
+    }
+
+    if (rb->buf) {
+        size += rb->buf->last - rb->buf->pos;
+    }
+
+    if (size || stream->recv_window > NGX_HTTP_V2_DEFAULT_WINDOW) {
+
+        /* with room for all that the client may send until it is read */
+
+        b = ngx_create_temp_buf(r->pool, size + stream->recv_window);
+        if (b == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        for (cl = ctx->saved; cl; cl = cl->next) {
+            b->last = ngx_cpymem(b->last, cl->buf->pos,
+                                 cl->buf->last - cl->buf->pos);
+        }
+
+        for (cl = rb->bufs; cl; cl = cl->next) {
+            b->last = ngx_cpymem(b->last, cl->buf->pos,
+                                 cl->buf->last - cl->buf->pos);
+        }
+
+        if (rb->buf) {
+            b->last = ngx_cpymem(b->last, rb->buf->pos,
+                                 rb->buf->last - rb->buf->pos);
+        }
+
+        stream->preread = b;
+
+    } else {
+        stream->preread = NULL;
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (r->headers_in.chunked) {
+        r->headers_in.content_length_n = -1;
+    }
+
+    r->request_length -= rb->received;
+    r->request_body = NULL;
+    r->reading_body = 0;
+    r->request_body_no_buffering = 0;
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ctx->body = 0;
+
+    return NGX_DECLINED;
+}
+
+#endif
 
 
 static void
