@@ -82,6 +82,17 @@ for my $mode (qw(packet-up stream-up stream-one)) {
     }
 }
 
+# Each flow had connections of its own, which is the default.
+
+for my $mode (qw(packet-up stream-one)) {
+    push @legs, {
+        carrier => 'xhttp', listen => 'https', path => '/xh/',
+        security => 'aes-128-gcm', mode => $mode, alpn => 'h2',
+        title => "$mode, one connection", one => 1,
+        many => $mode eq 'stream-one' ? 200 : 0,
+    };
+}
+
 # One location takes them all.
 
 for my $carrier (

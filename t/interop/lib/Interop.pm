@@ -228,6 +228,17 @@ sub wire {
 }
 
 
+# lines to be shown if there are any: not too many, and not too long
+
+sub some {
+    my @lines = map { length > 300 ? substr($_, 0, 300) . '...' : $_ } @_;
+
+    splice @lines, 10, @lines - 10, '... of ' . @lines if @lines > 10;
+
+    return join "\n", @lines;
+}
+
+
 # what our server said about it
 
 sub logs {
@@ -255,30 +266,30 @@ sub logs {
     for my $leg (grep { $_->{listen} } @legs) {
         my ($version, $request) = wire($leg);
 
-        like(slurp(path('requests.log')),
-             qr/^$leg->{port} $version \d+ $request$/m,
-             title($name, $leg) . ": requests of $version");
+        ok(slurp(path('requests.log'))
+           =~ /^$leg->{port} $version \d+ $request$/m,
+           title($name, $leg) . ": requests of $version");
     }
 
     my @answers = grep { !/^\d+ \S+ (101|200) / }
                        split /\n/, slurp(path('requests.log'));
 
-    is(join("\n", @answers), '', 'all answers are logged as good');
+    is(some(@answers), '', 'all answers are logged as good');
 
     my @wrong = grep { $_->[0] ne 'ok' || $_->[1] ne 'tester'
                        || $_->[6] ne '200' } @flows;
 
-    is(join("\n", map { "@$_" } @wrong), '', 'all flows are logged as good');
+    is(some(map { "@$_" } @wrong), '', 'all flows are logged as good');
 
     my @errors = grep { /\[(warn|error|crit|alert|emerg)\]/ }
                       split /\n/, slurp(path('error.log'));
 
-    is(join("\n", @errors), '', 'nothing bad in the error log');
+    is(some(@errors), '', 'nothing bad in the error log');
 
     my @refused = grep { /client (sent|timed out|closed connection while)/ }
                        split /\n/, slurp(path('error.log'));
 
-    is(join("\n", @refused), '', 'no client was refused');
+    is(some(@refused), '', 'no client was refused');
 }
 
 

@@ -339,7 +339,8 @@ sub hold_flows {
 #   { carrier => 'grpc', listen => 'h2c' or 'https', path => name of the service,
 #     multi => 1 for TunMulti }
 #   { carrier => 'xhttp', listen => 'http', 'https' or 'h3', path => ...,
-#     mode => ..., alpn => 'http/1.1' or 'h2' with https }
+#     mode => ..., alpn => 'http/1.1' or 'h2' with https,
+#     one => 1 for all flows on one connection }
 #
 # and for Xray "experiments", for sing-box any further options of the outbound.
 
@@ -353,6 +354,11 @@ sub client {
     my $config = $name =~ /^sing-box/ ? singbox_client(@legs)
                                       : xray_client(@legs);
     my $file = spew(path("$name-client.json"), encode_json($config));
+
+    # Xray reads the length of a buffer that it gave away, and sends it twice
+    # (XHTTP, packet-up) if another thread was fast.
+
+    local $ENV{GOMAXPROCS} = 1 if $name eq 'xray';
 
     my $pid = start("$name-client", command($name, $file));
 
@@ -397,7 +403,8 @@ sub xray_stream {
         grpc => [ 'grpc', serviceName => $path,
                   multiMode => $leg->{multi} ? JSON::PP::true
                                              : JSON::PP::false ],
-        xhttp => [ 'xhttp', path => $path, mode => $leg->{mode} ],
+        xhttp => [ 'xhttp', path => $path, mode => $leg->{mode},
+                   $leg->{one} ? (xmux => { maxConnections => 1 }) : () ],
     }->{$leg->{carrier}}};
 
     my $alpn = ($leg->{listen} // '') eq 'h3' ? 'h3' : $leg->{alpn};
