@@ -1249,3 +1249,30 @@ ok(!$f->{sock}->header('content-encoding'), 'the answer');
 is(sha256_hex($f->exchange($data, length $data)), sha256_hex($data), 'data');
 --- no_error_log
 [error]
+
+
+=== TEST 20: a connection that goes while frames wait to be sent
+--- servers
+src source 40000000
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location = /ray { vmess_pass ray; }
+}
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+for my $flows (1, 5) {
+    my $c = h2(window => 100_000_000);
+    my @f = map { on($c, to => 'src') } 1 .. $flows;
+    is(idle(), 1, 'held by the socket');
+    $c->close;
+    undef $c;
+    @f = ();
+    is(wait_for(sub { active() == $start }), 1, 'all have gone');
+}
+--- no_error_log
+[error]

@@ -166,7 +166,7 @@ my %seen = map { $_ => 1 } split /\n/, access_log();
 join ', ', sort keys %seen;
 --- stream_response: xhttp ok 200
 --- no_error_log
-[alert]
+[error]
 
 
 === TEST 2: 100 sessions with packets out of order
@@ -242,6 +242,12 @@ for my $order ((@order) x 3) {
     $wrong{"@$order"}++ if $got ne "hello$tail";
     $wrong{"@$order"}++ if grep { $_->status ne 200 } @s;
 
+    # again
+    for my $seq (0 .. 2) {
+        my $s = $x->post($seq, $seq == 2 ? $tail : 'twice');
+        $wrong{"@$order, $seq again"} = 1 if $s->status ne 200;
+        $s->reset;
+    }
     my $s = $x->post(3, 'once');
     $wrong{'once'}++ if $v->read(4) ne 'once' || $s->status ne 200;
     $_->reset for $s, @s;
@@ -251,7 +257,7 @@ for my $order ((@order) x 3) {
 is_deeply(\%wrong, {}, 'in all orders');
 cmp_ok(spread(@x), '>', 50, 'at several workers');
 --- no_error_log
-[alert]
+[error]
 
 
 === TEST 4: a bad VMess header, and what comes late
@@ -278,7 +284,7 @@ for my $i (1 .. 4) {
     for my $bad (vmess(user => 'mallory')->header, $noise,
                  vmess(bad => 'tag')->header . $noise)
     {
-        for my $order (qw(g0 0g g12-0 gs sg)) {
+        for my $order (qw(g0 0g 21-g0 g12-0 12-0g gs sg)) {
             my @data = ($bad, $noise, substr $noise, 0, 5000);
             my $x = x(late => 1);
             my (@s, @want);

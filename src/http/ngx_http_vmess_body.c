@@ -304,9 +304,9 @@ ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx)
 
 
 /*
- * Over HTTP/1.1 clients lose data that they read together with the end of a
- * response.  The end chunk of VMess has told them already: the end comes with
- * that of the request, or after a pause.
+ * Over HTTP/1.1 and HTTP/3 clients lose data that they read together with the
+ * end of a response.  The end chunk of VMess has told them already: the end
+ * comes with that of the request, or after a pause.
  */
 
 void
@@ -316,7 +316,7 @@ ngx_http_vmess_body_close(ngx_http_vmess_ctx_t *ctx)
 
     r = ctx->request;
 
-    if (r->http_version >= NGX_HTTP_VERSION_20 || r->connection->error) {
+    if (r->http_version == NGX_HTTP_VERSION_20 || r->connection->error) {
         ctx->finish(ctx);
         ngx_http_finalize_request(r, NGX_OK);
         return;

@@ -189,6 +189,8 @@ ngx_http_vmess_link_connection(ngx_socket_t s, ngx_log_t *log)
     c->recv = ngx_recv;
     c->send = ngx_send;
 
+    c->log_error = NGX_ERROR_INFO;
+
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
 
     c->read->handler = ngx_http_vmess_link_empty_handler;
@@ -321,7 +323,11 @@ ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
             }
 
             if (n == NGX_ERROR) {
-                ngx_http_vmess_link_lost(link);
+
+                /* closed by the other end: what it said is yet to be read */
+
+                b->pos = b->last;
+                link->ended = 1;
                 return;
             }
 

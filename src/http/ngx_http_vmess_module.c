@@ -420,9 +420,7 @@ ngx_http_vmess_read_handler(ngx_http_request_t *r)
     if (ctx->body) {
 
         if (r->connection->error) {
-            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                          "client prematurely closed stream");
-            ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+            ngx_http_vmess_client_gone(r);
             return;
         }
 
@@ -441,14 +439,35 @@ ngx_http_vmess_read_handler(ngx_http_request_t *r)
 
 
 void
+ngx_http_vmess_client_gone(ngx_http_request_t *r)
+{
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "client prematurely closed stream");
+
+    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+}
+
+
+void
 ngx_http_vmess_write_handler(ngx_http_request_t *r)
 {
+    ngx_int_t              rc;
     ngx_http_vmess_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
 
     if (ctx->body) {
-        if (ngx_http_vmess_body_flush(ctx) == NGX_AGAIN) {
+
+        rc = ngx_http_vmess_body_flush(ctx);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+        /* the only event of a stream with output, when its connection goes */
+
+        if (rc == NGX_ERROR) {
+            ngx_http_vmess_client_gone(r);
             return;
         }
 

@@ -140,6 +140,9 @@ void ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx);
 void ngx_http_vmess_cleanup(void *data);
 void ngx_http_vmess_write_handler(ngx_http_request_t *r);
 
+/* the client of a session in bodies has gone: ends the request */
+void ngx_http_vmess_client_gone(ngx_http_request_t *r);
+
 /* set the flags of fc for what c->recv or c->send is to return, and return it */
 ssize_t ngx_http_vmess_received(ngx_connection_t *fc, ssize_t n);
 ssize_t ngx_http_vmess_sent(ngx_connection_t *fc, ssize_t n);

@@ -53,7 +53,7 @@ static void ngx_http_vmess_session_expire(ngx_http_vmess_owners_t *owners,
     ngx_slab_pool_t *shpool, ngx_uint_t force);
 static void ngx_http_vmess_session_forget(ngx_http_vmess_owners_t *owners,
     ngx_slab_pool_t *shpool, ngx_http_vmess_owner_t *owner);
-static void ngx_http_vmess_session_release(u_char *sid, ngx_uint_t keep);
+static void ngx_http_vmess_session_release(u_char *sid);
 static void ngx_http_vmess_session_timer_handler(ngx_event_t *ev);
 static void ngx_http_vmess_upload_remove(ngx_http_vmess_upload_t *upload);
 static ngx_http_vmess_upload_t *ngx_http_vmess_session_due(
@@ -393,7 +393,7 @@ ngx_http_vmess_session_forget(ngx_http_vmess_owners_t *owners,
 /* an ended session stays for a while, to be told from one that is to come */
 
 static void
-ngx_http_vmess_session_release(u_char *sid, ngx_uint_t keep)
+ngx_http_vmess_session_release(u_char *sid)
 {
     ngx_slab_pool_t          *shpool;
     ngx_http_vmess_owner_t   *owner;
@@ -409,16 +409,11 @@ ngx_http_vmess_session_release(u_char *sid, ngx_uint_t keep)
 
     if (owner && owner->pid == ngx_pid) {
 
-        if (keep) {
-            ngx_queue_remove(&owner->queue);
-            ngx_queue_insert_head(&owners->ended, &owner->queue);
+        ngx_queue_remove(&owner->queue);
+        ngx_queue_insert_head(&owners->ended, &owner->queue);
 
-            owner->pid = 0;
-            owner->expires = ngx_time() + NGX_HTTP_VMESS_SESSION_KEEP;
-
-        } else {
-            ngx_http_vmess_session_forget(owners, shpool, owner);
-        }
+        owner->pid = 0;
+        owner->expires = ngx_time() + NGX_HTTP_VMESS_SESSION_KEEP;
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -530,7 +525,7 @@ ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
 
     if (s->download) {
         s->download->session = NULL;
-        ngx_http_vmess_session_release(s->id.sid, s->authentic);
+        ngx_http_vmess_session_release(s->id.sid);
     }
 
     if (s->timer.timer_set) {

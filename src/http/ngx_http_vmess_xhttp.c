@@ -395,9 +395,7 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
 
     if (r->connection->error) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "client prematurely closed stream");
-        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_vmess_client_gone(r);
         return;
     }
 
