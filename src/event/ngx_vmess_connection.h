@@ -53,6 +53,8 @@ struct ngx_vmess_connection_s {
     void                      *data;
     ngx_vmess_half_close_pt    half_close;
 
+    ngx_vmess_mux_connection_t *mux;        /* if it is one, or NULL */
+
     ngx_vmess_header_t         header;
 
     ngx_vmess_chunk_t          in;

@@ -14,6 +14,13 @@
 static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_open_mux(ngx_stream_session_t *s);
+static void ngx_stream_vmess_close_mux(ngx_vmess_mux_connection_t *mux,
+    ngx_uint_t error);
+static ngx_int_t ngx_stream_vmess_open_flow(ngx_stream_session_t *s,
+    ngx_vmess_mux_flow_t *flow);
+static ngx_int_t ngx_stream_vmess_route(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_first_packet(ngx_stream_session_t *s);
 static ngx_uint_t ngx_stream_vmess_cipher(ngx_vmess_header_t *h);
 static ngx_int_t ngx_stream_vmess_fallback(ngx_stream_session_t *s);
 
@@ -23,6 +30,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 {
     ngx_int_t                     rc;
     ngx_connection_t             *c;
+    ngx_vmess_mux_flow_t         *flow;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
@@ -31,10 +39,24 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 
     c = s->connection;
 
-    if (vscf->zone == NULL || c->type != SOCK_STREAM
-        || (ctx && ctx->done))
-    {
+    if (vscf->zone == NULL || (ctx && ctx->done)) {
         return NGX_DECLINED;
+    }
+
+    if (ctx == NULL) {
+        flow = ngx_vmess_mux_get_flow(c);
+
+        if (flow) {
+            return ngx_stream_vmess_open_flow(s, flow);
+        }
+
+        if (c->type != SOCK_STREAM) {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (ctx && ctx->waiting) {
+        return ngx_stream_vmess_first_packet(s);
     }
 
     if (c->close) {
@@ -120,6 +142,8 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
+    ctx->number = c->number;
+
     ctx->vc->data = s;
     ctx->vc->half_close = ngx_stream_vmess_half_close;
 
@@ -174,7 +198,7 @@ ngx_stream_vmess_wait(ngx_stream_session_t *s)
 static ngx_int_t
 ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 {
-    ngx_int_t                     rc;
+    ngx_uint_t                    command;
     ngx_connection_t             *c;
     ngx_vmess_vconn_t            *vconn;
     ngx_vmess_connection_t       *vc;
@@ -210,7 +234,9 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         return NGX_STREAM_FORBIDDEN;
     }
 
-    if (vc->header.command != NGX_VMESS_CMD_TCP) {
+    command = vc->header.command;
+
+    if (!(vscf->commands & (1 << command))) {
 
         vc->status = NGX_VMESS_STATUS_COMMAND;
 
@@ -218,7 +244,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
                       "client of user \"%V\" requested command \"%V\", "
-                      "which is not supported",
+                      "which is not allowed",
                       &vc->account.user->name.str,
                       ngx_vmess_command_name(&vc->header));
 
@@ -229,6 +255,140 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
+    if (command == NGX_VMESS_CMD_MUX) {
+        return ngx_stream_vmess_open_mux(s);
+    }
+
+    if (command == NGX_VMESS_CMD_UDP) {
+
+        if (vc->in.raw) {
+            ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                          "client of user \"%V\" requested datagrams without "
+                          "chunks", &vc->account.user->name.str);
+            return NGX_STREAM_BAD_REQUEST;
+        }
+
+        ngx_str_set(&ctx->network, "udp");
+
+        return ngx_stream_vmess_first_packet(s);
+    }
+
+    ngx_str_set(&ctx->network, "tcp");
+
+    return ngx_stream_vmess_route(s);
+}
+
+
+/* the session becomes that of a connection with others in it */
+
+static ngx_int_t
+ngx_stream_vmess_open_mux(ngx_stream_session_t *s)
+{
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_vmess_mux_connection_t   *mux;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    c = s->connection;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    mux = ngx_pcalloc(c->pool, sizeof(ngx_vmess_mux_connection_t));
+    if (mux == NULL) {
+        return NGX_ERROR;
+    }
+
+    mux->connection = c;
+    mux->vc = ctx->vc;
+    mux->listen = &vscf->flows;
+    mux->max = vscf->mux_streams;
+    mux->limit = vscf->mux_buffer;
+    mux->close = ngx_stream_vmess_close_mux;
+
+    /* the end of the client's data is that of all */
+
+    ctx->vc->data = NULL;
+
+    c->log->action = "proxying sub-connections";
+
+    return ngx_vmess_mux_start(mux) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+}
+
+
+static void
+ngx_stream_vmess_close_mux(ngx_vmess_mux_connection_t *mux, ngx_uint_t error)
+{
+    ngx_stream_finalize_session(mux->connection->data,
+                                error ? NGX_STREAM_BAD_REQUEST : NGX_STREAM_OK);
+}
+
+
+/* a session of mux: its client is known, and what it wants */
+
+static ngx_int_t
+ngx_stream_vmess_open_flow(ngx_stream_session_t *s, ngx_vmess_mux_flow_t *flow)
+{
+    ngx_vmess_header_t      *h;
+    ngx_vmess_connection_t  *vc, *parent;
+    ngx_stream_vmess_ctx_t  *ctx, *pctx;
+
+    parent = flow->mux->vc;
+
+    pctx = ngx_stream_get_module_ctx(
+                          (ngx_stream_session_t *) parent->connection->data,
+                          ngx_stream_vmess_module);
+
+    if (ngx_stream_vmess_create_ctx(s) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    ctx->carrier = pctx->carrier;
+    ctx->number = parent->connection->number;
+    ctx->mux = 1;
+    ctx->mux_id = flow->id;
+
+    vc = ctx->vc;
+
+    vc->account = parent->account;
+
+    (void) ngx_atomic_fetch_add(&vc->account.user->refs, 1);
+    (void) ngx_atomic_fetch_add(&vc->account.user->flows, 1);
+    (void) ngx_atomic_fetch_add(&vc->account.user->total, 1);
+
+    vc->counted = 1;
+    vc->status = NGX_VMESS_STATUS_OK;
+
+    h = &vc->header;
+
+    h->command = NGX_VMESS_CMD_MUX;
+    h->security = parent->header.security;
+    h->opt = parent->header.opt;
+    h->address = flow->address;
+    h->address.domain.data = h->address.data;
+
+    if (flow->udp) {
+        ngx_str_set(&ctx->network, "udp");
+
+        return ngx_stream_vmess_first_packet(s);
+    }
+
+    ngx_str_set(&ctx->network, "tcp");
+
+    return ngx_stream_vmess_route(s);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_route(ngx_stream_session_t *s)
+{
+    ngx_int_t                rc;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
     rc = ngx_stream_vmess_find_target(s);
 
     if (rc == NGX_OK) {
@@ -237,6 +397,55 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
     }
 
     return rc;
+}
+
+
+/* a session of datagrams starts with the first, which nginx counts */
+
+static ngx_int_t
+ngx_stream_vmess_first_packet(ngx_stream_session_t *s)
+{
+    ssize_t                  n;
+    ngx_buf_t               *b;
+    ngx_connection_t        *c;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    c = s->connection;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (c->read->timedout || c->close) {
+        return NGX_STREAM_OK;
+    }
+
+    b = c->buffer;
+
+    if (b == NULL) {
+        b = ngx_create_temp_buf(c->pool, NGX_VMESS_CHUNK_DATA);
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        c->buffer = b;
+    }
+
+    n = c->recv(c, b->last, b->end - b->last);
+
+    if (n == NGX_AGAIN) {
+        ctx->waiting = 1;
+        return ngx_stream_vmess_wait(s);
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    ctx->waiting = 0;
+
+    b->last += n;
+    s->received += n;
+
+    return ngx_stream_vmess_route(s);
 }
 
 
