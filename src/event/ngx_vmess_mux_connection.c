@@ -32,6 +32,8 @@ static ngx_vmess_mux_flow_t *ngx_vmess_mux_lookup(
     ngx_vmess_mux_connection_t *mux, ngx_uint_t id);
 static ngx_int_t ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux);
 static ngx_int_t ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux);
+static ngx_int_t ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow,
+    ngx_vmess_mux_t *m, ngx_vmess_peer_t *peer);
 static void ngx_vmess_mux_end(ngx_vmess_mux_connection_t *mux, ngx_uint_t id,
     ngx_uint_t opt);
 static void ngx_vmess_mux_forget(ngx_vmess_mux_flow_t *flow);
@@ -321,7 +323,15 @@ ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux)
 
     case NGX_VMESS_MUX_KEEP:
 
-        if (flow) {
+        if (flow && flow->udp && m->bad_address) {
+            ngx_log_error(NGX_LOG_INFO, mux->connection->log, 0,
+                          "client sent invalid peer of a datagram in "
+                          "sub-connection %ui: %s", m->id, m->err);
+
+            ngx_vmess_vconn_abort(flow->vconn);
+            ngx_vmess_mux_flow_close(flow);
+
+        } else if (flow) {
             mux->flow = flow;
 
         } else if (m->length) {
@@ -412,6 +422,11 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
     flow->id = m->id;
     flow->node.key = m->id;
     flow->udp = (m->network == NGX_VMESS_MUX_UDP);
+
+    /* XUDP has one session, of that number, or a Global ID */
+
+    flow->xudp = (flow->udp && (m->id == 0 || m->has_global_id));
+
     flow->in_last = &flow->in;
 
     flow->address = m->address;
@@ -478,6 +493,7 @@ ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
         }
 
         d = ngx_alloc(offsetof(ngx_vmess_mux_data_t, data)
+                      + sizeof(ngx_vmess_peer_t)
                       + (flow->udp ? m->length : len),
                       mux->connection->log);
         if (d == NULL) {
@@ -487,6 +503,19 @@ ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
         d->next = NULL;
         d->pos = d->data;
         d->last = d->data;
+
+        if (flow->xudp) {
+
+            if (ngx_vmess_mux_peer(flow, m, (ngx_vmess_peer_t *) d->data)
+                != NGX_OK)
+            {
+                ngx_free(d);
+                mux->flow = NULL;
+                goto taken;
+            }
+
+            d->last += sizeof(ngx_vmess_peer_t);
+        }
     }
 
     d->last = ngx_cpymem(d->last, b->pos, len);
@@ -512,6 +541,60 @@ taken:
 
     b->pos += len;
     m->length -= len;
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED: a peer that has another name than the target cannot be found */
+
+static ngx_int_t
+ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_t *m,
+    ngx_vmess_peer_t *peer)
+{
+    socklen_t             socklen;
+    ngx_sockaddr_t        sa;
+    ngx_vmess_address_t  *a;
+
+    ngx_memzero(peer, sizeof(ngx_vmess_peer_t));
+    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
+
+    a = &m->address;
+
+    if (m->status == NGX_VMESS_MUX_NEW || !m->has_address) {
+        return NGX_OK;
+    }
+
+    switch (a->type) {
+
+    case NGX_VMESS_ADDR_IPV4:
+        sa.sockaddr_in.sin_family = AF_INET;
+        ngx_memcpy(&sa.sockaddr_in.sin_addr, a->addr, 4);
+        socklen = sizeof(struct sockaddr_in);
+        break;
+
+#if (NGX_HAVE_INET6)
+    case NGX_VMESS_ADDR_IPV6:
+        sa.sockaddr_in6.sin6_family = AF_INET6;
+        ngx_memcpy(&sa.sockaddr_in6.sin6_addr, a->addr, 16);
+        socklen = sizeof(struct sockaddr_in6);
+        break;
+#endif
+
+    default: /* NGX_VMESS_ADDR_DOMAIN */
+
+        return (a->port == flow->address.port
+                && flow->address.type == NGX_VMESS_ADDR_DOMAIN
+                && a->domain.len == flow->address.domain.len
+                && ngx_memcmp(a->domain.data, flow->address.domain.data,
+                              a->domain.len) == 0)
+               ? NGX_OK : NGX_DECLINED;
+    }
+
+    ngx_inet_set_port(&sa.sockaddr, a->port);
+
+    peer->socklen = (u_char) socklen;
+    ngx_memcpy(peer->sockaddr, &sa, socklen);
 
     return NGX_OK;
 }
@@ -801,6 +884,11 @@ ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
     while (flow->in) {
 
         d = flow->in;
+
+        if (flow->xudp && !flow->cone) {
+            d->pos += sizeof(ngx_vmess_peer_t);
+        }
+
         n = d->last - d->pos;
 
         if (n <= size) {
@@ -945,10 +1033,13 @@ failed:
 static ngx_chain_t *
 ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
 {
-    u_char                      *start;
+    u_char                      *p, *start;
     size_t                       size;
     ngx_int_t                    rc;
     ngx_buf_t                   *b;
+    ngx_sockaddr_t               sockaddr;
+    struct sockaddr             *sa;
+    ngx_vmess_peer_t             peer;
     ngx_vmess_mux_flow_t        *flow;
     ngx_vmess_mux_connection_t  *mux;
 
@@ -969,6 +1060,18 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
             continue;
         }
 
+        sa = NULL;
+
+        if (flow->cone
+            && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t))
+        {
+            ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
+            ngx_memcpy(&sockaddr, peer.sockaddr, peer.socklen);
+
+            b->pos += sizeof(ngx_vmess_peer_t);
+            sa = &sockaddr.sockaddr;
+        }
+
         size = b->last - b->pos;
 
         if (flow->ended || mux->out.start || mux->ends_len
@@ -980,17 +1083,15 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
             continue;
         }
 
-        start = ngx_vmess_mux_scratch + NGX_VMESS_MUX_HEADER_LEN
-                + NGX_VMESS_MUX_LENGTH_LEN;
+        start = ngx_vmess_mux_scratch + NGX_VMESS_MUX_HEADER_MAX;
 
-        ngx_vmess_mux_header(start, flow->id, NGX_VMESS_MUX_KEEP,
-                             NGX_VMESS_MUX_DATA, NULL, size);
+        p = ngx_vmess_mux_header(start, flow->id, NGX_VMESS_MUX_KEEP,
+                                 NGX_VMESS_MUX_DATA, sa, size);
 
         ngx_memcpy(start, b->pos, size);
         b->pos = b->last;
 
-        rc = ngx_vmess_mux_write(mux, ngx_vmess_mux_scratch,
-                                 start - ngx_vmess_mux_scratch + size);
+        rc = ngx_vmess_mux_write(mux, p, start - p + size);
 
         if (rc == NGX_ERROR) {
             fc->write->error = 1;

@@ -8,6 +8,7 @@
 
 
 #include "ngx_vmess_connection.h"
+#include "ngx_vmess_packet.h"
 #include "proto/ngx_vmess_mux.h"
 
 
@@ -38,6 +39,8 @@ typedef struct {
     size_t                       held;       /* bytes of it */
 
     unsigned                     udp:1;
+    unsigned                     xudp:1;     /* each datagram may have a peer */
+    unsigned                     cone:1;     /* and the other side wants it */
     unsigned                     waiting:1;
     unsigned                     ended:1;    /* by the client */
 } ngx_vmess_mux_flow_t;

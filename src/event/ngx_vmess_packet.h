@@ -11,6 +11,17 @@
 
 
 /*
+ * The peer of a datagram, in front of it between a client that tells it and a
+ * socket that is connected to none; socklen is 0 for the target of the flow.
+ */
+
+typedef struct {
+    u_char                     socklen;
+    u_char                     sockaddr[31];
+} ngx_vmess_peer_t;
+
+
+/*
  * The layer of a flow of datagrams, in c->recv and c->send_chain: a chunk is
  * a datagram (VMess, "UDP").
  *

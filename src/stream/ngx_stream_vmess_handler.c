@@ -421,10 +421,16 @@ ngx_stream_vmess_first_packet(ngx_stream_session_t *s)
     b = c->buffer;
 
     if (b == NULL) {
-        b = ngx_create_temp_buf(c->pool, NGX_VMESS_CHUNK_DATA);
+        b = ngx_create_temp_buf(c->pool, sizeof(ngx_vmess_peer_t)
+                                         + NGX_VMESS_CHUNK_DATA);
         if (b == NULL) {
             return NGX_ERROR;
         }
+
+        /* it may get its peer in front of it */
+
+        b->pos += sizeof(ngx_vmess_peer_t);
+        b->last = b->pos;
 
         c->buffer = b;
     }

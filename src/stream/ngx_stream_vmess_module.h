@@ -67,12 +67,15 @@ typedef struct {
     ngx_uint_t                     naddrs;
     ngx_str_t                      host;         /* text, no brackets */
     ngx_str_t                      addr;         /* text of addrs[0] */
+    ngx_sockaddr_t                 peer;         /* of the last datagram */
+    socklen_t                      peer_len;
     ngx_str_t                      refusal;      /* why it has no addrs */
     ngx_vmess_status_e             refused;      /* and in one word */
 
     unsigned                       mux:1;        /* a sub-connection */
     unsigned                       moved:1;
     unsigned                       draining:1;
+    unsigned                       forbidden:1;  /* some datagrams were */
     unsigned                       waiting:1;    /* for the first datagram */
     unsigned                       preread_ended:1;
     unsigned                       async:1;

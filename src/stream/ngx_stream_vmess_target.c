@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_target.h"
 #include "ngx_stream_vmess_rule.h"
+#include "ngx_stream_vmess_cone.h"
 
 
 static ngx_int_t ngx_stream_vmess_literal(ngx_stream_session_t *s);
@@ -468,6 +469,7 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us)
 {
     ngx_vmess_address_t             *address;
+    ngx_vmess_mux_flow_t            *flow;
     ngx_stream_vmess_ctx_t          *ctx;
     ngx_stream_upstream_resolved_t  *ur;
 
@@ -512,5 +514,15 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
     ur->naddrs = ctx->naddrs;
     ur->addrs = ctx->addrs;
 
-    return ngx_stream_upstream_create_round_robin_peer(s, ur);
+    if (ngx_stream_upstream_create_round_robin_peer(s, ur) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    flow = ngx_vmess_mux_get_flow(s->connection);
+
+    if (flow && flow->xudp) {
+        ngx_stream_vmess_cone_init(s);
+    }
+
+    return NGX_OK;
 }
