@@ -557,7 +557,6 @@ ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_t *m,
     ngx_vmess_address_t  *a;
 
     ngx_memzero(peer, sizeof(ngx_vmess_peer_t));
-    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
 
     a = &m->address;
 
@@ -565,24 +564,7 @@ ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_t *m,
         return NGX_OK;
     }
 
-    switch (a->type) {
-
-    case NGX_VMESS_ADDR_IPV4:
-        sa.sockaddr_in.sin_family = AF_INET;
-        ngx_memcpy(&sa.sockaddr_in.sin_addr, a->addr, 4);
-        socklen = sizeof(struct sockaddr_in);
-        break;
-
-#if (NGX_HAVE_INET6)
-    case NGX_VMESS_ADDR_IPV6:
-        sa.sockaddr_in6.sin6_family = AF_INET6;
-        ngx_memcpy(&sa.sockaddr_in6.sin6_addr, a->addr, 16);
-        socklen = sizeof(struct sockaddr_in6);
-        break;
-#endif
-
-    default: /* NGX_VMESS_ADDR_DOMAIN */
-
+    if (a->type == NGX_VMESS_ADDR_DOMAIN) {
         return (a->port == flow->address.port
                 && flow->address.type == NGX_VMESS_ADDR_DOMAIN
                 && a->domain.len == flow->address.domain.len
@@ -591,7 +573,7 @@ ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_t *m,
                ? NGX_OK : NGX_DECLINED;
     }
 
-    ngx_inet_set_port(&sa.sockaddr, a->port);
+    socklen = ngx_vmess_packet_sockaddr(a, &sa);
 
     peer->socklen = (u_char) socklen;
     ngx_memcpy(peer->sockaddr, &sa, socklen);
@@ -885,7 +867,7 @@ ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
 
         d = flow->in;
 
-        if (flow->xudp && !flow->cone) {
+        if (flow->xudp && !ngx_vmess_get_connection(fc)->cone) {
             d->pos += sizeof(ngx_vmess_peer_t);
         }
 
@@ -1062,7 +1044,7 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
 
         sa = NULL;
 
-        if (flow->cone
+        if (ngx_vmess_get_connection(fc)->cone
             && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t))
         {
             ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));

@@ -40,7 +40,6 @@ typedef struct {
 
     unsigned                     udp:1;
     unsigned                     xudp:1;     /* each datagram may have a peer */
-    unsigned                     cone:1;     /* and the other side wants it */
     unsigned                     waiting:1;
     unsigned                     ended:1;    /* by the client */
 } ngx_vmess_mux_flow_t;

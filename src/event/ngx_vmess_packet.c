@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess_packet.h"
 #include "ngx_vmess_output.h"
+#include "proto/ngx_vmess_mux.h"
 
 
 /* wire bytes are held here between datagrams: a chunk, and what comes with it */
@@ -15,13 +16,25 @@
     (2 + NGX_VMESS_TAG_LEN + NGX_VMESS_CHUNK_MAX)
 
 
+/* before the payload of a datagram, once its peer is there, or none */
+
+#define NGX_VMESS_PACKET_ROOM                                                 \
+    (sizeof(ngx_vmess_peer_t) - NGX_VMESS_PACKETADDR_IPV4_LEN)
+
+#define NGX_VMESS_PACKETADDR_IPV4_LEN  (1 + 4 + 2)
+
+
+static ssize_t ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf,
+    u_char *p, size_t len);
+static u_char *ngx_vmess_packet_source(ngx_vmess_connection_t *vc,
+    ngx_buf_t *b, size_t *len);
 static ssize_t ngx_vmess_packet_end(ngx_vmess_connection_t *vc);
 
 
 ssize_t
 ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
-    u_char                  *p;
+    u_char                  *p, *start;
     ssize_t                  n;
     ngx_int_t                rc;
     ngx_buf_t               *b;
@@ -35,23 +48,45 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
         return ngx_vmess_packet_end(vc);
     }
 
+    p = buf;
+
+    if (vc->packetaddr) {
+
+        if (size < NGX_VMESS_PACKET_ROOM) {
+            return NGX_AGAIN;
+        }
+
+        p += NGX_VMESS_PACKET_ROOM;
+        size -= NGX_VMESS_PACKET_ROOM;
+    }
+
     for ( ;; ) {
 
-        out.data = buf;
+        out.data = p;
         out.len = size;
 
         rc = ngx_vmess_chunk_open(&vc->in, b, &out);
 
         if (rc == NGX_OK) {
 
-            if (out.data != buf && out.len > size) {
+            if (out.data != p && out.len > size) {
                 ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
                                "vmess datagram dropped, size:%uz", out.len);
                 continue;
             }
 
-            if (out.data != buf) {
-                ngx_memcpy(buf, out.data, out.len);
+            if (out.data != p) {
+                ngx_memcpy(p, out.data, out.len);
+            }
+
+            n = out.len;
+
+            if (vc->packetaddr) {
+                n = ngx_vmess_packet_peer(vc, buf, p, out.len);
+
+                if (n == NGX_DECLINED) {
+                    continue;
+                }
             }
 
             break;
@@ -81,8 +116,8 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
         if (b->end - b->start < NGX_VMESS_PACKET_BUFFER) {
 
-            p = ngx_alloc(NGX_VMESS_PACKET_BUFFER, c->log);
-            if (p == NULL) {
+            start = ngx_alloc(NGX_VMESS_PACKET_BUFFER, c->log);
+            if (start == NULL) {
                 vc->error = 1;
                 return ngx_vmess_packet_end(vc);
             }
@@ -90,15 +125,15 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
             n = b->last - b->pos;
 
             if (n) {
-                ngx_memcpy(p, b->pos, n);
+                ngx_memcpy(start, b->pos, n);
             }
 
             ngx_vmess_release(b);
 
-            b->start = p;
-            b->pos = p;
-            b->last = p + n;
-            b->end = p + NGX_VMESS_PACKET_BUFFER;
+            b->start = start;
+            b->pos = start;
+            b->last = start + n;
+            b->end = start + NGX_VMESS_PACKET_BUFFER;
 
         } else {
             ngx_memmove(b->start, b->pos, b->last - b->pos);
@@ -133,7 +168,83 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
         c->read->ready = 1;
     }
 
-    return out.len;
+    return n;
+}
+
+
+/*
+ * A datagram with its peer is at p, NGX_VMESS_PACKET_ROOM bytes behind buf:
+ * returns the bytes in buf of what the reader wants, or NGX_DECLINED.
+ */
+
+static ssize_t
+ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf, u_char *p,
+    size_t len)
+{
+    u_char               *last;
+    size_t                size;
+    socklen_t             socklen;
+    ngx_sockaddr_t        sa;
+    ngx_vmess_peer_t      peer;
+    ngx_vmess_address_t   address;
+
+    last = p + len;
+
+    if (ngx_vmess_mux_packetaddr_parse(&address, &p, last) != NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, vc->connection->log, 0,
+                       "vmess datagram dropped: %s", address.err);
+        return NGX_DECLINED;
+    }
+
+    ngx_memzero(&peer, sizeof(ngx_vmess_peer_t));
+
+    socklen = ngx_vmess_packet_sockaddr(&address, &sa);
+
+    peer.socklen = (u_char) socklen;
+    ngx_memcpy(peer.sockaddr, &sa, socklen);
+
+    if (vc->peer.socklen == 0) {
+        vc->peer = peer;
+    }
+
+    size = 0;
+
+    if (vc->cone) {
+        size = sizeof(ngx_vmess_peer_t);
+        ngx_memcpy(buf, &peer, size);
+    }
+
+    if (buf + size != p) {
+        ngx_memmove(buf + size, p, last - p);
+    }
+
+    return size + (last - p);
+}
+
+
+socklen_t
+ngx_vmess_packet_sockaddr(ngx_vmess_address_t *address, ngx_sockaddr_t *sa)
+{
+    socklen_t  socklen;
+
+    ngx_memzero(sa, sizeof(ngx_sockaddr_t));
+
+    if (address->type == NGX_VMESS_ADDR_IPV4) {
+        sa->sockaddr_in.sin_family = AF_INET;
+        ngx_memcpy(&sa->sockaddr_in.sin_addr, address->addr, 4);
+        socklen = sizeof(struct sockaddr_in);
+
+#if (NGX_HAVE_INET6)
+    } else {
+        sa->sockaddr_in6.sin6_family = AF_INET6;
+        ngx_memcpy(&sa->sockaddr_in6.sin6_addr, address->addr, 16);
+        socklen = sizeof(struct sockaddr_in6);
+#endif
+    }
+
+    ngx_inet_set_port(&sa->sockaddr, address->port);
+
+    return socklen;
 }
 
 
@@ -184,8 +295,8 @@ ngx_chain_t *
 ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 {
     off_t                    sent, plain;
-    u_char                  *p, *start, *last;
-    size_t                   size;
+    u_char                  *p, *data, *start, *last;
+    size_t                   size, len;
     ngx_int_t                rc;
     ngx_buf_t               *b;
     ngx_vmess_connection_t  *vc;
@@ -216,15 +327,24 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
                 continue;
             }
 
+            if ((size_t) (last - p) < NGX_VMESS_CHUNK_DATA
+                                      + NGX_VMESS_CHUNK_OVERHEAD)
+            {
+                break;
+            }
+
+            data = b->pos;
             size = b->last - b->pos;
+            len = size;
 
-            if (size && size <= NGX_VMESS_CHUNK_DATA) {
+            if (vc->packetaddr) {
+                data = ngx_vmess_packet_source(vc, b, &len);
+                size = b->last - b->pos;
+            }
 
-                if ((size_t) (last - p) < size + NGX_VMESS_CHUNK_OVERHEAD) {
-                    break;
-                }
+            if (size && len <= NGX_VMESS_CHUNK_DATA) {
 
-                rc = ngx_vmess_seal(vc, b->pos, size, &p);
+                rc = ngx_vmess_seal(vc, data, len, &p);
 
                 if (rc != NGX_OK) {
                     break;
@@ -263,4 +383,51 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     c->sent = sent + plain;
 
     return NULL;
+}
+
+
+/*
+ * Puts the source of a datagram in front of it, in place of its peer, which
+ * b->pos passes; len is of both together
+ */
+
+static u_char *
+ngx_vmess_packet_source(ngx_vmess_connection_t *vc, ngx_buf_t *b, size_t *len)
+{
+    u_char            *p, *start;
+    size_t             size;
+    ngx_sockaddr_t     sa;
+    ngx_vmess_peer_t   peer;
+    static u_char      packet[NGX_VMESS_PACKETADDR_MAX + NGX_VMESS_CHUNK_DATA];
+
+    peer = vc->peer;
+
+    if (vc->cone && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t)) {
+        ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
+        b->pos += sizeof(ngx_vmess_peer_t);
+    }
+
+    size = b->last - b->pos;
+    *len = NGX_VMESS_PACKETADDR_MAX + size;
+
+    if (size > NGX_VMESS_CHUNK_DATA) {
+        return b->pos;
+    }
+
+    start = packet + NGX_VMESS_PACKETADDR_MAX;
+
+    ngx_memcpy(start, b->pos, size);
+
+    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
+    ngx_memcpy(&sa, peer.sockaddr, peer.socklen);
+
+    p = ngx_vmess_mux_packetaddr_create(start, &sa.sockaddr);
+
+    if (p == NULL) {
+        return b->pos;
+    }
+
+    *len = start + size - p;
+
+    return p;
 }

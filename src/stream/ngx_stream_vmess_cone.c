@@ -35,18 +35,13 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
     ngx_buf_t               *b;
     struct sockaddr          sa;
     ngx_connection_t        *c, *fc;
-    ngx_vmess_mux_flow_t    *flow;
     ngx_stream_session_t    *s;
+    ngx_vmess_connection_t  *vc;
 
     c = pc->connection;
     s = c->data;
     fc = s->connection;
-
-    flow = ngx_vmess_mux_get_flow(fc);
-
-    if (flow == NULL || flow->cone) {
-        return;
-    }
+    vc = ngx_vmess_get_connection(fc);
 
     ngx_memzero(&sa, sizeof(struct sockaddr));
     sa.sa_family = AF_UNSPEC;
@@ -60,7 +55,7 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
     c->recv = ngx_stream_vmess_cone_recv;
     c->send_chain = ngx_stream_vmess_cone_send_chain;
 
-    flow->cone = 1;
+    vc->cone = 1;
 
     /* the first datagram goes where its session does */
 
@@ -68,6 +63,8 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
 
     b->pos -= sizeof(ngx_vmess_peer_t);
     ngx_memzero(b->pos, sizeof(ngx_vmess_peer_t));
+
+    s->received += sizeof(ngx_vmess_peer_t);
 }
 
 
@@ -133,8 +130,6 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     ngx_memcpy(buf, &peer, sizeof(ngx_vmess_peer_t));
 
-    /* the proxy counts what it is given */
-
     s->upstream->received -= sizeof(ngx_vmess_peer_t);
 
     return n + sizeof(ngx_vmess_peer_t);
@@ -166,6 +161,10 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 
             ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
             b->pos += sizeof(ngx_vmess_peer_t);
+
+            /* the proxy counts what it is given */
+
+            s->received -= sizeof(ngx_vmess_peer_t);
 
             sa = ngx_stream_vmess_cone_peer(s, &peer, &socklen);
 

@@ -520,7 +520,7 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
 
     flow = ngx_vmess_mux_get_flow(s->connection);
 
-    if (flow && flow->xudp) {
+    if (ctx->vc->packetaddr || (flow && flow->xudp)) {
         ngx_stream_vmess_cone_init(s);
     }
 
