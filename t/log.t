@@ -120,7 +120,7 @@ $bad->(bad => 'tag');
 $bad->(fnv => 1);
 $bad->(key => 'k' x 16, iv => 'i' x 16, fnv => 1);
 $bad->(sec => 'none');
-$bad->(cmd => 'udp');
+$bad->(cmd => 'mux');
 $bad->(host => '10.0.0.1');
 my $s = tcp(); put($s, 'x'); slurp($s); $wait->();
 $s = tcp(); put($s, 'x'); shutdown $s, 1; slurp($s); $wait->();
