@@ -14,6 +14,10 @@
 /* without a sub-connection, in ms; clients do it after 16 s */
 #define NGX_VMESS_MUX_IDLE     60000
 
+/* XUDP sessions wait so long for their client, in ms, and so many of a worker */
+#define NGX_VMESS_MUX_ORPHAN   60000
+#define NGX_VMESS_MUX_ORPHANS  1024
+
 
 struct ngx_vmess_mux_data_s {
     ngx_vmess_mux_data_t        *next;
@@ -31,6 +35,16 @@ static ngx_int_t ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux);
 static ngx_vmess_mux_flow_t *ngx_vmess_mux_lookup(
     ngx_vmess_mux_connection_t *mux, ngx_uint_t id);
 static ngx_int_t ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux);
+static void ngx_vmess_mux_attach(ngx_vmess_mux_connection_t *mux,
+    ngx_vmess_mux_flow_t *flow, ngx_uint_t id);
+static void ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow);
+static void ngx_vmess_mux_set_name(ngx_vmess_mux_flow_t *flow,
+    u_char *global_id);
+static ngx_vmess_mux_flow_t *ngx_vmess_mux_find_name(ngx_vmess_user_t *user,
+    u_char *global_id);
+static ngx_uint_t ngx_vmess_mux_hash(ngx_vmess_user_t *user,
+    u_char *global_id);
+static void ngx_vmess_mux_orphan_handler(ngx_event_t *ev);
 static ngx_int_t ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux);
 static ngx_int_t ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow,
     ngx_vmess_mux_t *m, ngx_vmess_peer_t *peer);
@@ -72,6 +86,13 @@ static const ngx_vmess_carrier_t  ngx_vmess_mux_carrier = {
 /* frames being made; the layers below use the scratch area of the worker */
 
 static u_char  ngx_vmess_mux_scratch[NGX_VMESS_MUX_BURST];
+
+
+/* XUDP sessions of this worker by their Global ID, and those without client */
+
+static ngx_rbtree_t       ngx_vmess_mux_names;
+static ngx_rbtree_node_t  ngx_vmess_mux_names_sentinel;
+static ngx_uint_t         ngx_vmess_mux_orphans;
 
 
 ngx_vmess_mux_flow_t *
@@ -346,6 +367,11 @@ ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux)
             flow->ended = 1;
             ngx_rbtree_delete(&mux->rbtree, &flow->node);
 
+            if (flow->named) {
+                flow->named = 0;
+                ngx_rbtree_delete(&ngx_vmess_mux_names, &flow->name);
+            }
+
             if (m->opt & NGX_VMESS_MUX_ERROR) {
                 ngx_vmess_vconn_abort(flow->vconn);
                 ngx_vmess_mux_flow_close(flow);
@@ -388,16 +414,36 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 {
     ngx_connection_t      *c, *fc;
     ngx_vmess_mux_t       *m;
+    ngx_vmess_user_t      *user;
     ngx_vmess_mux_flow_t  *flow;
 
     m = &mux->frame;
     c = mux->connection;
+    user = mux->vc->account.user;
 
     if (m->bad_address) {
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
                       "client sent invalid target of sub-connection %ui: %s",
                       m->id, m->err);
         goto refused;
+    }
+
+    if (m->has_global_id) {
+        flow = ngx_vmess_mux_find_name(user, m->global_id);
+
+        if (flow) {
+
+            /* the client comes again: its session goes on */
+
+            if (flow->mux) {
+                ngx_vmess_mux_end(flow->mux, flow->id, 0);
+            }
+
+            ngx_vmess_mux_detach(flow);
+            ngx_vmess_mux_attach(mux, flow, m->id);
+
+            return NGX_OK;
+        }
     }
 
     if (mux->n == mux->max) {
@@ -418,16 +464,13 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
         goto refused;
     }
 
-    flow->mux = mux;
-    flow->id = m->id;
-    flow->node.key = m->id;
+    flow->in_last = &flow->in;
+    flow->user = user;
     flow->udp = (m->network == NGX_VMESS_MUX_UDP);
 
     /* XUDP has one session, of that number, or a Global ID */
 
     flow->xudp = (flow->udp && (m->id == 0 || m->has_global_id));
-
-    flow->in_last = &flow->in;
 
     flow->address = m->address;
     flow->address.domain.data = flow->address.data;
@@ -438,15 +481,11 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
         fc->send_chain = ngx_vmess_mux_send_packets;
     }
 
-    ngx_rbtree_insert(&mux->rbtree, &flow->node);
-    ngx_queue_insert_tail(&mux->flows, &flow->all);
-    mux->n++;
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
+    if (m->has_global_id) {
+        ngx_vmess_mux_set_name(flow, m->global_id);
     }
 
-    mux->flow = flow;
+    ngx_vmess_mux_attach(mux, flow, m->id);
 
     /* may close it at once */
 
@@ -459,6 +498,156 @@ refused:
     ngx_vmess_mux_end(mux, m->id, NGX_VMESS_MUX_ERROR);
 
     return NGX_OK;
+}
+
+
+static void
+ngx_vmess_mux_attach(ngx_vmess_mux_connection_t *mux,
+    ngx_vmess_mux_flow_t *flow, ngx_uint_t id)
+{
+    ngx_connection_t  *c;
+
+    c = mux->connection;
+
+    flow->mux = mux;
+    flow->id = id;
+    flow->node.key = id;
+
+    ngx_rbtree_insert(&mux->rbtree, &flow->node);
+    ngx_queue_insert_tail(&mux->flows, &flow->all);
+    mux->n++;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    mux->flow = flow;
+}
+
+
+static void
+ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow)
+{
+    ngx_connection_t            *c;
+    ngx_vmess_mux_connection_t  *mux;
+
+    mux = flow->mux;
+
+    if (mux == NULL) {
+        ngx_del_timer(&flow->orphan);
+        ngx_vmess_mux_orphans--;
+        return;
+    }
+
+    c = mux->connection;
+
+    flow->mux = NULL;
+
+    if (!flow->ended) {
+        ngx_rbtree_delete(&mux->rbtree, &flow->node);
+    }
+
+    if (flow->waiting) {
+        flow->waiting = 0;
+        ngx_queue_remove(&flow->queue);
+    }
+
+    ngx_queue_remove(&flow->all);
+    mux->n--;
+
+    if (mux->flow == flow) {
+        mux->flow = NULL;
+
+        if (mux->packet) {
+            ngx_free(mux->packet);
+            mux->packet = NULL;
+        }
+
+        if (mux->held && !mux->done) {
+            mux->held = 0;
+            ngx_post_event(c->read, &ngx_posted_events);
+        }
+    }
+
+    if (mux->n == 0 && !mux->done) {
+        ngx_add_timer(c->read, NGX_VMESS_MUX_IDLE);
+    }
+}
+
+
+static void
+ngx_vmess_mux_set_name(ngx_vmess_mux_flow_t *flow, u_char *global_id)
+{
+    if (ngx_vmess_mux_names.root == NULL) {
+        ngx_rbtree_init(&ngx_vmess_mux_names, &ngx_vmess_mux_names_sentinel,
+                        ngx_rbtree_insert_value);
+    }
+
+    flow->named = 1;
+    flow->name.key = ngx_vmess_mux_hash(flow->user, global_id);
+    ngx_memcpy(flow->global_id, global_id, NGX_VMESS_MUX_GLOBAL_ID_LEN);
+
+    ngx_rbtree_insert(&ngx_vmess_mux_names, &flow->name);
+}
+
+
+/* clients choose their ids: those of one user are nothing to others */
+
+static ngx_vmess_mux_flow_t *
+ngx_vmess_mux_find_name(ngx_vmess_user_t *user, u_char *global_id)
+{
+    ngx_uint_t             hash;
+    ngx_rbtree_node_t     *node;
+    ngx_vmess_mux_flow_t  *flow;
+
+    node = ngx_vmess_mux_names.root;
+    hash = ngx_vmess_mux_hash(user, global_id);
+
+    while (node && node != &ngx_vmess_mux_names_sentinel) {
+
+        if (hash != node->key) {
+            node = (hash < node->key) ? node->left : node->right;
+            continue;
+        }
+
+        flow = ngx_rbtree_data(node, ngx_vmess_mux_flow_t, name);
+
+        if (flow->user == user
+            && ngx_memcmp(flow->global_id, global_id,
+                          NGX_VMESS_MUX_GLOBAL_ID_LEN) == 0)
+        {
+            return flow;
+        }
+
+        /* another one of the same key is at worst not found */
+
+        node = node->right;
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_vmess_mux_hash(ngx_vmess_user_t *user, u_char *global_id)
+{
+    uint64_t  hash;
+
+    ngx_memcpy(&hash, global_id, NGX_VMESS_MUX_GLOBAL_ID_LEN);
+
+    return (ngx_uint_t) hash ^ (uintptr_t) user;
+}
+
+
+static void
+ngx_vmess_mux_orphan_handler(ngx_event_t *ev)
+{
+    ngx_vmess_mux_flow_t  *flow;
+
+    flow = ev->data;
+
+    ngx_vmess_vconn_abort(flow->vconn);
+    ngx_vmess_mux_forget(flow);
 }
 
 
@@ -753,6 +942,21 @@ ngx_vmess_mux_cleanup(void *data)
         q = ngx_queue_head(&mux->flows);
         flow = ngx_queue_data(q, ngx_vmess_mux_flow_t, all);
 
+        if (flow->named && !flow->ended
+            && ngx_vmess_mux_orphans < NGX_VMESS_MUX_ORPHANS)
+        {
+            ngx_vmess_mux_detach(flow);
+
+            flow->orphan.handler = ngx_vmess_mux_orphan_handler;
+            flow->orphan.data = flow;
+            flow->orphan.log = flow->vconn->connection->log;
+
+            ngx_add_timer(&flow->orphan, NGX_VMESS_MUX_ORPHAN);
+            ngx_vmess_mux_orphans++;
+
+            continue;
+        }
+
         ngx_vmess_vconn_abort(flow->vconn);
         ngx_vmess_mux_forget(flow);
     }
@@ -769,39 +973,18 @@ ngx_vmess_mux_cleanup(void *data)
 static void
 ngx_vmess_mux_forget(ngx_vmess_mux_flow_t *flow)
 {
-    ngx_vmess_mux_data_t        *d;
-    ngx_vmess_mux_connection_t  *mux;
+    ngx_vmess_mux_data_t  *d;
 
-    mux = flow->mux;
+    ngx_vmess_mux_detach(flow);
 
-    if (mux->flow == flow) {
-        mux->flow = NULL;
-
-        if (mux->held && !mux->done) {
-            mux->held = 0;
-            ngx_post_event(mux->connection->read, &ngx_posted_events);
-        }
-
-        if (mux->packet) {
-            ngx_free(mux->packet);
-            mux->packet = NULL;
-        }
+    if (flow->named) {
+        ngx_rbtree_delete(&ngx_vmess_mux_names, &flow->name);
     }
-
-    if (!flow->ended) {
-        ngx_rbtree_delete(&mux->rbtree, &flow->node);
-    }
-
-    if (flow->waiting) {
-        ngx_queue_remove(&flow->queue);
-    }
-
-    ngx_queue_remove(&flow->all);
-    mux->n--;
 
     while (flow->in) {
         d = flow->in;
-        ngx_vmess_mux_taken(flow, d);
+        flow->in = d->next;
+        ngx_free(d);
     }
 
     ngx_free(flow);
@@ -919,8 +1102,8 @@ ngx_vmess_mux_taken(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_data_t *d)
 
     /* one that is over its limit has the last frame: it alone holds all up */
 
-    if (mux->held && mux->flow == flow && flow->held <= mux->limit / 2
-        && !mux->done)
+    if (mux && mux->held && mux->flow == flow
+        && flow->held <= mux->limit / 2)
     {
         mux->held = 0;
         ngx_post_event(mux->connection->read, &ngx_posted_events);
@@ -1027,7 +1210,7 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
 
     flow = ngx_vmess_get_vconn(fc)->data;
 
-    if (flow == NULL || flow->mux->done) {
+    if (flow == NULL) {
         fc->write->error = 1;
         return NGX_CHAIN_ERROR;
     }
@@ -1056,7 +1239,8 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
 
         size = b->last - b->pos;
 
-        if (flow->ended || mux->out.start || mux->ends_len
+        if (mux == NULL || mux->done || flow->ended
+            || mux->out.start || mux->ends_len
             || size == 0 || size > NGX_VMESS_MUX_DATA_LEN)
         {
             ngx_log_debug1(NGX_LOG_DEBUG_EVENT, fc->log, 0,
@@ -1085,7 +1269,7 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
         }
     }
 
-    if (mux->connection->buffered || mux->out.start) {
+    if (mux && (mux->connection->buffered || mux->out.start)) {
         ngx_post_event(mux->connection->write, &ngx_posted_events);
     }
 
@@ -1105,19 +1289,9 @@ ngx_vmess_mux_flow_close(void *data)
 {
     ngx_vmess_mux_flow_t *flow = data;
 
-    ngx_connection_t            *c;
-    ngx_vmess_mux_connection_t  *mux;
-
-    mux = flow->mux;
-    c = mux->connection;
-
-    if (!flow->ended) {
-        ngx_vmess_mux_end(mux, flow->id, 0);
+    if (flow->mux && !flow->ended) {
+        ngx_vmess_mux_end(flow->mux, flow->id, 0);
     }
 
     ngx_vmess_mux_forget(flow);
-
-    if (mux->n == 0) {
-        ngx_add_timer(c->read, NGX_VMESS_MUX_IDLE);
-    }
 }

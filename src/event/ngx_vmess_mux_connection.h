@@ -29,7 +29,7 @@ typedef struct {
     ngx_rbtree_node_t            node;       /* by id */
     ngx_queue_t                  all;
     ngx_queue_t                  queue;      /* of those that wait to send */
-    ngx_vmess_mux_connection_t  *mux;
+    ngx_vmess_mux_connection_t  *mux;        /* NULL: its client is gone */
     ngx_vmess_vconn_t           *vconn;
     ngx_uint_t                   id;
     ngx_vmess_address_t          address;
@@ -38,6 +38,14 @@ typedef struct {
     ngx_vmess_mux_data_t       **in_last;
     size_t                       held;       /* bytes of it */
 
+    /* XUDP: for a client that comes again */
+
+    ngx_rbtree_node_t            name;       /* by global_id */
+    u_char                       global_id[NGX_VMESS_MUX_GLOBAL_ID_LEN];
+    ngx_vmess_user_t            *user;
+    ngx_event_t                  orphan;
+
+    unsigned                     named:1;
     unsigned                     udp:1;
     unsigned                     xudp:1;     /* each datagram may have a peer */
     unsigned                     waiting:1;
