@@ -103,6 +103,7 @@ log_format l '$vmess_status $vmess_user $vmess_host $status';
 access_log %%DIR%%/stream.log l;
 vmess main;
 vmess_ciphers aes-128-gcm;
+vmess_commands tcp mux;
 vmess_handshake_timeout 700ms;
 proxy_pass vmess_target;
 --- stream_client
@@ -120,7 +121,7 @@ $bad->(bad => 'tag');
 $bad->(fnv => 1);
 $bad->(key => 'k' x 16, iv => 'i' x 16, fnv => 1);
 $bad->(sec => 'none');
-$bad->(cmd => 'mux');
+$bad->(cmd => 'udp');
 $bad->(host => '10.0.0.1');
 my $s = tcp(); put($s, 'x'); slurp($s); $wait->();
 $s = tcp(); put($s, 'x'); shutdown $s, 1; slurp($s); $wait->();
