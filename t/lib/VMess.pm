@@ -5,7 +5,7 @@ package VMess;
 #
 #   bytes    $v->header, $v->chunk($data), $v->finish, $v->feed($bytes)
 #   sockets  $v->connect($sock), $v->send, $v->read, $v->read_all, $v->exchange
-#            with cmd => 'udp' $v->send, $v->receive, $v->upto
+#            with cmd => 'udp' $v->send, $v->receive
 #
 # Every field of the request can be set, wrong values too: see new().
 
@@ -459,20 +459,6 @@ sub receive {
     my $p = $self->{packets};
     $self->_pump('', sub { @$p >= ($n // 1) || $self->{ended} });
     return defined $n ? splice(@$p, 0, $n) : shift @$p;
-}
-
-
-# sends a datagram to a peer that echoes: all that comes before it comes back
-
-sub upto {
-    my ($self, $mark) = @_;
-    my @got;
-    $self->send($mark);
-    while (defined(my $d = $self->receive)) {
-        return @got if $d eq $mark;
-        push @got, $d;
-    }
-    croak 'the flow ended';
 }
 
 
