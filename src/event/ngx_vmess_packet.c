@@ -295,7 +295,7 @@ ngx_chain_t *
 ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 {
     off_t                    sent, plain;
-    u_char                  *p, *data, *start, *last;
+    u_char                  *p, *data, *start, *first, *last;
     size_t                   size, len;
     ngx_int_t                rc;
     ngx_buf_t               *b;
@@ -316,8 +316,9 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
         if (!vc->responded) {
             p = ngx_cpymem(p, vc->response, NGX_VMESS_RESPONSE_LEN);
-            vc->responded = 1;
         }
+
+        first = p;
 
         for ( /* void */ ; in; in = in->next) {
 
@@ -360,7 +361,10 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
             b->pos = b->last;
         }
 
-        if (rc == NGX_OK && p != start) {
+        /* a response header alone would tell nothing */
+
+        if (rc == NGX_OK && p != first) {
+            vc->responded = 1;
             rc = ngx_vmess_write_sealed(vc, start, p);
         }
     }
@@ -408,10 +412,13 @@ ngx_vmess_packet_source(ngx_vmess_connection_t *vc, ngx_buf_t *b, size_t *len)
     }
 
     size = b->last - b->pos;
-    *len = NGX_VMESS_PACKETADDR_MAX + size;
+
+    /* too much, unless it turns out well */
+
+    *len = NGX_VMESS_CHUNK_DATA + 1;
 
     if (size > NGX_VMESS_CHUNK_DATA) {
-        return b->pos;
+        return NULL;
     }
 
     start = packet + NGX_VMESS_PACKETADDR_MAX;
@@ -423,11 +430,9 @@ ngx_vmess_packet_source(ngx_vmess_connection_t *vc, ngx_buf_t *b, size_t *len)
 
     p = ngx_vmess_mux_packetaddr_create(start, &sa.sockaddr);
 
-    if (p == NULL) {
-        return b->pos;
+    if (p) {
+        *len = start + size - p;
     }
-
-    *len = start + size - p;
 
     return p;
 }

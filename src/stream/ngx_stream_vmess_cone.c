@@ -35,6 +35,7 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
     ngx_buf_t               *b;
     struct sockaddr          sa;
     ngx_connection_t        *c, *fc;
+    ngx_vmess_mux_flow_t    *flow;
     ngx_stream_session_t    *s;
     ngx_vmess_connection_t  *vc;
 
@@ -42,6 +43,14 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
     s = c->data;
     fc = s->connection;
     vc = ngx_vmess_get_connection(fc);
+    flow = ngx_vmess_mux_get_flow(fc);
+
+    c->recv = ngx_stream_vmess_cone_recv;
+    c->send_chain = ngx_stream_vmess_cone_send_chain;
+
+    if (!vc->packetaddr && (flow == NULL || !flow->xudp)) {
+        return;
+    }
 
     ngx_memzero(&sa, sizeof(struct sockaddr));
     sa.sa_family = AF_UNSPEC;
@@ -51,9 +60,6 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
                       "connect(AF_UNSPEC) failed");
         return;
     }
-
-    c->recv = ngx_stream_vmess_cone_recv;
-    c->send_chain = ngx_stream_vmess_cone_send_chain;
 
     vc->cone = 1;
 
@@ -68,21 +74,29 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
 }
 
 
+/*
+ * Datagrams are not cut, and what ICMP tells of one is not the end of the
+ * session, as it would be to nginx.
+ */
+
 static ssize_t
 ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
-    ssize_t                n;
-    socklen_t              socklen;
-    ngx_err_t              err;
-    ngx_event_t           *rev;
-    ngx_sockaddr_t         sa;
-    ngx_vmess_peer_t       peer;
-    ngx_stream_session_t  *s;
+    size_t                   room;
+    ssize_t                  n;
+    socklen_t                socklen;
+    ngx_err_t                err;
+    ngx_sockaddr_t           sa;
+    ngx_vmess_peer_t         peer;
+    ngx_stream_session_t    *s;
+    ngx_vmess_connection_t  *vc;
 
     s = c->data;
-    rev = c->read;
+    vc = ngx_vmess_get_connection(s->connection);
 
-    if (size < sizeof(ngx_vmess_peer_t)) {
+    room = vc->cone ? sizeof(ngx_vmess_peer_t) : 0;
+
+    if (size <= room) {
         return NGX_AGAIN;
     }
 
@@ -90,37 +104,32 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
         socklen = sizeof(ngx_sockaddr_t);
 
-        n = recvfrom(c->fd, buf + sizeof(ngx_vmess_peer_t),
-                     size - sizeof(ngx_vmess_peer_t), MSG_TRUNC,
-                     &sa.sockaddr, &socklen);
+        n = recvfrom(c->fd, buf + room, size - room, MSG_TRUNC, &sa.sockaddr,
+                     &socklen);
 
         if (n == -1) {
             err = ngx_socket_errno;
 
             if (err == NGX_EAGAIN) {
-                rev->ready = 0;
+                c->read->ready = 0;
                 return NGX_AGAIN;
             }
-
-            if (err == NGX_EINTR) {
-                continue;
-            }
-
-            /* of one peer of many */
 
             ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log, err,
                            "vmess recvfrom() failed");
             continue;
         }
 
-        if (n <= (ssize_t) (size - sizeof(ngx_vmess_peer_t))
-            && socklen <= sizeof(peer.sockaddr))
-        {
+        if (n <= (ssize_t) (size - room) && socklen <= sizeof(peer.sockaddr)) {
             break;
         }
 
         ngx_log_debug1(NGX_LOG_DEBUG_STREAM, c->log, 0,
                        "vmess datagram dropped, size:%z", n);
+    }
+
+    if (room == 0) {
+        return n;
     }
 
     ngx_memzero(&peer, sizeof(ngx_vmess_peer_t));
@@ -130,9 +139,11 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     ngx_memcpy(buf, &peer, sizeof(ngx_vmess_peer_t));
 
-    s->upstream->received -= sizeof(ngx_vmess_peer_t);
+    /* the proxy counts what it is given */
 
-    return n + sizeof(ngx_vmess_peer_t);
+    s->upstream->received -= room;
+
+    return n + room;
 }
 
 
@@ -140,14 +151,16 @@ static ngx_chain_t *
 ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     off_t limit)
 {
-    ssize_t                n;
-    ngx_buf_t             *b;
-    socklen_t              socklen;
-    struct sockaddr       *sa;
-    ngx_vmess_peer_t       peer;
-    ngx_stream_session_t  *s;
+    ssize_t                  n;
+    ngx_buf_t               *b;
+    socklen_t                socklen;
+    struct sockaddr         *sa;
+    ngx_vmess_peer_t         peer;
+    ngx_stream_session_t    *s;
+    ngx_vmess_connection_t  *vc;
 
     s = c->data;
+    vc = ngx_vmess_get_connection(s->connection);
 
     for ( /* void */ ; in; in = in->next) {
 
@@ -157,26 +170,27 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
             continue;
         }
 
-        if ((size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t)) {
+        sa = NULL;
+        socklen = 0;
 
+        if (vc->cone && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t))
+        {
             ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
             b->pos += sizeof(ngx_vmess_peer_t);
-
-            /* the proxy counts what it is given */
 
             s->received -= sizeof(ngx_vmess_peer_t);
 
             sa = ngx_stream_vmess_cone_peer(s, &peer, &socklen);
+        }
 
-            if (sa) {
-                n = sendto(c->fd, b->pos, b->last - b->pos, 0, sa, socklen);
+        if (sa || !vc->cone) {
+            n = sendto(c->fd, b->pos, b->last - b->pos, 0, sa, socklen);
 
-                if (n == -1) {
-                    ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log,
-                                   ngx_socket_errno, "vmess sendto() failed");
-                } else {
-                    c->sent += n;
-                }
+            if (n == -1) {
+                ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log, ngx_socket_errno,
+                               "vmess sendto() failed");
+            } else {
+                c->sent += n;
             }
         }
 

@@ -11,9 +11,10 @@
 
 
 /*
- * A session of datagrams to and from any peer (XUDP): one socket, connected to
- * none.  Through the proxy module each datagram has its peer in front of it.
- * Called when the upstream is "vmess_target" and its peers are known.
+ * The socket of a session of datagrams, called when the upstream is
+ * "vmess_target" and its addresses are known.  If the client tells the peer of
+ * each datagram (XUDP, packetaddr), it is connected to none, and datagrams have
+ * their peers in front of them on the way through the proxy module.
  */
 void ngx_stream_vmess_cone_init(ngx_stream_session_t *s);
 

@@ -19,6 +19,8 @@
 static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_command(ngx_stream_session_t *s,
+    ngx_uint_t command);
 static ngx_int_t ngx_stream_vmess_open_mux(ngx_stream_session_t *s);
 static void ngx_stream_vmess_close_mux(ngx_vmess_mux_connection_t *mux,
     ngx_uint_t error);
@@ -210,6 +212,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
     ngx_vmess_vconn_t            *vconn;
     ngx_vmess_connection_t       *vc;
     ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_core_srv_conf_t   *cscf;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
     c = s->connection;
@@ -243,19 +246,24 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 
     command = vc->header.command;
 
-    if (!(vscf->commands & (1 << command))) {
+    if (command == NGX_VMESS_CMD_TCP) {
+        ngx_str_set(&ctx->network, "tcp");
+    }
 
-        vc->status = NGX_VMESS_STATUS_COMMAND;
+    if (command == NGX_VMESS_CMD_UDP) {
+        ngx_str_set(&ctx->network, "udp");
+    }
 
-        (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
-
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "client of user \"%V\" requested command \"%V\", "
-                      "which is not allowed",
-                      &vc->account.user->name.str,
-                      ngx_vmess_command_name(&vc->header));
-
+    if (ngx_stream_vmess_command(s, command) != NGX_OK) {
         return NGX_STREAM_FORBIDDEN;
+    }
+
+    /* nginx does it for proxied streams alone, when they are connected */
+
+    cscf = ngx_stream_get_module_srv_conf(s, ngx_stream_core_module);
+
+    if (cscf->tcp_nodelay && ngx_tcp_nodelay(c) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (ngx_vmess_start(vc) != NGX_OK) {
@@ -268,15 +276,6 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 
     if (command == NGX_VMESS_CMD_UDP) {
 
-        if (vc->in.raw) {
-            ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                          "client of user \"%V\" requested datagrams without "
-                          "chunks", &vc->account.user->name.str);
-            return NGX_STREAM_BAD_REQUEST;
-        }
-
-        ngx_str_set(&ctx->network, "udp");
-
         name = &vc->header.address.domain;
 
         vc->packetaddr = vc->header.address.type == NGX_VMESS_ADDR_DOMAIN
@@ -287,9 +286,40 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         return ngx_stream_vmess_first_packet(s);
     }
 
-    ngx_str_set(&ctx->network, "tcp");
-
     return ngx_stream_vmess_route(s);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_command(ngx_stream_session_t *s, ngx_uint_t command)
+{
+    ngx_vmess_user_t             *user;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+    static ngx_str_t              mux = ngx_string("mux");
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    /* NGX_STREAM_VMESS_TCP and others are bits of their commands */
+
+    if (vscf->commands & (1 << command)) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    user = ctx->vc->account.user;
+
+    ctx->vc->status = NGX_VMESS_STATUS_COMMAND;
+
+    (void) ngx_atomic_fetch_add(&user->refused, 1);
+
+    ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                  "client of user \"%V\" requested command \"%V\", "
+                  "which is not allowed",
+                  &user->name.str,
+                  command == NGX_VMESS_CMD_MUX ? &mux : &ctx->network);
+
+    return NGX_DECLINED;
 }
 
 
@@ -385,13 +415,19 @@ ngx_stream_vmess_open_flow(ngx_stream_session_t *s, ngx_vmess_mux_flow_t *flow)
 
     if (flow->udp) {
         ngx_str_set(&ctx->network, "udp");
-
-        return ngx_stream_vmess_first_packet(s);
+    } else {
+        ngx_str_set(&ctx->network, "tcp");
     }
 
-    ngx_str_set(&ctx->network, "tcp");
+    if (ngx_stream_vmess_command(s, flow->udp ? NGX_VMESS_CMD_UDP
+                                              : NGX_VMESS_CMD_TCP)
+        != NGX_OK)
+    {
+        return NGX_STREAM_FORBIDDEN;
+    }
 
-    return ngx_stream_vmess_route(s);
+    return flow->udp ? ngx_stream_vmess_first_packet(s)
+                     : ngx_stream_vmess_route(s);
 }
 
 

@@ -469,7 +469,6 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us)
 {
     ngx_vmess_address_t             *address;
-    ngx_vmess_mux_flow_t            *flow;
     ngx_stream_vmess_ctx_t          *ctx;
     ngx_stream_upstream_resolved_t  *ur;
 
@@ -518,9 +517,7 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
         return NGX_ERROR;
     }
 
-    flow = ngx_vmess_mux_get_flow(s->connection);
-
-    if (ctx->vc->packetaddr || (flow && flow->xudp)) {
+    if (s->connection->type == SOCK_DGRAM) {
         ngx_stream_vmess_cone_init(s);
     }
 
