@@ -942,7 +942,194 @@ flow(host => 'v1.mux.cool', port => 9527, data => 'hello')->read(6);
 --- stream_response: :hello
 
 
-=== TEST 24: a connection without sub-connections ends after 60 s, no other
+=== TEST 24: vmess_commands for sub-connections
+--- servers
+echo echo
+udp udp_echo
+--- stream_config
+log_format l '$vmess_mux_id $vmess_status $vmess_command $vmess_network;';
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    access_log %%DIR%%/stream.log l;
+    vmess main;
+    vmess_commands udp mux;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_commands tcp mux;
+proxy_pass vmess_target;
+--- stream_client
+my @got;
+for my $port (stream_port(), stream_port() + 2) {
+    my $m = mux(via => tcp($port));
+    $m->open(1, port => port('echo'), data => 'stream');
+    $m->open(2, net => 'udp', port => port('udp'), data => 'datagram');
+    push @got, $m->read(1, 6) || 'refused', $m->receive(2) // 'refused';
+}
+for ('2 command mux udp;', '1 command mux tcp;') {
+    my $want = $_;
+    ok(wait_for(sub { log_line(qr/^$want$/) }), $want);
+}
+"@got";
+--- stream_response: stream refused refused datagram
+--- error_log
+client of user "alice" requested command "udp", which is not allowed
+client of user "alice" requested command "tcp", which is not allowed
+
+
+=== TEST 25: ssl_preread and "return" of a sub-connection
+--- servers
+tag tag
+--- stream_config
+map $ssl_preread_server_name $route { default 127.0.0.1:%%tag%%; }
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    vmess main;
+    vmess_resolve off;
+    return "to $vmess_host:$vmess_port in $vmess_mux_id by $protocol from $remote_addr";
+}
+--- stream_server_config
+vmess main;
+ssl_preread on;
+proxy_pass $route;
+--- stream_client
+my $m = mux();
+$m->open(1, port => 1);
+$m->keep(1, 'GE');
+$m->keep(1, 'T / HTTP/1.0');
+is($m->read(1, 15), ':GET / HTTP/1.0', 'no TLS');
+$m = mux(via => tcp(stream_port() + 2));
+$m->open(7, host => 'a.test', port => 80);
+$m->open(8, host => 'b.test', port => 53, net => 'udp', data => 'x');
+is($m->read_all(7), 'to a.test:80 in 7 by TCP from 127.0.0.1', 'TCP');
+$m->read_all(8);
+--- stream_response: to b.test:53 in 8 by UDP from 127.0.0.1
+
+
+=== TEST 26: without connections left a sub-connection is refused alone
+--- may_alert
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $other = mux(data => VMess::Mux::opening(1, port => port('echo'), data => 'hello'));
+is($other->expect(1)->read(1, 5), 'hello', 'another connection');
+
+# two for each of them, of 512
+my $m = mux();
+my @id = 1 .. 256;
+$m->expect(@id);
+$m->write(join '', map { VMess::Mux::opening($_, port => port('echo'), data => 'hello') }
+                       @id);
+my ($served, $ended) = (0, 0);
+for (@id) {
+    $m->read($_, 5) eq 'hello' ? $served++ : $ended++;
+}
+cmp_ok($served, '>', 200, "served: $served");
+cmp_ok($ended, '>', 0, "refused: $ended");
+$other->keep(1, 'still');
+is($other->read(1, 5), 'still', 'goes on');
+$m->close;
+my $id = 1;
+wait_for(sub { $other->open(++$id, port => port('echo'), data => 'again');
+               $other->read($id, 5) eq 'again' });
+--- stream_response: 1
+
+
+=== TEST 27: who waits takes no processor time
+--- listen: sndbuf=32k
+--- servers
+echo echo
+deaf deaf
+src source 200000000
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $idle = sub {
+    my ($worker) = TestVMess::children();
+    my $ticks = sub {
+        my @f = split ' ', TestVMess::file_text("/proc/$worker/stat");
+        return $f[13] + $f[14];
+    };
+    my $start = $ticks->();
+    select undef, undef, undef, 1;
+    cmp_ok($ticks->() - $start, '<', 20, $_[0]);
+};
+
+my $m = mux();
+$m->expect(1 .. 50);
+$m->write(join '', map { VMess::Mux::opening($_, port => port('echo'), data => 'x') }
+                       1 .. 50);
+$m->read($_, 1) for 1 .. 50;
+$idle->('nothing to do');
+
+my $deaf = mux();
+$deaf->open(1, port => port('deaf'));
+stuff($deaf->{flow}, $deaf->{flow}->chunk(VMess::Mux::run(1, pattern(50_000_000))));
+$idle->('a target that does not read');
+stop_server('deaf');
+
+my $blind = mux();
+$blind->open($_, port => port('src')) for 1 .. 5;
+$idle->('a client that does not read');
+
+# nor do answers pile up
+stuff($blind->{flow}, $blind->{flow}->chunk(VMess::Mux::keeping(9, 'x') x 300_000));
+$idle->('a client that is answered, and does not read');
+$blind->{late} = 1;
+$blind->expect(9);
+$blind->end($_) for 1 .. 5;
+$blind->ended(9);
+--- stream_response: 0
+
+
+=== TEST 28: the buffer is for memory, also with small frames
+--- servers
+slow sink
+--- stream_server_config
+vmess main;
+proxy_upload_rate 1;
+proxy_pass vmess_target;
+--- stream_client
+my $m = mux();
+$m->open($_, port => port('slow'), data => 'x') for 1 .. 8;
+my $before = rss();
+$m->{late} = 1;
+stuff($m->{flow}, $m->{flow}->chunk(join '', map { VMess::Mux::run($_, 'x' x 60_000, 1) }
+                                             1 .. 8));
+rss() - $before < 4000 || $Scale > 1 ? 1 : rss() - $before;
+--- stream_response: 1
+
+
+=== TEST 29: End is the end of both directions with proxy_half_close, too
+--- servers
+src source 1000000000
+echo echo
+--- stream_config
+log_format l '$vmess_mux_id $upstream_bytes_received;';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_half_close on;
+proxy_pass vmess_target;
+--- stream_client
+my $m = mux();
+$m->open(1, port => port('src'));
+$m->read(1, 1000);
+$m->end(1);
+$m->open(2, port => port('echo'), data => 'hello');
+is($m->read(2, 5), 'hello', 'another');
+ok(wait_for(sub { log_line(qr/^1 /) }), 'its session ends');
+my ($n) = log_line(qr/^1 /) =~ / (\d+);/;
+$n < 100_000_000 || $n;
+--- stream_response: 1
+
+=== TEST 30: a connection without sub-connections ends after 60 s, no other
 --- servers
 echo echo
 --- stream_config
