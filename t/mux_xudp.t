@@ -659,3 +659,128 @@ push @bad, grep { $f[$_ - 1]->receive ne pa('127.0.0.1', port('echo'), "flow $_"
 --- stream_response:
 --- no_error_log
 [error]
+
+
+=== TEST 19: Global ID: the session goes on when its client comes again
+--- servers
+a udp_peer
+b udp_peer
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $id = 'ABCDEFGH';
+my $old = xudp(to => 'a', data => '?', global_id => $id);
+my ($source, $peer) = $old->receive(0);
+
+# while the old connection is there
+my $new = xudp(to => 'a', data => '?', global_id => $id);
+is(join(' ', $new->receive(0)), "$source $peer", 'the same port');
+is($old->ended(0), 0, 'End in the old connection');
+send_to($old, 'a', '?');
+$old->{late} = 1;
+send_to($new, 'b', '?');
+is(join(' ', $new->receive(0)), "$source " . at('b'), 'another peer');
+$old->close;
+send_to($new, 'b', '?');
+is(($new->receive(0))[0], $source, 'without the old connection');
+
+# and when it has gone; the address in the new frame may be another
+$new->close;
+my $third = xudp(to => 'b', data => '?', global_id => $id);
+is(join(' ', $third->receive(0)), "$source " . at('b'), 'the target of the new frame');
+$third->keep(0, '?');
+is(join(' ', $third->receive(0)), "$source " . at('b'), 'Keep without an address');
+
+# ids of another user, and other ids, are other sessions
+my $bob = xudp(to => 'a', data => '?', global_id => $id, user => 'bob');
+isnt($bob->receive(0), $source, 'another user');
+my $other = xudp(to => 'a', data => '?', global_id => 'ABCDEFGI');
+isnt($other->receive(0), $source, 'another id');
+$third->keep(0, '?');
+is(($third->receive(0))[0], $source, 'it goes on');
+
+# End is the end of it
+$third->end(0);
+$third->open(0, net => 'udp', port => port('a'), data => '?', global_id => $id);
+isnt($third->receive(0), $source, 'after End');
+$_->end(0) for $third, $bob, $other;
+--- no_error_log
+[error]
+
+
+=== TEST 20: sessions that were taken over count
+--- listen: sndbuf=32k
+--- servers
+echo udp_echo
+src source 100000000
+--- stream_server_config
+vmess main;
+vmess_mux_streams 2;
+proxy_timeout 1s;
+proxy_pass vmess_target;
+--- stream_client
+my @old;
+for (1 .. 40) {
+    my $m = mux();
+    $m->open(1, net => 'udp', port => port('echo'), data => 'x',
+             global_id => sprintf '%08d', $_);
+    is($m->receive(1), 'x', "session $_");
+    push @old, $m;
+}
+my $s = tcp();
+setsockopt($s, Socket::SOL_SOCKET, Socket::SO_RCVBUF, 20_000);
+my $m = mux(via => $s);
+$m->expect(1 .. 40);
+$m->write(join '', map {
+    VMess::Mux::opening($_, net => 'udp', port => port('echo'), data => 'x',
+                        global_id => sprintf '%08d', $_)
+} 1 .. 40);
+my $n = grep { defined $m->receive($_) } 1 .. 40;
+cmp_ok($n, '<=', 2, 'no more than vmess_mux_streams');
+
+# all end while the client does not read
+$m->end(1) if $n;
+$m->open(99, port => port('src'));
+wait_log(qr/udp timed out/, 40 - $n, 5);
+$m->ended($_) for 2 .. 40;
+my $f = mux(data => VMess::Mux::opening(1, net => 'udp', port => port('echo'), data => 'y'));
+$f->expect(1)->receive(1);
+--- stream_response: y
+
+
+=== TEST 21: a session waits 60 s for its client
+--- servers
+a udp_peer
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @m = map { xudp(to => 'a', data => '?', global_id => "ABCDEFG$_") } 1 .. 3;
+my @source = map { scalar $_->receive(0) } @m;
+$_->close for @m;
+select undef, undef, undef, 62;
+@m = map { xudp(to => 'a', data => '?', global_id => "ABCDEFG$_") } 1 .. 3;
+my @new = map { scalar $_->receive(0) } @m;
+isnt($new[$_], $source[$_], 'a new session') for 0 .. 2;
+$_->end(0) for @m;
+--- no_error_log
+[error]
+exited on signal
+
+
+=== TEST 22: sessions without clients do not keep a worker
+--- servers
+a udp_peer
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @m = map { xudp(to => 'a', data => '?', global_id => "ABCDEFG$_") } 1 .. 3;
+$_->receive(0) for @m;
+$m[0]->close;
+reload();
+$m[1]->close;
+$m[2]->close;
+wait_for(sub { workers_alive() == 1 });
+--- stream_response: 1
