@@ -1089,6 +1089,8 @@ $blind->ended(9);
 
 
 === TEST 28: the buffer is for memory, also with small frames
+--- main_config
+worker_shutdown_timeout 1s;
 --- servers
 slow sink
 --- stream_server_config

@@ -65,7 +65,7 @@ struct ngx_vmess_connection_s {
     ngx_vmess_half_close_pt    half_close;
 
     ngx_vmess_mux_connection_t *mux;        /* if it is one, or NULL */
-    ngx_vmess_peer_t           peer;        /* packetaddr: of the first */
+    ngx_vmess_peer_t           peer;        /* of the first datagram */
 
     ngx_vmess_header_t         header;
 

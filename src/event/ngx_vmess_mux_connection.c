@@ -21,6 +21,7 @@
 
 struct ngx_vmess_mux_data_s {
     ngx_vmess_mux_data_t        *next;
+    size_t                       size;       /* of all of it */
     u_char                      *pos;
     u_char                      *last;
     u_char                       data[1];
@@ -40,6 +41,7 @@ static void ngx_vmess_mux_attach(ngx_vmess_mux_connection_t *mux,
 static void ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow);
 static void ngx_vmess_mux_set_name(ngx_vmess_mux_flow_t *flow,
     u_char *global_id);
+static void ngx_vmess_mux_unname(ngx_vmess_mux_flow_t *flow);
 static ngx_vmess_mux_flow_t *ngx_vmess_mux_find_name(ngx_vmess_user_t *user,
     u_char *global_id);
 static ngx_uint_t ngx_vmess_mux_hash(ngx_vmess_user_t *user,
@@ -47,7 +49,7 @@ static ngx_uint_t ngx_vmess_mux_hash(ngx_vmess_user_t *user,
 static void ngx_vmess_mux_orphan_handler(ngx_event_t *ev);
 static ngx_int_t ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux);
 static ngx_int_t ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow,
-    ngx_vmess_mux_t *m, ngx_vmess_peer_t *peer);
+    ngx_vmess_address_t *address, ngx_vmess_peer_t *peer);
 static void ngx_vmess_mux_end(ngx_vmess_mux_connection_t *mux, ngx_uint_t id,
     ngx_uint_t opt);
 static void ngx_vmess_mux_forget(ngx_vmess_mux_flow_t *flow);
@@ -367,10 +369,7 @@ ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux)
             flow->ended = 1;
             ngx_rbtree_delete(&mux->rbtree, &flow->node);
 
-            if (flow->named) {
-                flow->named = 0;
-                ngx_rbtree_delete(&ngx_vmess_mux_names, &flow->name);
-            }
+            ngx_vmess_mux_unname(flow);
 
             if (m->opt & NGX_VMESS_MUX_ERROR) {
                 ngx_vmess_vconn_abort(flow->vconn);
@@ -420,6 +419,7 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
     m = &mux->frame;
     c = mux->connection;
     user = mux->vc->account.user;
+    flow = NULL;
 
     if (m->bad_address) {
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
@@ -430,8 +430,19 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 
     if (m->has_global_id) {
         flow = ngx_vmess_mux_find_name(user, m->global_id);
+    }
 
-        if (flow) {
+    if (mux->n == mux->max && (flow == NULL || flow->mux != mux)) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client opened more than %ui sub-connections", mux->max);
+        goto refused;
+    }
+
+    if (flow) {
+
+        ngx_memzero(&flow->peer, sizeof(ngx_vmess_peer_t));
+
+        if (ngx_vmess_mux_peer(flow, &m->address, &flow->peer) == NGX_OK) {
 
             /* the client comes again: its session goes on */
 
@@ -444,12 +455,10 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 
             return NGX_OK;
         }
-    }
 
-    if (mux->n == mux->max) {
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "client opened more than %ui sub-connections", mux->max);
-        goto refused;
+        /* its new target has a name, which the session cannot resolve */
+
+        ngx_vmess_mux_unname(flow);
     }
 
     flow = ngx_calloc(sizeof(ngx_vmess_mux_flow_t), c->log);
@@ -509,6 +518,8 @@ ngx_vmess_mux_attach(ngx_vmess_mux_connection_t *mux,
 
     c = mux->connection;
 
+    flow->vconn->connection->idle = 0;
+
     flow->mux = mux;
     flow->id = id;
     flow->node.key = id;
@@ -534,7 +545,11 @@ ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow)
     mux = flow->mux;
 
     if (mux == NULL) {
-        ngx_del_timer(&flow->orphan);
+
+        if (flow->orphan.timer_set) {
+            ngx_del_timer(&flow->orphan);
+        }
+
         ngx_vmess_mux_orphans--;
         return;
     }
@@ -588,6 +603,16 @@ ngx_vmess_mux_set_name(ngx_vmess_mux_flow_t *flow, u_char *global_id)
     ngx_memcpy(flow->global_id, global_id, NGX_VMESS_MUX_GLOBAL_ID_LEN);
 
     ngx_rbtree_insert(&ngx_vmess_mux_names, &flow->name);
+}
+
+
+static void
+ngx_vmess_mux_unname(ngx_vmess_mux_flow_t *flow)
+{
+    if (flow->named) {
+        flow->named = 0;
+        ngx_rbtree_delete(&ngx_vmess_mux_names, &flow->name);
+    }
 }
 
 
@@ -656,8 +681,10 @@ ngx_vmess_mux_orphan_handler(ngx_event_t *ev)
 static ngx_int_t
 ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
 {
-    size_t                 len;
+    size_t                 len, size;
+    ngx_int_t              rc;
     ngx_buf_t             *b;
+    ngx_vmess_peer_t      *peer;
     ngx_vmess_mux_t       *m;
     ngx_vmess_mux_flow_t  *flow;
     ngx_vmess_mux_data_t  *d;
@@ -681,23 +708,28 @@ ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
             goto taken;
         }
 
-        d = ngx_alloc(offsetof(ngx_vmess_mux_data_t, data)
-                      + sizeof(ngx_vmess_peer_t)
-                      + (flow->udp ? m->length : len),
-                      mux->connection->log);
+        size = sizeof(ngx_vmess_mux_data_t)
+               + (flow->udp ? sizeof(ngx_vmess_peer_t) + m->length : len);
+
+        d = ngx_alloc(size, mux->connection->log);
         if (d == NULL) {
             return NGX_ERROR;
         }
 
         d->next = NULL;
+        d->size = size;
         d->pos = d->data;
         d->last = d->data;
 
         if (flow->xudp) {
 
-            if (ngx_vmess_mux_peer(flow, m, (ngx_vmess_peer_t *) d->data)
-                != NGX_OK)
-            {
+            peer = (ngx_vmess_peer_t *) d->data;
+            *peer = flow->peer;
+
+            rc = (m->status == NGX_VMESS_MUX_KEEP && m->has_address)
+                 ? ngx_vmess_mux_peer(flow, &m->address, peer) : NGX_OK;
+
+            if (rc != NGX_OK) {
                 ngx_free(d);
                 mux->flow = NULL;
                 goto taken;
@@ -718,7 +750,7 @@ ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
 
     *flow->in_last = d;
     flow->in_last = &d->next;
-    flow->held += d->last - d->data;
+    flow->held += d->size;
 
     if (flow->held > mux->limit) {
         mux->held = 1;
@@ -735,34 +767,33 @@ taken:
 }
 
 
-/* NGX_DECLINED: a peer that has another name than the target cannot be found */
+/*
+ * The peer of a datagram, none if it is the target of the flow.  NGX_DECLINED:
+ * it has another name, which cannot be resolved here.
+ */
 
 static ngx_int_t
-ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_t *m,
+ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_address_t *address,
     ngx_vmess_peer_t *peer)
 {
     socklen_t             socklen;
     ngx_sockaddr_t        sa;
-    ngx_vmess_address_t  *a;
+    ngx_vmess_address_t  *target;
 
     ngx_memzero(peer, sizeof(ngx_vmess_peer_t));
 
-    a = &m->address;
+    if (address->type == NGX_VMESS_ADDR_DOMAIN) {
+        target = &flow->address;
 
-    if (m->status == NGX_VMESS_MUX_NEW || !m->has_address) {
-        return NGX_OK;
-    }
-
-    if (a->type == NGX_VMESS_ADDR_DOMAIN) {
-        return (a->port == flow->address.port
-                && flow->address.type == NGX_VMESS_ADDR_DOMAIN
-                && a->domain.len == flow->address.domain.len
-                && ngx_memcmp(a->domain.data, flow->address.domain.data,
-                              a->domain.len) == 0)
+        return (address->port == target->port
+                && target->type == NGX_VMESS_ADDR_DOMAIN
+                && address->domain.len == target->domain.len
+                && ngx_memcmp(address->domain.data, target->domain.data,
+                              target->domain.len) == 0)
                ? NGX_OK : NGX_DECLINED;
     }
 
-    socklen = ngx_vmess_packet_sockaddr(a, &sa);
+    socklen = ngx_vmess_packet_sockaddr(address, &sa);
 
     peer->socklen = (u_char) socklen;
     ngx_memcpy(peer->sockaddr, &sa, socklen);
@@ -942,7 +973,7 @@ ngx_vmess_mux_cleanup(void *data)
         q = ngx_queue_head(&mux->flows);
         flow = ngx_queue_data(q, ngx_vmess_mux_flow_t, all);
 
-        if (flow->named && !flow->ended
+        if (flow->named && !flow->ended && !ngx_exiting
             && ngx_vmess_mux_orphans < NGX_VMESS_MUX_ORPHANS)
         {
             ngx_vmess_mux_detach(flow);
@@ -950,6 +981,10 @@ ngx_vmess_mux_cleanup(void *data)
             flow->orphan.handler = ngx_vmess_mux_orphan_handler;
             flow->orphan.data = flow;
             flow->orphan.log = flow->vconn->connection->log;
+
+            /* not what a worker that quits waits for */
+
+            flow->vconn->connection->idle = 1;
 
             ngx_add_timer(&flow->orphan, NGX_VMESS_MUX_ORPHAN);
             ngx_vmess_mux_orphans++;
@@ -977,9 +1012,7 @@ ngx_vmess_mux_forget(ngx_vmess_mux_flow_t *flow)
 
     ngx_vmess_mux_detach(flow);
 
-    if (flow->named) {
-        ngx_rbtree_delete(&ngx_vmess_mux_names, &flow->name);
-    }
+    ngx_vmess_mux_unname(flow);
 
     while (flow->in) {
         d = flow->in;
@@ -1040,9 +1073,10 @@ ngx_vmess_mux_recv(ngx_connection_t *fc, u_char *buf, size_t size)
 static ssize_t
 ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
 {
-    size_t                 n;
-    ngx_connection_t      *fc;
-    ngx_vmess_mux_data_t  *d;
+    size_t                   n;
+    ngx_connection_t        *fc;
+    ngx_vmess_mux_data_t    *d;
+    ngx_vmess_connection_t  *vc;
 
     fc = flow->vconn->connection;
 
@@ -1050,8 +1084,13 @@ ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
 
         d = flow->in;
 
-        if (flow->xudp && !ngx_vmess_get_connection(fc)->cone) {
-            d->pos += sizeof(ngx_vmess_peer_t);
+        if (flow->xudp) {
+            vc = ngx_vmess_get_connection(fc);
+
+            if (!vc->cone) {
+                ngx_memcpy(&vc->peer, d->pos, sizeof(ngx_vmess_peer_t));
+                d->pos += sizeof(ngx_vmess_peer_t);
+            }
         }
 
         n = d->last - d->pos;
@@ -1091,7 +1130,7 @@ ngx_vmess_mux_taken(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_data_t *d)
 
     mux = flow->mux;
 
-    flow->held -= d->last - d->data;
+    flow->held -= d->size;
     flow->in = d->next;
 
     if (flow->in == NULL) {
@@ -1123,12 +1162,17 @@ ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf, size_t size)
     flow = ngx_vmess_get_vconn(fc)->data;
     mux = flow->mux;
 
-    if (flow->ended) {
+    if (flow->ended && flow->discarded < mux->limit) {
+
+        /* End is that of both directions, but what came before it arrives */
+
+        flow->discarded += size;
         fc->sent += size;
+
         return size;
     }
 
-    if (mux->done) {
+    if (flow->ended || mux->done) {
         rc = NGX_ERROR;
         goto failed;
     }

@@ -36,12 +36,14 @@ typedef struct {
 
     ngx_vmess_mux_data_t        *in;         /* data not read yet */
     ngx_vmess_mux_data_t       **in_last;
-    size_t                       held;       /* bytes of it */
+    size_t                       held;       /* memory that it takes */
+    size_t                       discarded;  /* bytes sent after the end */
 
     /* XUDP: for a client that comes again */
 
     ngx_rbtree_node_t            name;       /* by global_id */
     u_char                       global_id[NGX_VMESS_MUX_GLOBAL_ID_LEN];
+    ngx_vmess_peer_t             peer;       /* of datagrams without one */
     ngx_vmess_user_t            *user;
     ngx_event_t                  orphan;
 

@@ -63,12 +63,10 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
 
     vc->cone = 1;
 
-    /* the first datagram goes where its session does */
-
     b = fc->buffer;
 
     b->pos -= sizeof(ngx_vmess_peer_t);
-    ngx_memzero(b->pos, sizeof(ngx_vmess_peer_t));
+    ngx_memcpy(b->pos, &vc->peer, sizeof(ngx_vmess_peer_t));
 
     s->received += sizeof(ngx_vmess_peer_t);
 }
