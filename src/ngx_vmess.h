@@ -13,6 +13,7 @@
 #include "ngx_vmess_compat.h"
 
 
+typedef struct ngx_vmess_mux_connection_s  ngx_vmess_mux_connection_t;
 typedef struct ngx_vmess_connection_s  ngx_vmess_connection_t;
 typedef struct ngx_vmess_replay_s      ngx_vmess_replay_t;
 typedef struct ngx_vmess_user_s        ngx_vmess_user_t;

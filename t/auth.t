@@ -337,11 +337,12 @@ length $f->{in};
 [alert]
 
 
-=== TEST 17: commands of later versions are refused at once
+=== TEST 17: commands that are not listed are refused at once
 --- servers
 web http It works
 --- stream_server_config
 vmess main;
+vmess_commands tcp;
 vmess_fallback 127.0.0.1:%%web%%;
 proxy_pass vmess_target;
 --- stream_client
@@ -353,8 +354,8 @@ for my $cmd (qw(udp mux)) {
 1;
 --- stream_response: 1
 --- error_log
-client of user "alice" requested command "udp", which is not supported
-client of user "alice" requested command "mux", which is not supported
+client of user "alice" requested command "udp", which is not allowed
+client of user "alice" requested command "mux", which is not allowed
 
 
 === TEST 18: ciphers that are not listed are refused at once

@@ -64,6 +64,7 @@ good('everything', $resolver . "vmess_users main:2m {
     vmess_fallback site;
     vmess_handshake_timeout 10s;
     vmess_ciphers aes-128-gcm chacha20-poly1305 none zero;
+    vmess_commands tcp udp;
     vmess_allow 192.168.1.0/24 80,443,8000-8100;
     vmess_deny private;
     vmess_deny .evil.test;
@@ -216,6 +217,9 @@ bad('a fallback that is an invalid address', $users . $resolver
 bad('an unknown cipher', $users . "vmess_ciphers aes-128-gcm des;\n" . $server,
     qr/des/);
 bad('no cipher', $users . "vmess_ciphers;\n" . $server, qr/vmess_ciphers/);
+bad('an unknown command', $users . "vmess_commands tcp quic;\n" . $server,
+    qr/"quic"/);
+bad('no command', $users . "vmess_commands;\n" . $server, qr/vmess_commands/);
 bad('a time-out that is none', $users . "vmess_handshake_timeout soon;\n" . $server,
     qr/vmess_handshake_timeout/);
 bad('no time at all', $users . "vmess_handshake_timeout 0;\n" . $server,

@@ -103,6 +103,7 @@ log_format l '$vmess_status $vmess_user $vmess_host $status';
 access_log %%DIR%%/stream.log l;
 vmess main;
 vmess_ciphers aes-128-gcm;
+vmess_commands tcp mux;
 vmess_handshake_timeout 700ms;
 proxy_pass vmess_target;
 --- stream_client

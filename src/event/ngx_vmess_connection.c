@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess_connection.h"
 #include "ngx_vmess_output.h"
+#include "ngx_vmess_packet.h"
 
 
 /* the least that is read from the transport, if it has so much */
@@ -150,14 +151,23 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
     (void) ngx_atomic_fetch_add(&vc->account.user->total, 1);
     vc->account.user->last_seen = ngx_time();
 
-    c->recv = ngx_vmess_recv;
-    c->recv_chain = ngx_vmess_recv_chain;
-    c->send = ngx_vmess_send;
-    c->send_chain = ngx_vmess_send_chain;
+    if (vc->header.command == NGX_VMESS_CMD_UDP) {
+        c->type = SOCK_DGRAM;
+        c->recv = ngx_vmess_packet_recv;
+        c->send = ngx_vmess_packet_send;
+        c->send_chain = ngx_vmess_packet_send_chain;
 
-    /* the last buffer of the response must come here, for the end chunk */
+    } else {
+        c->recv = ngx_vmess_recv;
+        c->recv_chain = ngx_vmess_recv_chain;
+        c->send = ngx_vmess_send;
+        c->send_chain = ngx_vmess_send_chain;
 
-    c->need_last_buf = 1;
+        /* the last buffer must come here, for the end chunk */
+
+        c->need_last_buf = 1;
+    }
+
     c->sendfile = 0;
 
 #if (NGX_SSL)

@@ -14,6 +14,17 @@
 #include "proto/ngx_vmess_chunk.h"
 
 
+/*
+ * The peer of a datagram, in front of it between a client that tells it and a
+ * socket that is connected to none; socklen is 0 for the target of the flow.
+ */
+
+typedef struct {
+    u_char                     socklen;
+    u_char                     sockaddr[31];
+} ngx_vmess_peer_t;
+
+
 /* in c->buffered, within NGX_LOWLEVEL_BUFFERED: TLS has 0x01, HTTP/2 0x02 */
 
 #define NGX_VMESS_BUFFERED  0x04
@@ -53,6 +64,9 @@ struct ngx_vmess_connection_s {
     void                      *data;
     ngx_vmess_half_close_pt    half_close;
 
+    ngx_vmess_mux_connection_t *mux;        /* if it is one, or NULL */
+    ngx_vmess_peer_t           peer;        /* of the first datagram */
+
     ngx_vmess_header_t         header;
 
     ngx_vmess_chunk_t          in;
@@ -73,6 +87,8 @@ struct ngx_vmess_connection_s {
     size_t                     drained;
     size_t                     drain;
 
+    unsigned                   packetaddr:1;
+    unsigned                   cone:1;      /* datagrams have their peers */
     unsigned                   counted:1;   /* in the user's flows */
     unsigned                   responded:1; /* response header was sealed */
     unsigned                   ended:1;     /* the client ended its data */

@@ -342,13 +342,3 @@ ngx_vmess_command_name(ngx_vmess_header_t *h)
 
     return &names[h->command];
 }
-
-
-ngx_str_t *
-ngx_vmess_network_name(ngx_vmess_header_t *h)
-{
-    static ngx_str_t  tcp = ngx_string("tcp");
-    static ngx_str_t  udp = ngx_string("udp");
-
-    return h->command == NGX_VMESS_CMD_UDP ? &udp : &tcp;
-}

@@ -38,7 +38,6 @@ ngx_int_t ngx_vmess_drain(ngx_vmess_connection_t *vc);
 ngx_str_t *ngx_vmess_status_name(ngx_vmess_status_e status);
 ngx_str_t *ngx_vmess_security_name(ngx_vmess_header_t *h);
 ngx_str_t *ngx_vmess_command_name(ngx_vmess_header_t *h);
-ngx_str_t *ngx_vmess_network_name(ngx_vmess_header_t *h);
 
 
 #endif /* _NGX_VMESS_HANDSHAKE_H_INCLUDED_ */

@@ -12,9 +12,6 @@
 #define NGX_VMESS_RANDOM  4096
 
 
-static ngx_int_t ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data,
-    size_t len, u_char **p);
-static ngx_int_t ngx_vmess_flush(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_write(ngx_vmess_connection_t *vc, u_char **pos,
     u_char *last);
 
@@ -168,25 +165,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
             break;
         }
 
-        rc = ngx_vmess_write(vc, &pos, p);
-
-        if (rc == NGX_AGAIN) {
-
-            /* sealed already: kept, as it cannot be sealed again */
-
-            vc->sealed.start = ngx_alloc(NGX_VMESS_HEADROOM + (p - pos),
-                                         c->log);
-            if (vc->sealed.start == NULL) {
-                rc = NGX_ERROR;
-                break;
-            }
-
-            vc->sealed.pos = vc->sealed.start + NGX_VMESS_HEADROOM;
-            vc->sealed.last = ngx_cpymem(vc->sealed.pos, pos, p - pos);
-            vc->sealed.end = vc->sealed.last;
-
-            c->buffered |= NGX_VMESS_BUFFERED;
-        }
+        rc = ngx_vmess_write_sealed(vc, pos, p);
 
         if (limit && plain >= limit) {
             break;
@@ -212,7 +191,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
 /* padding takes fresh random bytes from a stock of the worker */
 
-static ngx_int_t
+ngx_int_t
 ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
     u_char **p)
 {
@@ -252,7 +231,7 @@ ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
 
 /* NGX_OK: nothing is held here or below */
 
-static ngx_int_t
+ngx_int_t
 ngx_vmess_flush(ngx_vmess_connection_t *vc)
 {
     ngx_int_t          rc;
@@ -285,6 +264,35 @@ ngx_vmess_flush(ngx_vmess_connection_t *vc)
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_write_sealed(ngx_vmess_connection_t *vc, u_char *pos, u_char *last)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_vmess_write(vc, &pos, last);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    /* kept, as it cannot be sealed again */
+
+    vc->sealed.start = ngx_alloc(NGX_VMESS_HEADROOM + (last - pos),
+                                 vc->connection->log);
+    if (vc->sealed.start == NULL) {
+        return NGX_ERROR;
+    }
+
+    vc->sealed.pos = vc->sealed.start + NGX_VMESS_HEADROOM;
+    vc->sealed.last = ngx_cpymem(vc->sealed.pos, pos, last - pos);
+    vc->sealed.end = vc->sealed.last;
+
+    vc->connection->buffered |= NGX_VMESS_BUFFERED;
+
+    return NGX_AGAIN;
 }
 
 

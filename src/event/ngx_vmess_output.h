@@ -7,7 +7,7 @@
 #define _NGX_VMESS_OUTPUT_H_INCLUDED_
 
 
-#include "ngx_vmess.h"
+#include "ngx_vmess_connection.h"
 
 
 /* c->send and c->send_chain of a connection with the VMess layer */
@@ -15,6 +15,23 @@
 ssize_t ngx_vmess_send(ngx_connection_t *c, u_char *buf, size_t size);
 ngx_chain_t *ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     off_t limit);
+
+/*
+ * Seals a chunk at *p, as ngx_vmess_chunk_seal() does, with padding of the
+ * worker's; NGX_OK or NGX_ERROR, which was logged
+ */
+ngx_int_t ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
+    u_char **p);
+
+/*
+ * Writes what was sealed, in front of which there are NGX_VMESS_HEADROOM
+ * bytes; what does not go is kept.  NGX_OK, NGX_AGAIN or NGX_ERROR
+ */
+ngx_int_t ngx_vmess_write_sealed(ngx_vmess_connection_t *vc, u_char *pos,
+    u_char *last);
+
+/* NGX_OK: nothing is held here or below; NGX_AGAIN or NGX_ERROR */
+ngx_int_t ngx_vmess_flush(ngx_vmess_connection_t *vc);
 
 
 #endif /* _NGX_VMESS_OUTPUT_H_INCLUDED_ */

@@ -9,8 +9,10 @@
 
 
 static ngx_command_t *ngx_stream_vmess_proxy_command(char *name);
+static ngx_int_t ngx_stream_vmess_init_listen(ngx_conf_t *cf,
+    ngx_vmess_listen_t *listen, ngx_stream_core_srv_conf_t *cscf);
 static ngx_listening_t *ngx_stream_vmess_listening(ngx_conf_t *cf,
-    ngx_stream_core_srv_conf_t *cscf, ngx_uint_t family);
+    ngx_stream_core_srv_conf_t *cscf, ngx_str_t *name, ngx_uint_t family);
 static void ngx_stream_vmess_mark(void *data);
 static void ngx_stream_vmess_unlimit(ngx_pool_t *pool);
 
@@ -185,14 +187,37 @@ ngx_stream_vmess_add_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     listen->name = vscf->listen;
 
-    listen->listening = ngx_stream_vmess_listening(cf, cscf, AF_INET);
+    return ngx_stream_vmess_init_listen(cf, listen, cscf);
+}
+
+
+ngx_int_t
+ngx_stream_vmess_add_flows(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    ngx_str_set(&vscf->flows.name, "mux");
+
+    return ngx_stream_vmess_init_listen(cf, &vscf->flows, cscf);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_init_listen(ngx_conf_t *cf, ngx_vmess_listen_t *listen,
+    ngx_stream_core_srv_conf_t *cscf)
+{
+    listen->listening = ngx_stream_vmess_listening(cf, cscf, &listen->name,
+                                                   AF_INET);
     if (listen->listening == NULL) {
         return NGX_ERROR;
     }
 
 #if (NGX_HAVE_INET6)
 
-    listen->listening6 = ngx_stream_vmess_listening(cf, cscf, AF_INET6);
+    listen->listening6 = ngx_stream_vmess_listening(cf, cscf, &listen->name,
+                                                    AF_INET6);
     if (listen->listening6 == NULL) {
         return NGX_ERROR;
     }
@@ -210,7 +235,7 @@ ngx_stream_vmess_add_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
 static ngx_listening_t *
 ngx_stream_vmess_listening(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
-    ngx_uint_t family)
+    ngx_str_t *name, ngx_uint_t family)
 {
     u_char                       *p;
     ngx_listening_t              *ls;
@@ -220,13 +245,10 @@ ngx_stream_vmess_listening(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
 #if (NGX_HAVE_INET6)
     ngx_stream_in6_addr_t        *addr6;
 #endif
-    ngx_stream_vmess_srv_conf_t  *vscf;
-
-    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
 
     ls = ngx_pcalloc(cf->pool, sizeof(ngx_listening_t));
     port = ngx_pcalloc(cf->pool, sizeof(ngx_stream_port_t));
-    p = ngx_pnalloc(cf->pool, sizeof("vmess:") - 1 + vscf->listen.len);
+    p = ngx_pnalloc(cf->pool, sizeof("vmess:") - 1 + name->len);
 
     if (ls == NULL || port == NULL || p == NULL) {
         return NULL;
@@ -262,7 +284,7 @@ ngx_stream_vmess_listening(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
     ngx_vmess_set_addr_server(conf, cscf);
 
     ls->addr_text.data = p;
-    ls->addr_text.len = ngx_sprintf(p, "vmess:%V", &vscf->listen) - p;
+    ls->addr_text.len = ngx_sprintf(p, "vmess:%V", name) - p;
 
     ngx_vmess_set_addr_text(conf, ls->addr_text);
 

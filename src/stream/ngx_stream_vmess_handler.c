@@ -11,9 +11,24 @@
 #include "event/ngx_vmess_handshake.h"
 
 
+/* the name of a target that stands for packetaddr */
+
+#define NGX_VMESS_PACKETADDR  "sp.packet-addr.v2fly.arpa"
+
+
 static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_command(ngx_stream_session_t *s,
+    ngx_uint_t command);
+static ngx_int_t ngx_stream_vmess_open_mux(ngx_stream_session_t *s);
+static void ngx_stream_vmess_close_mux(ngx_vmess_mux_connection_t *mux,
+    ngx_uint_t error);
+static ngx_int_t ngx_stream_vmess_open_flow(ngx_stream_session_t *s,
+    ngx_vmess_mux_flow_t *flow);
+static ngx_int_t ngx_stream_vmess_route(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_first_packet(ngx_stream_session_t *s);
+static void ngx_stream_vmess_set_target(ngx_vmess_connection_t *vc);
 static ngx_uint_t ngx_stream_vmess_cipher(ngx_vmess_header_t *h);
 static ngx_int_t ngx_stream_vmess_fallback(ngx_stream_session_t *s);
 
@@ -23,6 +38,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 {
     ngx_int_t                     rc;
     ngx_connection_t             *c;
+    ngx_vmess_mux_flow_t         *flow;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
@@ -31,10 +47,24 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 
     c = s->connection;
 
-    if (vscf->zone == NULL || c->type != SOCK_STREAM
-        || (ctx && ctx->done))
-    {
+    if (vscf->zone == NULL || (ctx && ctx->done)) {
         return NGX_DECLINED;
+    }
+
+    if (ctx == NULL) {
+        flow = ngx_vmess_mux_get_flow(c);
+
+        if (flow) {
+            return ngx_stream_vmess_open_flow(s, flow);
+        }
+
+        if (c->type != SOCK_STREAM) {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (ctx && ctx->waiting) {
+        return ngx_stream_vmess_first_packet(s);
     }
 
     if (c->close) {
@@ -120,6 +150,8 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
+    ctx->number = c->number;
+
     ctx->vc->data = s;
     ctx->vc->half_close = ngx_stream_vmess_half_close;
 
@@ -174,11 +206,13 @@ ngx_stream_vmess_wait(ngx_stream_session_t *s)
 static ngx_int_t
 ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 {
-    ngx_int_t                     rc;
+    ngx_str_t                    *name;
+    ngx_uint_t                    command;
     ngx_connection_t             *c;
     ngx_vmess_vconn_t            *vconn;
     ngx_vmess_connection_t       *vc;
     ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_core_srv_conf_t   *cscf;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
     c = s->connection;
@@ -210,24 +244,200 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         return NGX_STREAM_FORBIDDEN;
     }
 
-    if (vc->header.command != NGX_VMESS_CMD_TCP) {
+    command = vc->header.command;
 
-        vc->status = NGX_VMESS_STATUS_COMMAND;
+    if (command == NGX_VMESS_CMD_TCP) {
+        ngx_str_set(&ctx->network, "tcp");
+    }
 
-        (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
+    if (command == NGX_VMESS_CMD_UDP) {
+        ngx_str_set(&ctx->network, "udp");
+    }
 
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "client of user \"%V\" requested command \"%V\", "
-                      "which is not supported",
-                      &vc->account.user->name.str,
-                      ngx_vmess_command_name(&vc->header));
-
+    if (ngx_stream_vmess_command(s, command) != NGX_OK) {
         return NGX_STREAM_FORBIDDEN;
+    }
+
+    /* nginx does it for proxied streams alone, when they are connected */
+
+    cscf = ngx_stream_get_module_srv_conf(s, ngx_stream_core_module);
+
+    if (cscf->tcp_nodelay && ngx_tcp_nodelay(c) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (ngx_vmess_start(vc) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    if (command == NGX_VMESS_CMD_MUX) {
+        return ngx_stream_vmess_open_mux(s);
+    }
+
+    if (command == NGX_VMESS_CMD_UDP) {
+
+        name = &vc->header.address.domain;
+
+        vc->packetaddr = vc->header.address.type == NGX_VMESS_ADDR_DOMAIN
+                         && name->len == sizeof(NGX_VMESS_PACKETADDR) - 1
+                         && ngx_strncmp(name->data, NGX_VMESS_PACKETADDR,
+                                        name->len) == 0;
+
+        return ngx_stream_vmess_first_packet(s);
+    }
+
+    return ngx_stream_vmess_route(s);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_command(ngx_stream_session_t *s, ngx_uint_t command)
+{
+    ngx_vmess_user_t             *user;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+    static ngx_str_t              mux = ngx_string("mux");
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    /* NGX_STREAM_VMESS_TCP and others are bits of their commands */
+
+    if (vscf->commands & (1 << command)) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    user = ctx->vc->account.user;
+
+    ctx->vc->status = NGX_VMESS_STATUS_COMMAND;
+
+    (void) ngx_atomic_fetch_add(&user->refused, 1);
+
+    ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                  "client of user \"%V\" requested command \"%V\", "
+                  "which is not allowed",
+                  &user->name.str,
+                  command == NGX_VMESS_CMD_MUX ? &mux : &ctx->network);
+
+    return NGX_DECLINED;
+}
+
+
+/* the session becomes that of a connection with others in it */
+
+static ngx_int_t
+ngx_stream_vmess_open_mux(ngx_stream_session_t *s)
+{
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_vmess_mux_connection_t   *mux;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    c = s->connection;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    mux = ngx_pcalloc(c->pool, sizeof(ngx_vmess_mux_connection_t));
+    if (mux == NULL) {
+        return NGX_ERROR;
+    }
+
+    mux->connection = c;
+    mux->vc = ctx->vc;
+    mux->listen = &vscf->flows;
+    mux->max = vscf->mux_streams;
+    mux->limit = vscf->mux_buffer;
+    mux->close = ngx_stream_vmess_close_mux;
+
+    /* the end of the client's data is that of all */
+
+    ctx->vc->data = NULL;
+
+    c->log->action = "proxying sub-connections";
+
+    return ngx_vmess_mux_start(mux) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+}
+
+
+static void
+ngx_stream_vmess_close_mux(ngx_vmess_mux_connection_t *mux, ngx_uint_t error)
+{
+    ngx_stream_finalize_session(mux->connection->data,
+                                error ? NGX_STREAM_BAD_REQUEST : NGX_STREAM_OK);
+}
+
+
+/* a session of mux: its client is known, and what it wants */
+
+static ngx_int_t
+ngx_stream_vmess_open_flow(ngx_stream_session_t *s, ngx_vmess_mux_flow_t *flow)
+{
+    ngx_vmess_header_t      *h;
+    ngx_vmess_connection_t  *vc, *parent;
+    ngx_stream_vmess_ctx_t  *ctx, *pctx;
+
+    parent = flow->mux->vc;
+
+    pctx = ngx_stream_get_module_ctx(
+                          (ngx_stream_session_t *) parent->connection->data,
+                          ngx_stream_vmess_module);
+
+    if (ngx_stream_vmess_create_ctx(s) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    ctx->carrier = pctx->carrier;
+    ctx->number = parent->connection->number;
+    ctx->mux = 1;
+    ctx->mux_id = flow->id;
+
+    vc = ctx->vc;
+
+    vc->account = parent->account;
+
+    (void) ngx_atomic_fetch_add(&vc->account.user->refs, 1);
+    (void) ngx_atomic_fetch_add(&vc->account.user->flows, 1);
+    (void) ngx_atomic_fetch_add(&vc->account.user->total, 1);
+
+    vc->counted = 1;
+    vc->status = NGX_VMESS_STATUS_OK;
+
+    h = &vc->header;
+
+    h->command = NGX_VMESS_CMD_MUX;
+    h->security = parent->header.security;
+    h->opt = parent->header.opt;
+    h->address = flow->address;
+    h->address.domain.data = h->address.data;
+
+    if (flow->udp) {
+        ngx_str_set(&ctx->network, "udp");
+    } else {
+        ngx_str_set(&ctx->network, "tcp");
+    }
+
+    if (ngx_stream_vmess_command(s, flow->udp ? NGX_VMESS_CMD_UDP
+                                              : NGX_VMESS_CMD_TCP)
+        != NGX_OK)
+    {
+        return NGX_STREAM_FORBIDDEN;
+    }
+
+    return flow->udp ? ngx_stream_vmess_first_packet(s)
+                     : ngx_stream_vmess_route(s);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_route(ngx_stream_session_t *s)
+{
+    ngx_int_t                rc;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     rc = ngx_stream_vmess_find_target(s);
 
@@ -237,6 +447,91 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
     }
 
     return rc;
+}
+
+
+/* a session of datagrams starts with the first, which nginx counts */
+
+static ngx_int_t
+ngx_stream_vmess_first_packet(ngx_stream_session_t *s)
+{
+    ssize_t                  n;
+    ngx_buf_t               *b;
+    ngx_connection_t        *c;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    c = s->connection;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (c->read->timedout || c->close) {
+        return NGX_STREAM_OK;
+    }
+
+    b = c->buffer;
+
+    if (b == NULL) {
+        b = ngx_create_temp_buf(c->pool, sizeof(ngx_vmess_peer_t)
+                                         + NGX_VMESS_CHUNK_DATA);
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        /* it may get its peer in front of it */
+
+        b->pos += sizeof(ngx_vmess_peer_t);
+        b->last = b->pos;
+
+        c->buffer = b;
+    }
+
+    n = c->recv(c, b->last, b->end - b->last);
+
+    if (n == NGX_AGAIN) {
+        ctx->waiting = 1;
+        return ngx_stream_vmess_wait(s);
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    ctx->waiting = 0;
+
+    b->last += n;
+    s->received += n;
+
+    if (ctx->vc->packetaddr) {
+        ngx_stream_vmess_set_target(ctx->vc);
+    }
+
+    return ngx_stream_vmess_route(s);
+}
+
+
+/* packetaddr: the target is the first peer */
+
+static void
+ngx_stream_vmess_set_target(ngx_vmess_connection_t *vc)
+{
+    ngx_sockaddr_t        sa;
+    ngx_vmess_address_t  *address;
+
+    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
+    ngx_memcpy(&sa, vc->peer.sockaddr, vc->peer.socklen);
+
+    address = &vc->header.address;
+
+    address->type = NGX_VMESS_ADDR_IPV4;
+    address->port = ngx_inet_get_port(&sa.sockaddr);
+    ngx_memcpy(address->addr, &sa.sockaddr_in.sin_addr, 4);
+
+#if (NGX_HAVE_INET6)
+    if (sa.sockaddr.sa_family == AF_INET6) {
+        address->type = NGX_VMESS_ADDR_IPV6;
+        ngx_memcpy(address->addr, &sa.sockaddr_in6.sin6_addr, 16);
+    }
+#endif
 }
 
 

@@ -47,6 +47,19 @@ static ngx_conf_bitmask_t  ngx_stream_vmess_cipher_masks[] = {
 };
 
 
+static ngx_conf_bitmask_t  ngx_stream_vmess_command_masks[] = {
+    { ngx_string("tcp"), NGX_STREAM_VMESS_TCP },
+    { ngx_string("udp"), NGX_STREAM_VMESS_UDP },
+    { ngx_string("mux"), NGX_STREAM_VMESS_MUX },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_num_bounds_t  ngx_stream_vmess_mux_streams_bounds = {
+    ngx_conf_check_num_bounds, 1, 65535
+};
+
+
 static ngx_command_t  ngx_stream_vmess_commands[] = {
 
     { ngx_string("vmess_users"),
@@ -83,6 +96,27 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, ciphers),
       &ngx_stream_vmess_cipher_masks },
+
+    { ngx_string("vmess_commands"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_vmess_srv_conf_t, commands),
+      &ngx_stream_vmess_command_masks },
+
+    { ngx_string("vmess_mux_streams"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_vmess_srv_conf_t, mux_streams),
+      &ngx_stream_vmess_mux_streams_bounds },
+
+    { ngx_string("vmess_mux_buffer"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_vmess_srv_conf_t, mux_buffer),
+      NULL },
 
     { ngx_string("vmess_allow"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
@@ -249,6 +283,10 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
         return NGX_ERROR;
     }
 
+    if (ngx_stream_vmess_add_flows(cf, cscf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
     if (ngx_vmess_listens_udp(cmcf, cscf)) {
@@ -384,10 +422,13 @@ ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
      *     vscf->fallback = { 0, NULL };
      *     vscf->fallback_server = NULL;
      *     vscf->ciphers = 0;
+     *     vscf->commands = 0;
      *     vscf->file_name = NULL;
      *     vscf->line = 0;
      */
 
+    vscf->mux_streams = NGX_CONF_UNSET_UINT;
+    vscf->mux_buffer = NGX_CONF_UNSET_SIZE;
     vscf->handshake_timeout = NGX_CONF_UNSET_MSEC;
     vscf->rules = NGX_CONF_UNSET_PTR;
     vscf->resolve = NGX_CONF_UNSET_PTR;
@@ -414,6 +455,15 @@ ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_str_value(conf->fallback, prev->fallback, "off");
+
+    ngx_conf_merge_uint_value(conf->mux_streams, prev->mux_streams, 256);
+    ngx_conf_merge_size_value(conf->mux_buffer, prev->mux_buffer, 64 * 1024);
+
+    ngx_conf_merge_bitmask_value(conf->commands, prev->commands,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_STREAM_VMESS_TCP
+                                  |NGX_STREAM_VMESS_UDP
+                                  |NGX_STREAM_VMESS_MUX));
 
     ngx_conf_merge_bitmask_value(conf->ciphers, prev->ciphers,
                                  (NGX_CONF_BITMASK_SET

@@ -10,6 +10,7 @@
 #include "ngx_vmess.h"
 #include <ngx_stream.h>
 #include "event/ngx_vmess_connection.h"
+#include "event/ngx_vmess_mux_connection.h"
 
 
 #define NGX_STREAM_VMESS_AES_128_GCM  0x0002
@@ -17,6 +18,10 @@
 #define NGX_STREAM_VMESS_NONE         0x0008
 #define NGX_STREAM_VMESS_ZERO         0x0010
 #define NGX_STREAM_VMESS_CFB          0x0020
+
+#define NGX_STREAM_VMESS_TCP          0x0002
+#define NGX_STREAM_VMESS_UDP          0x0004
+#define NGX_STREAM_VMESS_MUX          0x0008
 
 
 typedef struct {
@@ -29,6 +34,11 @@ typedef struct {
     ngx_stream_core_srv_conf_t    *fallback_server;
 
     ngx_uint_t                     ciphers;
+    ngx_uint_t                     commands;
+
+    ngx_vmess_listen_t             flows;        /* of mux */
+    ngx_uint_t                     mux_streams;
+    size_t                         mux_buffer;
     ngx_msec_t                     handshake_timeout;
 
     ngx_array_t                   *rules;        /* ngx_stream_vmess_rule_t */
@@ -45,6 +55,9 @@ typedef struct {
     ngx_vmess_connection_t        *vc;
 
     ngx_str_t                      carrier;
+    ngx_str_t                      network;      /* "tcp", "udp", or empty */
+    ngx_atomic_uint_t              number;       /* of the carrier */
+    ngx_uint_t                     mux_id;
     ngx_uint_t                     status;       /* for $status, or zero */
 
     /* the target */
@@ -54,11 +67,16 @@ typedef struct {
     ngx_uint_t                     naddrs;
     ngx_str_t                      host;         /* text, no brackets */
     ngx_str_t                      addr;         /* text of addrs[0] */
+    ngx_sockaddr_t                 peer;         /* of the last datagram */
+    socklen_t                      peer_len;
     ngx_str_t                      refusal;      /* why it has no addrs */
     ngx_vmess_status_e             refused;      /* and in one word */
 
+    unsigned                       mux:1;        /* a sub-connection */
     unsigned                       moved:1;
     unsigned                       draining:1;
+    unsigned                       forbidden:1;  /* some datagrams were */
+    unsigned                       waiting:1;    /* for the first datagram */
     unsigned                       preread_ended:1;
     unsigned                       async:1;
     unsigned                       done:1;

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_target.h"
 #include "ngx_stream_vmess_rule.h"
+#include "ngx_stream_vmess_cone.h"
 
 
 static ngx_int_t ngx_stream_vmess_literal(ngx_stream_session_t *s);
@@ -512,5 +513,13 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
     ur->naddrs = ctx->naddrs;
     ur->addrs = ctx->addrs;
 
-    return ngx_stream_upstream_create_round_robin_peer(s, ur);
+    if (ngx_stream_upstream_create_round_robin_peer(s, ur) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (s->connection->type == SOCK_DGRAM) {
+        ngx_stream_vmess_cone_init(s);
+    }
+
+    return NGX_OK;
 }

@@ -15,6 +15,8 @@ static ngx_int_t ngx_stream_vmess_variable_status(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_connection(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_mux_id(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_name(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_str(ngx_stream_session_t *s,
@@ -72,8 +74,12 @@ static ngx_stream_variable_t  ngx_stream_vmess_vars[] = {
       (uintptr_t) ngx_vmess_command_name,
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("vmess_network"), NULL, ngx_stream_vmess_variable_name,
-      (uintptr_t) ngx_vmess_network_name,
+    { ngx_string("vmess_network"), NULL, ngx_stream_vmess_variable_str,
+      offsetof(ngx_stream_vmess_ctx_t, network),
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_mux_id"), NULL,
+      ngx_stream_vmess_variable_mux_id, 0,
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("vmess_rate"), NULL,
@@ -149,7 +155,24 @@ ngx_stream_vmess_variable_connection(ngx_stream_session_t *s,
         return NGX_OK;
     }
 
-    return ngx_stream_vmess_variable_number(s, v, ctx->vc->connection->number);
+    return ngx_stream_vmess_variable_number(s, v, ctx->number);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_mux_id(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL || !ctx->mux) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_stream_vmess_variable_number(s, v, ctx->mux_id);
 }
 
 

@@ -19,7 +19,7 @@ package TestVMess;
 # nginx listens on, %%PORT_1%% .. %%PORT_9%% further ports for nginx, %%DIR%%
 # the directory of the logs, %%CERT%% and %%KEY%% a certificate for localhost.
 #
-# Kinds of servers: see %Kind below; "NAME KIND@ADDRESS" binds elsewhere.
+# Kinds of servers: see %Kind and %Datagram below; "NAME KIND@ADDRESS" binds elsewhere.
 #
 # nginx runs with a master; each block ends with a graceful quit, and fails if
 # a connection leaked or if a process does not leave.
@@ -55,7 +55,7 @@ use VMess::WebSocket;
 
 our @EXPORT = qw(port stream_port tcp unix_sock tls vmess flow close_flow
                  ws http_port ws_early
-                 pattern slurp read_n put wait_for wait_log error_log access_log
+                 pattern numbered number_of slurp read_n put wait_for wait_log error_log access_log
                  log_count reload signal_nginx workers_alive
                  edit_conf nginx_t status_line $Dir %User $Scale
                  sha256_hex hexdump stop_server start_server
@@ -164,6 +164,73 @@ our %Kind = (
     },
 );
 
+# servers of datagrams: each gets its socket and then its arguments, as well
+
+our %Datagram = (
+
+    # sends each back
+    udp_echo => sub {
+        my ($s) = @_;
+        for ( ;; ) {
+            my $peer = recv($s, my $b, 1 << 16, 0) // next;
+            send($s, $b, 0, $peer);
+        }
+    },
+
+    # sends each back behind a text: shows who was reached
+    udp_tag => sub {
+        my ($s, @text) = @_;
+        for ( ;; ) {
+            my $peer = recv($s, my $b, 1 << 16, 0) // next;
+            send($s, "@text:$b", 0, $peer);
+        }
+    },
+
+    # answers each with "length sha256"
+    udp_sum => sub {
+        my ($s) = @_;
+        for ( ;; ) {
+            my $peer = recv($s, my $b, 1 << 16, 0) // next;
+            send($s, length($b) . ' ' . sha256_hex($b), 0, $peer);
+        }
+    },
+
+    # takes all, never answers
+    udp_silent => sub { for ( ;; ) { recv($_[0], my $b, 1 << 16, 0) } },
+
+    # tells the address and the port of its peer
+    udp_peer => sub {
+        my ($s) = @_;
+        for ( ;; ) {
+            my $peer = recv($s, my $b, 1 << 16, 0) // next;
+            my ($port, $ip) = unpack_sockaddr_in($peer);
+            send($s, inet_ntoa($ip) . ":$port", 0, $peer);
+        }
+    },
+
+    # answers a datagram "COUNT SIZE" with so many of numbered(); after every
+    # 20th it waits a moment, as sockets hold few.  Then there is a file "sent".
+    udp_source => sub {
+        my ($s) = @_;
+        for ( ;; ) {
+            my $peer = recv($s, my $b, 1 << 16, 0) // next;
+            my ($count, $size) = $b =~ /^(\d+) (\d+)$/ or next;
+            for my $i (1 .. $count) {
+                send($s, numbered($i, $size), 0, $peer);
+                sleep 0.001 if $i % 20 == 0;
+            }
+            open my $fh, '>', "$Dir/sent";
+        }
+    },
+
+    # a port that refuses datagrams: the socket is for another peer
+    udp_dead => sub {
+        connect($_[0], pack_sockaddr_in(9, inet_aton('127.255.255.254')))
+            or die "connect: $!";
+        sleep 300;
+    },
+);
+
 # besides these: "dead", a port that refuses connections, and "dns", with
 # records "name=address,address"; NX, SILENT and FAIL instead of addresses
 
@@ -174,7 +241,7 @@ sub bind_server {
     ($kind, my $addr) = split /@/, $kind;
     $addr //= '127.0.0.1';
     my $family = $addr =~ /:/ ? AF_INET6 : AF_INET;
-    my $dgram = $kind eq 'dns';
+    my $dgram = $kind eq 'dns' || $Datagram{$kind};
 
     socket(my $s, $family, $dgram ? SOCK_DGRAM : SOCK_STREAM, 0)
         or die "socket: $!";
@@ -202,9 +269,10 @@ sub start_server {
     my ($s, $kind, @args) = ($sv->{sock}, $sv->{kind}, @{ $sv->{args} });
 
     return if $kind eq 'dead';
-    die "unknown kind of server \"$kind\"" if $kind ne 'dns' && !$Kind{$kind};
+    my $dgram = $kind eq 'dns' ? \&dns_server : $Datagram{$kind};
+    die "unknown kind of server \"$kind\"" if !$dgram && !$Kind{$kind};
 
-    listen($s, 512) or die "listen: $!" if $kind ne 'dns';
+    listen($s, 512) or die "listen: $!" if !$dgram;
 
     my $pid = fork // die "fork: $!";
     if ($pid) {
@@ -219,8 +287,8 @@ sub start_server {
     $SIG{PIPE} = $SIG{CHLD} = 'IGNORE';
     alarm 600;
 
-    if ($kind eq 'dns') {
-        dns_server($s, @args);
+    if ($dgram) {
+        eval { $dgram->($s, @args) };
         POSIX::_exit(0);
     }
 
@@ -325,6 +393,22 @@ sub pattern ($) {
         $s;
     };
     return substr($base x ($n / length($base) + 1), 0, $n);
+}
+
+
+# a datagram of n bytes with a number in front, and the number of one
+
+sub numbered {
+    my ($i, $n) = @_;
+    state %base;
+    my $base = $base{$n} //= pattern($n + 256);
+    return substr("$i " . substr($base, $i % 256, $n), 0, $n);
+}
+
+# 0: it is not as it was made
+sub number_of {
+    my ($i) = $_[0] =~ /^(\d+) / or return 0;
+    return $_[0] eq numbered($i, length $_[0]) ? $i : 0;
 }
 
 

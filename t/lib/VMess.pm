@@ -5,6 +5,7 @@ package VMess;
 #
 #   bytes    $v->header, $v->chunk($data), $v->finish, $v->feed($bytes)
 #   sockets  $v->connect($sock), $v->send, $v->read, $v->read_all, $v->exchange
+#            with cmd => 'udp' $v->send, $v->receive
 #
 # Every field of the request can be set, wrong values too: see new().
 
@@ -162,6 +163,7 @@ sub new {
     $self->{v} //= ord random_bytes(1);
 
     $self->{in} = '';           # plaintext that was not read yet
+    $self->{packets} = [];      # datagrams that were not read yet
     $self->{raw} = '';          # bytes that wait to be decoded
     $self->{received} = 0;      # bytes from the wire
     $self->{eof} = 0;           # transport ended
@@ -255,12 +257,16 @@ sub header {
 }
 
 
-# data as chunks
+# data as chunks; datagrams: one chunk each
 
 sub chunk {
-    my ($self, $data) = @_;
+    my ($self, @data) = @_;
 
+    my $data = join '', @data;
     return $data if $self->{up}->raw;
+
+    return join '', map { $self->{up}->seal($_) } grep { length } @data
+        if $self->{cmd} == 2;
 
     my $out = '';
     my $max = $self->{data_max};
@@ -281,7 +287,8 @@ sub finish {
 }
 
 
-# decodes bytes of the response; plaintext is appended to $self->{in}
+# decodes bytes of the response; plaintext is appended to $self->{in}, a
+# datagram to $self->{packets}
 
 sub feed {
     my ($self, $bytes) = @_;
@@ -306,7 +313,12 @@ sub feed {
             croak 'bytes after the end chunk' if length $self->{raw};
             last;
         }
-        $self->{in} .= $data;
+
+        if ($self->{cmd} == 2) {
+            push @{ $self->{packets} }, $data;
+        } else {
+            $self->{in} .= $data;
+        }
     }
 }
 
@@ -351,14 +363,16 @@ sub _open_response {
 
 # ---- sockets: plain, Unix or IO::Socket::SSL, left in non-blocking mode
 
-# takes the socket and sends the header; data => bytes goes in the same write
+# takes the socket and sends the header; data => bytes, or a list of datagrams,
+# goes in the same write
 
 sub connect {
     my ($self, $sock, %o) = @_;
 
     $self->{sock} = $sock;
     $sock->blocking(0);
-    $self->_pump($self->header . $self->chunk($o{data} // ''))
+    my @data = ref $o{data} ? @{ $o{data} } : $o{data} // '';
+    $self->_pump($self->header . $self->chunk(@data))
         unless $o{quiet};
 
     return $self;
@@ -422,9 +436,11 @@ sub _pump {
 }
 
 
+# data, or several datagrams in one write
+
 sub send {
-    my ($self, $data) = @_;
-    $self->_pump($self->chunk($data));
+    my ($self, @data) = @_;
+    $self->_pump($self->chunk(@data));
     return $self;
 }
 
@@ -433,6 +449,16 @@ sub send_raw {
     my ($self, $bytes) = @_;
     $self->_pump($bytes);
     return $self;
+}
+
+
+# the next datagram, undef at the end; with n, up to so many
+
+sub receive {
+    my ($self, $n) = @_;
+    my $p = $self->{packets};
+    $self->_pump('', sub { @$p >= ($n // 1) || $self->{ended} });
+    return defined $n ? splice(@$p, 0, $n) : shift @$p;
 }
 
 

@@ -18,7 +18,7 @@ my $unit = dirname(abs_path($0));
 my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
-my @tests = qw(shake crypto kdf auth address header chunk ws grpc xhttp
+my @tests = qw(shake crypto kdf auth address header chunk mux ws grpc xhttp
                replay);
 
 my $cc = $ENV{CC} || 'gcc';
@@ -93,6 +93,7 @@ sub cases {
     return auth_cases() if $name eq 'auth';
     return header_cases() if $name eq 'header';
     return chunk_cases() if $name eq 'chunk';
+    return mux_cases() if $name eq 'mux';
     return ws_cases() if $name eq 'ws';
     return grpc_cases() if $name eq 'grpc';
     return ();
@@ -222,6 +223,150 @@ sub chunk_cases {
                   sha256 => $wrap->{wire_sha256},
                   map { ($_ => $wrap->{$_}) } grep { /^chunk_\d|^body|^opt|^sec/
                       || $_ eq 'wire_len' } sort keys %$wrap]);
+
+    return @cases;
+}
+
+
+sub mux_cases {
+    return mux_frame_cases(), xudp_cases();
+}
+
+
+# frames as text: status/id/option/target/Global ID=data
+
+sub mux_frame_cases {
+    my $vectors = vectors('mux_frames');
+    my @status = qw(0 new keep end keepalive);
+    my @cases;
+
+    my %text = (
+        'new-tcp-ipv4-nodata' => 'new/1/0/tcp:192.0.2.1:80',
+        'new-tcp-domain-data' => 'new/2/1/tcp:www.example.com:443=68656c6c6f',
+        'new-tcp-ipv6-data-then-keep-end' =>
+            'new/3/1/tcp:[2001:db8::1]:8443=616263,keep/3/1=64656667,end/3/0',
+        'new-udp-ipv4-noglobal' => 'new/4/1/udp:8.8.8.8:53=71',
+        'new-udp-ipv4-zero-global' => 'new/5/1/udp:8.8.8.8:53=71',
+        'new-udp-domain-global-then-keep-addr' =>
+            'new/6/1/udp:stun.example.com:3478/0102030405060708=6f6e65,'
+            . 'keep/6/1/udp:[2001:4860:4860::8888]:53=74776f,'
+            . 'keep/6/1=7468726565',
+        'response-keep-tcp' => 'keep/2/1=776f726c64,end/2/0',
+        'response-keep-udp-addr' => 'keep/6/1/udp:8.8.8.8:53=616e73776572',
+        'response-keep-nodata' => 'keep/2/0',
+        'end-error' => 'end/7/2',
+        'keepalive' => 'keepalive/0/0',
+        'end-max-id' => 'end/65535/0',
+        'new-tcp-reverse-source-local' => 'new/9/0/tcp:192.0.2.1:80',
+    );
+
+    for my $c (@{$vectors->{frames}}) {
+        push(@cases, defined $c->{wire}
+            ? ['frames', name => $c->{name}, wire => $c->{wire},
+               text => $text{$c->{name}} // die "no text: $c->{name}"]
+            : ['split', name => $c->{name}, id => 1, size => 20000,
+               len => $c->{wire_len}, head => $c->{wire_head},
+               sha256 => $c->{wire_sha256}]);
+    }
+
+    for my $i (0 .. $#{$vectors->{metadata_parse}}) {
+        my $c = $vectors->{metadata_parse}[$i];
+        my $wire = pack('H*', $c->{wire});
+        my $meta = unpack('n', $wire);
+        my $text;
+
+        if ($c->{verdict} eq 'error') {
+
+            # what is cut there can go on here
+
+            $text = $meta >= 4 && $meta <= 512 && length($wire) < 2 + $meta
+                    ? '+cut' : '!';
+
+        } elsif ($c->{status} > 4) {
+            $text = '!';
+
+        } else {
+            $text = "$status[$c->{status}]/$c->{id}/$c->{option}";
+            $text .= "/$c->{target}" if $c->{target};
+            $text .= "/$c->{global_id}" if $c->{global_id} =~ /[^0]/;
+
+            # the data is not parsed there
+
+            $wire = substr($wire, 0, 2 + $meta) unless $c->{option} & 1;
+            $text .= '=' . unpack('H*', substr($wire, 4 + $meta))
+                if $c->{option} & 1;
+        }
+
+        push(@cases, ['frames', name => "metadata-$i", text => $text,
+                      wire => unpack('H*', $wire)]);
+    }
+
+    return @cases;
+}
+
+
+sub xudp_cases {
+    my $vectors = vectors('xudp_frames');
+    my @cases;
+
+    for my $c (@{$vectors->{writer}}) {
+        for my $i (0 .. $#{$c->{packets}}) {
+            my $packet = $c->{packets}[$i];
+            my $addr = $packet->{addr};
+            my $data = $packet->{payload};
+            my $wire = $packet->{frame};
+
+            if ($data =~ /^(\d+) zero bytes$/) {
+                $data = '00' x $1;
+                $wire .= '00' x ($packet->{frame_len} - length($wire) / 2);
+            }
+
+            # Global ID is sent if the user's address is known
+
+            my $text = $i ? 'keep/0/1'
+                          : "new/0/1/udp:$c->{dest}:$c->{dest_port}";
+
+            $text .= "/udp:$addr:$packet->{port}" if $i && $addr;
+            $text .= "/$c->{global_id}"
+                if $i == 0 && $addr && $c->{global_id} =~ /[^0]/;
+
+            push(@cases, ['frames', name => "$c->{name}-$i", wire => $wire,
+                          text => $wire eq '' ? '' : "$text=$data"]);
+        }
+    }
+
+    for my $i (0 .. $#{$vectors->{reader}}) {
+        my $c = $vectors->{reader}[$i];
+
+        push(@cases, ['xudp', name => "xudp-reader-$i", wire => $c->{wire},
+                      text => $c->{end}
+                      || ($c->{from} ? "a$c->{from}:$c->{from_port}" : '-')
+                         . "=$c->{payload}"]);
+    }
+
+    my @trace = (
+        'new/0/1/udp:127.0.0.1:53/1111111111111111=6f6e65',
+        'keep/0/1/udp:127.0.0.1:53=523a6f6e65',
+        'keep/0/1=74776f',
+        'keep/0/1/udp:127.0.0.1:53=523a74776f',
+        'new/0/1/udp:127.0.0.1:53/1111111111111111=7468726565',
+        'keep/0/1/udp:127.0.0.1:53=523a7468726565',
+        'end/0/0',
+        'keep/0/1=6c617465',
+        'end/0/0',
+        'new/0/1/udp:127.0.0.1:53/1111111111111111=666f7572',
+        'keep/0/1/udp:127.0.0.1:53=523a666f7572',
+    );
+
+    for my $step (@{$vectors->{reconnect_trace}{steps}}) {
+        for my $side (grep { $step->{$_} } qw(send expect also_on_A)) {
+            push(@cases, ['frames', name => "trace-$#trace-$side",
+                          text => shift(@trace) // die('long trace'),
+                          wire => $step->{$side}]);
+        }
+    }
+
+    die 'short trace' if @trace;
 
     return @cases;
 }

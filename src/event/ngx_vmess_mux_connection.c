@@ -1,0 +1,1341 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_mux_connection.h"
+
+
+#define NGX_VMESS_MUX_BUFFER   (16 * 1024)   /* read from the client at once */
+#define NGX_VMESS_MUX_BURST    (64 * 1024)   /* sent to it at once */
+
+/* without a sub-connection, in ms; clients do it after 16 s */
+#define NGX_VMESS_MUX_IDLE     60000
+
+/* XUDP sessions wait so long for their client, in ms, and so many of a worker */
+#define NGX_VMESS_MUX_ORPHAN   60000
+#define NGX_VMESS_MUX_ORPHANS  1024
+
+
+struct ngx_vmess_mux_data_s {
+    ngx_vmess_mux_data_t        *next;
+    size_t                       size;       /* of all of it */
+    u_char                      *pos;
+    u_char                      *last;
+    u_char                       data[1];
+};
+
+
+static void ngx_vmess_mux_read_handler(ngx_event_t *rev);
+static void ngx_vmess_mux_write_handler(ngx_event_t *wev);
+static ngx_int_t ngx_vmess_mux_read_client(ngx_vmess_mux_connection_t *mux);
+static ngx_int_t ngx_vmess_mux_parse(ngx_vmess_mux_connection_t *mux);
+static ngx_int_t ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux);
+static ngx_vmess_mux_flow_t *ngx_vmess_mux_lookup(
+    ngx_vmess_mux_connection_t *mux, ngx_uint_t id);
+static ngx_int_t ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux);
+static void ngx_vmess_mux_attach(ngx_vmess_mux_connection_t *mux,
+    ngx_vmess_mux_flow_t *flow, ngx_uint_t id);
+static void ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow);
+static void ngx_vmess_mux_set_name(ngx_vmess_mux_flow_t *flow,
+    u_char *global_id);
+static void ngx_vmess_mux_unname(ngx_vmess_mux_flow_t *flow);
+static ngx_vmess_mux_flow_t *ngx_vmess_mux_find_name(ngx_vmess_user_t *user,
+    u_char *global_id);
+static ngx_uint_t ngx_vmess_mux_hash(ngx_vmess_user_t *user,
+    u_char *global_id);
+static void ngx_vmess_mux_orphan_handler(ngx_event_t *ev);
+static ngx_int_t ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux);
+static ngx_int_t ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow,
+    ngx_vmess_address_t *address, ngx_vmess_peer_t *peer);
+static void ngx_vmess_mux_end(ngx_vmess_mux_connection_t *mux, ngx_uint_t id,
+    ngx_uint_t opt);
+static void ngx_vmess_mux_forget(ngx_vmess_mux_flow_t *flow);
+static ngx_int_t ngx_vmess_mux_write(ngx_vmess_mux_connection_t *mux,
+    u_char *p, size_t len);
+static ngx_int_t ngx_vmess_mux_flush(ngx_vmess_mux_connection_t *mux);
+static void ngx_vmess_mux_wake(ngx_vmess_mux_connection_t *mux);
+static void ngx_vmess_mux_events(ngx_vmess_mux_connection_t *mux);
+static void ngx_vmess_mux_close(ngx_vmess_mux_connection_t *mux,
+    ngx_uint_t error);
+static void ngx_vmess_mux_cleanup(void *data);
+
+static ssize_t ngx_vmess_mux_recv(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+static ssize_t ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow,
+    u_char *buf, size_t size);
+static void ngx_vmess_mux_taken(ngx_vmess_mux_flow_t *flow,
+    ngx_vmess_mux_data_t *d);
+static ssize_t ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+static ngx_chain_t *ngx_vmess_mux_send_packets(ngx_connection_t *fc,
+    ngx_chain_t *in, off_t limit);
+static ngx_int_t ngx_vmess_mux_verdict(void *data, ngx_uint_t authentic);
+static void ngx_vmess_mux_flow_close(void *data);
+
+
+static const ngx_vmess_carrier_t  ngx_vmess_mux_carrier = {
+    ngx_string("mux"),
+    ngx_vmess_mux_recv,
+    ngx_vmess_mux_send,
+    ngx_vmess_mux_verdict,
+    ngx_vmess_mux_flow_close
+};
+
+
+/* frames being made; the layers below use the scratch area of the worker */
+
+static u_char  ngx_vmess_mux_scratch[NGX_VMESS_MUX_BURST];
+
+
+/* XUDP sessions of this worker by their Global ID, and those without client */
+
+static ngx_rbtree_t       ngx_vmess_mux_names;
+static ngx_rbtree_node_t  ngx_vmess_mux_names_sentinel;
+static ngx_uint_t         ngx_vmess_mux_orphans;
+
+
+ngx_vmess_mux_flow_t *
+ngx_vmess_mux_get_flow(ngx_connection_t *c)
+{
+    ngx_vmess_vconn_t  *vconn;
+
+    vconn = ngx_vmess_get_vconn(c);
+
+    return (vconn && vconn->carrier == &ngx_vmess_mux_carrier) ? vconn->data
+                                                               : NULL;
+}
+
+
+ngx_int_t
+ngx_vmess_mux_start(ngx_vmess_mux_connection_t *mux)
+{
+    ngx_connection_t    *c;
+    ngx_pool_cleanup_t  *cln;
+
+    c = mux->connection;
+
+    /* of each sub-connection, and of a frame that belongs to none */
+
+    mux->ends = ngx_pnalloc(c->pool, (mux->max + 1) * NGX_VMESS_MUX_HEADER_LEN);
+    cln = ngx_pool_cleanup_add(c->pool, 0);
+
+    if (mux->ends == NULL || cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_vmess_mux_cleanup;
+    cln->data = mux;
+
+    ngx_rbtree_init(&mux->rbtree, &mux->sentinel, ngx_rbtree_insert_value);
+    ngx_queue_init(&mux->flows);
+    ngx_queue_init(&mux->waiting);
+
+    mux->vc->mux = mux;
+
+    c->read->handler = ngx_vmess_mux_read_handler;
+    c->write->handler = ngx_vmess_mux_write_handler;
+
+    ngx_post_event(c->read, &ngx_posted_events);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_vmess_mux_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t            *c;
+    ngx_vmess_mux_connection_t  *mux;
+
+    c = rev->data;
+    mux = ngx_vmess_get_connection(c)->mux;
+
+    if (mux->done) {
+        return;
+    }
+
+    if (c->close) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0, "shutdown timeout");
+        ngx_vmess_mux_close(mux, 0);
+        return;
+    }
+
+    if (rev->timedout) {
+        ngx_vmess_mux_close(mux, 0);
+        return;
+    }
+
+    if (ngx_vmess_mux_read_client(mux) == NGX_OK) {
+        ngx_vmess_mux_events(mux);
+    }
+}
+
+
+static void
+ngx_vmess_mux_write_handler(ngx_event_t *wev)
+{
+    ngx_int_t                    rc;
+    ngx_connection_t            *c;
+    ngx_vmess_mux_connection_t  *mux;
+
+    c = wev->data;
+    mux = ngx_vmess_get_connection(c)->mux;
+
+    if (mux->done) {
+        return;
+    }
+
+    rc = ngx_vmess_mux_flush(mux);
+
+    if (rc == NGX_ERROR) {
+        ngx_vmess_mux_close(mux, 1);
+        return;
+    }
+
+    if (rc == NGX_OK) {
+        ngx_vmess_mux_wake(mux);
+
+        /* it may have stopped for a full queue of End frames */
+
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    ngx_vmess_mux_events(mux);
+}
+
+
+/* NGX_OK, or NGX_DONE if the connection is being closed */
+
+static ngx_int_t
+ngx_vmess_mux_read_client(ngx_vmess_mux_connection_t *mux)
+{
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_buf_t         *b;
+    ngx_connection_t  *c;
+
+    c = mux->connection;
+    b = &mux->in;
+
+    for ( ;; ) {
+
+        rc = ngx_vmess_mux_parse(mux);
+
+        if (rc == NGX_ERROR) {
+            ngx_vmess_mux_close(mux, 1);
+            return NGX_DONE;
+        }
+
+        if (rc == NGX_BUSY) {
+            return NGX_OK;
+        }
+
+        /* all was taken */
+
+        if (b->start == NULL) {
+            b->start = ngx_alloc(NGX_VMESS_MUX_BUFFER, c->log);
+            if (b->start == NULL) {
+                ngx_vmess_mux_close(mux, 1);
+                return NGX_DONE;
+            }
+
+            b->end = b->start + NGX_VMESS_MUX_BUFFER;
+        }
+
+        b->pos = b->start;
+        b->last = b->start;
+
+        n = c->recv(c, b->start, NGX_VMESS_MUX_BUFFER);
+
+        if (n == NGX_AGAIN) {
+            ngx_vmess_release(b);
+            return NGX_OK;
+        }
+
+        if (n <= 0) {
+            ngx_vmess_mux_close(mux, n == NGX_ERROR);
+            return NGX_DONE;
+        }
+
+        b->last = b->start + n;
+    }
+}
+
+
+/* NGX_AGAIN: all was taken, NGX_BUSY: what is left must wait, or NGX_ERROR */
+
+static ngx_int_t
+ngx_vmess_mux_parse(ngx_vmess_mux_connection_t *mux)
+{
+    ngx_int_t         rc;
+    ngx_buf_t        *b;
+    ngx_vmess_mux_t  *m;
+
+    b = &mux->in;
+    m = &mux->frame;
+
+    while (b->pos < b->last) {
+
+        if (mux->held || mux->ends_len || mux->out.start) {
+            return NGX_BUSY;
+        }
+
+        if (m->length) {
+
+            if (ngx_vmess_mux_deliver(mux) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        rc = ngx_vmess_mux_read(m, b);
+
+        if (rc == NGX_AGAIN) {
+            break;
+        }
+
+        if (rc == NGX_ERROR) {
+            ngx_log_error(NGX_LOG_INFO, mux->connection->log, 0,
+                          "client sent invalid Mux.Cool frame: %s", m->err);
+            return NGX_ERROR;
+        }
+
+        if (ngx_vmess_mux_frame(mux) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* a header of a frame is read: whose is it? */
+
+static ngx_int_t
+ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux)
+{
+    ngx_vmess_mux_t       *m;
+    ngx_vmess_mux_flow_t  *flow;
+
+    m = &mux->frame;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_EVENT, mux->connection->log, 0,
+                   "vmess mux frame id:%ui status:%ui length:%uz",
+                   m->id, m->status, m->length);
+
+    mux->flow = NULL;
+
+    flow = ngx_vmess_mux_lookup(mux, m->id);
+
+    switch (m->status) {
+
+    case NGX_VMESS_MUX_NEW:
+
+        if (flow) {
+            ngx_log_error(NGX_LOG_INFO, mux->connection->log, 0,
+                          "client opened sub-connection %ui twice", m->id);
+            ngx_vmess_mux_end(mux, m->id, NGX_VMESS_MUX_ERROR);
+            return NGX_OK;
+        }
+
+        return ngx_vmess_mux_open(mux);
+
+    case NGX_VMESS_MUX_KEEP:
+
+        if (flow && flow->udp && m->bad_address) {
+            ngx_log_error(NGX_LOG_INFO, mux->connection->log, 0,
+                          "client sent invalid peer of a datagram in "
+                          "sub-connection %ui: %s", m->id, m->err);
+
+            ngx_vmess_vconn_abort(flow->vconn);
+            ngx_vmess_mux_flow_close(flow);
+
+        } else if (flow) {
+            mux->flow = flow;
+
+        } else if (m->length) {
+            ngx_vmess_mux_end(mux, m->id, 0);
+        }
+
+        return NGX_OK;
+
+    case NGX_VMESS_MUX_END:
+
+        if (flow) {
+            flow->ended = 1;
+            ngx_rbtree_delete(&mux->rbtree, &flow->node);
+
+            ngx_vmess_mux_unname(flow);
+
+            if (m->opt & NGX_VMESS_MUX_ERROR) {
+                ngx_vmess_vconn_abort(flow->vconn);
+                ngx_vmess_mux_flow_close(flow);
+
+            } else {
+                ngx_vmess_vconn_wake(flow->vconn, 0);
+            }
+        }
+
+        return NGX_OK;
+
+    default: /* NGX_VMESS_MUX_KEEPALIVE */
+        return NGX_OK;
+    }
+}
+
+
+static ngx_vmess_mux_flow_t *
+ngx_vmess_mux_lookup(ngx_vmess_mux_connection_t *mux, ngx_uint_t id)
+{
+    ngx_rbtree_node_t  *node;
+
+    node = mux->rbtree.root;
+
+    while (node != &mux->sentinel) {
+
+        if (id == node->key) {
+            return (ngx_vmess_mux_flow_t *) node;
+        }
+
+        node = (id < node->key) ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
+{
+    ngx_connection_t      *c, *fc;
+    ngx_vmess_mux_t       *m;
+    ngx_vmess_user_t      *user;
+    ngx_vmess_mux_flow_t  *flow;
+
+    m = &mux->frame;
+    c = mux->connection;
+    user = mux->vc->account.user;
+    flow = NULL;
+
+    if (m->bad_address) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client sent invalid target of sub-connection %ui: %s",
+                      m->id, m->err);
+        goto refused;
+    }
+
+    if (m->has_global_id) {
+        flow = ngx_vmess_mux_find_name(user, m->global_id);
+    }
+
+    if (mux->n == mux->max && (flow == NULL || flow->mux != mux)) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client opened more than %ui sub-connections", mux->max);
+        goto refused;
+    }
+
+    if (flow) {
+
+        ngx_memzero(&flow->peer, sizeof(ngx_vmess_peer_t));
+
+        if (ngx_vmess_mux_peer(flow, &m->address, &flow->peer) == NGX_OK) {
+
+            /* the client comes again: its session goes on */
+
+            if (flow->mux) {
+                ngx_vmess_mux_end(flow->mux, flow->id, 0);
+            }
+
+            ngx_vmess_mux_detach(flow);
+            ngx_vmess_mux_attach(mux, flow, m->id);
+
+            return NGX_OK;
+        }
+
+        /* its new target has a name, which the session cannot resolve */
+
+        ngx_vmess_mux_unname(flow);
+    }
+
+    flow = ngx_calloc(sizeof(ngx_vmess_mux_flow_t), c->log);
+    if (flow == NULL) {
+        return NGX_ERROR;
+    }
+
+    flow->vconn = ngx_vmess_vconn_create(c, &ngx_vmess_mux_carrier, flow,
+                                         mux->listen);
+    if (flow->vconn == NULL) {
+        ngx_free(flow);
+        goto refused;
+    }
+
+    flow->in_last = &flow->in;
+    flow->user = user;
+    flow->udp = (m->network == NGX_VMESS_MUX_UDP);
+
+    /* XUDP has one session, of that number, or a Global ID */
+
+    flow->xudp = (flow->udp && (m->id == 0 || m->has_global_id));
+
+    flow->address = m->address;
+    flow->address.domain.data = flow->address.data;
+
+    if (flow->udp) {
+        fc = flow->vconn->connection;
+        fc->type = SOCK_DGRAM;
+        fc->send_chain = ngx_vmess_mux_send_packets;
+    }
+
+    if (m->has_global_id) {
+        ngx_vmess_mux_set_name(flow, m->global_id);
+    }
+
+    ngx_vmess_mux_attach(mux, flow, m->id);
+
+    /* may close it at once */
+
+    ngx_vmess_vconn_start(flow->vconn);
+
+    return NGX_OK;
+
+refused:
+
+    ngx_vmess_mux_end(mux, m->id, NGX_VMESS_MUX_ERROR);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_vmess_mux_attach(ngx_vmess_mux_connection_t *mux,
+    ngx_vmess_mux_flow_t *flow, ngx_uint_t id)
+{
+    ngx_connection_t  *c;
+
+    c = mux->connection;
+
+    flow->vconn->connection->idle = 0;
+
+    flow->mux = mux;
+    flow->id = id;
+    flow->node.key = id;
+
+    ngx_rbtree_insert(&mux->rbtree, &flow->node);
+    ngx_queue_insert_tail(&mux->flows, &flow->all);
+    mux->n++;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    mux->flow = flow;
+}
+
+
+static void
+ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow)
+{
+    ngx_connection_t            *c;
+    ngx_vmess_mux_connection_t  *mux;
+
+    mux = flow->mux;
+
+    if (mux == NULL) {
+
+        if (flow->orphan.timer_set) {
+            ngx_del_timer(&flow->orphan);
+        }
+
+        ngx_vmess_mux_orphans--;
+        return;
+    }
+
+    c = mux->connection;
+
+    flow->mux = NULL;
+
+    if (!flow->ended) {
+        ngx_rbtree_delete(&mux->rbtree, &flow->node);
+    }
+
+    if (flow->waiting) {
+        flow->waiting = 0;
+        ngx_queue_remove(&flow->queue);
+    }
+
+    ngx_queue_remove(&flow->all);
+    mux->n--;
+
+    if (mux->flow == flow) {
+        mux->flow = NULL;
+
+        if (mux->packet) {
+            ngx_free(mux->packet);
+            mux->packet = NULL;
+        }
+
+        if (mux->held && !mux->done) {
+            mux->held = 0;
+            ngx_post_event(c->read, &ngx_posted_events);
+        }
+    }
+
+    if (mux->n == 0 && !mux->done) {
+        ngx_add_timer(c->read, NGX_VMESS_MUX_IDLE);
+    }
+}
+
+
+static void
+ngx_vmess_mux_set_name(ngx_vmess_mux_flow_t *flow, u_char *global_id)
+{
+    if (ngx_vmess_mux_names.root == NULL) {
+        ngx_rbtree_init(&ngx_vmess_mux_names, &ngx_vmess_mux_names_sentinel,
+                        ngx_rbtree_insert_value);
+    }
+
+    flow->named = 1;
+    flow->name.key = ngx_vmess_mux_hash(flow->user, global_id);
+    ngx_memcpy(flow->global_id, global_id, NGX_VMESS_MUX_GLOBAL_ID_LEN);
+
+    ngx_rbtree_insert(&ngx_vmess_mux_names, &flow->name);
+}
+
+
+static void
+ngx_vmess_mux_unname(ngx_vmess_mux_flow_t *flow)
+{
+    if (flow->named) {
+        flow->named = 0;
+        ngx_rbtree_delete(&ngx_vmess_mux_names, &flow->name);
+    }
+}
+
+
+/* clients choose their ids: those of one user are nothing to others */
+
+static ngx_vmess_mux_flow_t *
+ngx_vmess_mux_find_name(ngx_vmess_user_t *user, u_char *global_id)
+{
+    ngx_uint_t             hash;
+    ngx_rbtree_node_t     *node;
+    ngx_vmess_mux_flow_t  *flow;
+
+    node = ngx_vmess_mux_names.root;
+    hash = ngx_vmess_mux_hash(user, global_id);
+
+    while (node && node != &ngx_vmess_mux_names_sentinel) {
+
+        if (hash != node->key) {
+            node = (hash < node->key) ? node->left : node->right;
+            continue;
+        }
+
+        flow = ngx_rbtree_data(node, ngx_vmess_mux_flow_t, name);
+
+        if (flow->user == user
+            && ngx_memcmp(flow->global_id, global_id,
+                          NGX_VMESS_MUX_GLOBAL_ID_LEN) == 0)
+        {
+            return flow;
+        }
+
+        /* another one of the same key is at worst not found */
+
+        node = node->right;
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_vmess_mux_hash(ngx_vmess_user_t *user, u_char *global_id)
+{
+    uint64_t  hash;
+
+    ngx_memcpy(&hash, global_id, NGX_VMESS_MUX_GLOBAL_ID_LEN);
+
+    return (ngx_uint_t) hash ^ (uintptr_t) user;
+}
+
+
+static void
+ngx_vmess_mux_orphan_handler(ngx_event_t *ev)
+{
+    ngx_vmess_mux_flow_t  *flow;
+
+    flow = ev->data;
+
+    ngx_vmess_vconn_abort(flow->vconn);
+    ngx_vmess_mux_forget(flow);
+}
+
+
+/* data of a frame: a datagram is kept whole, and dropped if there is no room */
+
+static ngx_int_t
+ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
+{
+    size_t                 len, size;
+    ngx_int_t              rc;
+    ngx_buf_t             *b;
+    ngx_vmess_peer_t      *peer;
+    ngx_vmess_mux_t       *m;
+    ngx_vmess_mux_flow_t  *flow;
+    ngx_vmess_mux_data_t  *d;
+
+    b = &mux->in;
+    m = &mux->frame;
+    flow = mux->flow;
+
+    len = ngx_min(m->length, (size_t) (b->last - b->pos));
+
+    if (flow == NULL) {
+        goto taken;
+    }
+
+    d = mux->packet;
+
+    if (d == NULL) {
+
+        if (flow->udp && flow->held + m->length > mux->limit) {
+            mux->flow = NULL;
+            goto taken;
+        }
+
+        size = sizeof(ngx_vmess_mux_data_t)
+               + (flow->udp ? sizeof(ngx_vmess_peer_t) + m->length : len);
+
+        d = ngx_alloc(size, mux->connection->log);
+        if (d == NULL) {
+            return NGX_ERROR;
+        }
+
+        d->next = NULL;
+        d->size = size;
+        d->pos = d->data;
+        d->last = d->data;
+
+        if (flow->xudp) {
+
+            peer = (ngx_vmess_peer_t *) d->data;
+            *peer = flow->peer;
+
+            rc = (m->status == NGX_VMESS_MUX_KEEP && m->has_address)
+                 ? ngx_vmess_mux_peer(flow, &m->address, peer) : NGX_OK;
+
+            if (rc != NGX_OK) {
+                ngx_free(d);
+                mux->flow = NULL;
+                goto taken;
+            }
+
+            d->last += sizeof(ngx_vmess_peer_t);
+        }
+    }
+
+    d->last = ngx_cpymem(d->last, b->pos, len);
+
+    if (flow->udp && len < m->length) {
+        mux->packet = d;
+        goto taken;
+    }
+
+    mux->packet = NULL;
+
+    *flow->in_last = d;
+    flow->in_last = &d->next;
+    flow->held += d->size;
+
+    if (flow->held > mux->limit) {
+        mux->held = 1;
+    }
+
+    ngx_vmess_vconn_wake(flow->vconn, 0);
+
+taken:
+
+    b->pos += len;
+    m->length -= len;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The peer of a datagram, none if it is the target of the flow.  NGX_DECLINED:
+ * it has another name, which cannot be resolved here.
+ */
+
+static ngx_int_t
+ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_address_t *address,
+    ngx_vmess_peer_t *peer)
+{
+    socklen_t             socklen;
+    ngx_sockaddr_t        sa;
+    ngx_vmess_address_t  *target;
+
+    ngx_memzero(peer, sizeof(ngx_vmess_peer_t));
+
+    if (address->type == NGX_VMESS_ADDR_DOMAIN) {
+        target = &flow->address;
+
+        return (address->port == target->port
+                && target->type == NGX_VMESS_ADDR_DOMAIN
+                && address->domain.len == target->domain.len
+                && ngx_memcmp(address->domain.data, target->domain.data,
+                              target->domain.len) == 0)
+               ? NGX_OK : NGX_DECLINED;
+    }
+
+    socklen = ngx_vmess_packet_sockaddr(address, &sa);
+
+    peer->socklen = (u_char) socklen;
+    ngx_memcpy(peer->sockaddr, &sa, socklen);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Nothing is read from the client while End frames wait, so there is room for
+ * one of each sub-connection and another one.
+ */
+
+static void
+ngx_vmess_mux_end(ngx_vmess_mux_connection_t *mux, ngx_uint_t id,
+    ngx_uint_t opt)
+{
+    u_char  *p;
+
+    p = mux->ends + mux->ends_len + NGX_VMESS_MUX_HEADER_LEN;
+
+    ngx_vmess_mux_header(p, id, NGX_VMESS_MUX_END, opt, NULL, 0);
+
+    mux->ends_len += NGX_VMESS_MUX_HEADER_LEN;
+
+    ngx_post_event(mux->connection->write, &ngx_posted_events);
+}
+
+
+/* NGX_OK: taken, all of it, NGX_AGAIN: nothing, or NGX_ERROR */
+
+static ngx_int_t
+ngx_vmess_mux_write(ngx_vmess_mux_connection_t *mux, u_char *p, size_t len)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = mux->connection;
+
+    n = c->send(c, p, len);
+
+    if (n == NGX_AGAIN || n == NGX_ERROR) {
+        return n;
+    }
+
+    if ((size_t) n == len) {
+        return NGX_OK;
+    }
+
+    /* frames must not be cut */
+
+    p += n;
+    len -= n;
+
+    mux->out.start = ngx_alloc(len, c->log);
+    if (mux->out.start == NULL) {
+        return NGX_ERROR;
+    }
+
+    mux->out.pos = mux->out.start;
+    mux->out.last = ngx_cpymem(mux->out.pos, p, len);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_mux_flush(ngx_vmess_mux_connection_t *mux)
+{
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_buf_t         *b;
+    ngx_connection_t  *c;
+
+    c = mux->connection;
+    b = &mux->out;
+
+    while (b->start) {
+
+        n = c->send(c, b->pos, b->last - b->pos);
+
+        if (n == NGX_AGAIN || n == NGX_ERROR) {
+            return n;
+        }
+
+        b->pos += n;
+
+        if (b->pos == b->last) {
+            ngx_vmess_release(b);
+        }
+    }
+
+    if (mux->ends_len) {
+
+        rc = ngx_vmess_mux_write(mux, mux->ends, mux->ends_len);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        mux->ends_len = 0;
+
+        if (b->start) {
+            return NGX_AGAIN;
+        }
+    }
+
+    if (c->buffered && c->send_chain(c, NULL, 0) == NGX_CHAIN_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return c->buffered ? NGX_AGAIN : NGX_OK;
+}
+
+
+static void
+ngx_vmess_mux_wake(ngx_vmess_mux_connection_t *mux)
+{
+    ngx_queue_t           *q;
+    ngx_vmess_mux_flow_t  *flow;
+
+    while (!ngx_queue_empty(&mux->waiting)) {
+
+        q = ngx_queue_head(&mux->waiting);
+        flow = ngx_queue_data(q, ngx_vmess_mux_flow_t, queue);
+
+        ngx_queue_remove(q);
+        flow->waiting = 0;
+
+        ngx_vmess_vconn_wake(flow->vconn, 1);
+    }
+}
+
+
+static void
+ngx_vmess_mux_events(ngx_vmess_mux_connection_t *mux)
+{
+    ngx_connection_t  *c;
+
+    c = mux->connection;
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK
+        || ngx_handle_write_event(c->write, 0) != NGX_OK)
+    {
+        ngx_vmess_mux_close(mux, 1);
+        return;
+    }
+
+    if (mux->n == 0 && !c->read->timer_set) {
+        ngx_add_timer(c->read, NGX_VMESS_MUX_IDLE);
+    }
+}
+
+
+static void
+ngx_vmess_mux_close(ngx_vmess_mux_connection_t *mux, ngx_uint_t error)
+{
+    mux->done = 1;
+    mux->close(mux, error);
+}
+
+
+/* the connection goes, and all that is in it */
+
+static void
+ngx_vmess_mux_cleanup(void *data)
+{
+    ngx_vmess_mux_connection_t *mux = data;
+
+    ngx_queue_t           *q;
+    ngx_vmess_mux_flow_t  *flow;
+
+    mux->done = 1;
+
+    while (!ngx_queue_empty(&mux->flows)) {
+
+        q = ngx_queue_head(&mux->flows);
+        flow = ngx_queue_data(q, ngx_vmess_mux_flow_t, all);
+
+        if (flow->named && !flow->ended && !ngx_exiting
+            && ngx_vmess_mux_orphans < NGX_VMESS_MUX_ORPHANS)
+        {
+            ngx_vmess_mux_detach(flow);
+
+            flow->orphan.handler = ngx_vmess_mux_orphan_handler;
+            flow->orphan.data = flow;
+            flow->orphan.log = flow->vconn->connection->log;
+
+            /* not what a worker that quits waits for */
+
+            flow->vconn->connection->idle = 1;
+
+            ngx_add_timer(&flow->orphan, NGX_VMESS_MUX_ORPHAN);
+            ngx_vmess_mux_orphans++;
+
+            continue;
+        }
+
+        ngx_vmess_vconn_abort(flow->vconn);
+        ngx_vmess_mux_forget(flow);
+    }
+
+    if (mux->packet) {
+        ngx_free(mux->packet);
+    }
+
+    ngx_vmess_release(&mux->in);
+    ngx_vmess_release(&mux->out);
+}
+
+
+static void
+ngx_vmess_mux_forget(ngx_vmess_mux_flow_t *flow)
+{
+    ngx_vmess_mux_data_t  *d;
+
+    ngx_vmess_mux_detach(flow);
+
+    ngx_vmess_mux_unname(flow);
+
+    while (flow->in) {
+        d = flow->in;
+        flow->in = d->next;
+        ngx_free(d);
+    }
+
+    ngx_free(flow);
+}
+
+
+static ssize_t
+ngx_vmess_mux_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    size_t                 n, len;
+    ngx_vmess_mux_data_t  *d;
+    ngx_vmess_mux_flow_t  *flow;
+
+    flow = ngx_vmess_get_vconn(fc)->data;
+
+    if (flow->udp) {
+        return ngx_vmess_mux_recv_packet(flow, buf, size);
+    }
+
+    n = 0;
+
+    while (flow->in && n < size) {
+
+        d = flow->in;
+
+        len = ngx_min((size_t) (d->last - d->pos), size - n);
+
+        ngx_memcpy(buf + n, d->pos, len);
+
+        d->pos += len;
+        n += len;
+
+        if (d->pos == d->last) {
+            ngx_vmess_mux_taken(flow, d);
+        }
+    }
+
+    if (n) {
+        return n;
+    }
+
+    fc->read->ready = 0;
+
+    if (flow->ended) {
+        fc->read->eof = 1;
+        return 0;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ssize_t
+ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
+{
+    size_t                   n;
+    ngx_connection_t        *fc;
+    ngx_vmess_mux_data_t    *d;
+    ngx_vmess_connection_t  *vc;
+
+    fc = flow->vconn->connection;
+
+    while (flow->in) {
+
+        d = flow->in;
+
+        if (flow->xudp) {
+            vc = ngx_vmess_get_connection(fc);
+
+            if (!vc->cone) {
+                ngx_memcpy(&vc->peer, d->pos, sizeof(ngx_vmess_peer_t));
+                d->pos += sizeof(ngx_vmess_peer_t);
+            }
+        }
+
+        n = d->last - d->pos;
+
+        if (n <= size) {
+            ngx_memcpy(buf, d->pos, n);
+        }
+
+        ngx_vmess_mux_taken(flow, d);
+
+        if (n <= size) {
+            return n;
+        }
+
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, fc->log, 0,
+                       "vmess datagram dropped, size:%uz", n);
+    }
+
+    fc->read->ready = 0;
+
+    if (flow->ended) {
+
+        /* a session of datagrams knows no end of input */
+
+        fc->close = 1;
+        ngx_post_event(fc->read, &ngx_posted_events);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_vmess_mux_taken(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_data_t *d)
+{
+    ngx_vmess_mux_connection_t  *mux;
+
+    mux = flow->mux;
+
+    flow->held -= d->size;
+    flow->in = d->next;
+
+    if (flow->in == NULL) {
+        flow->in_last = &flow->in;
+    }
+
+    ngx_free(d);
+
+    /* one that is over its limit has the last frame: it alone holds all up */
+
+    if (mux && mux->held && mux->flow == flow
+        && flow->held <= mux->limit / 2)
+    {
+        mux->held = 0;
+        ngx_post_event(mux->connection->read, &ngx_posted_events);
+    }
+}
+
+
+static ssize_t
+ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    u_char                      *p, *start, *last;
+    size_t                       len, n;
+    ngx_int_t                    rc;
+    ngx_vmess_mux_flow_t        *flow;
+    ngx_vmess_mux_connection_t  *mux;
+
+    flow = ngx_vmess_get_vconn(fc)->data;
+    mux = flow->mux;
+
+    if (flow->ended && flow->discarded < mux->limit) {
+
+        /* End is that of both directions, but what came before it arrives */
+
+        flow->discarded += size;
+        fc->sent += size;
+
+        return size;
+    }
+
+    if (flow->ended || mux->done) {
+        rc = NGX_ERROR;
+        goto failed;
+    }
+
+    rc = NGX_AGAIN;
+
+    if (mux->out.start || mux->ends_len) {
+        goto failed;
+    }
+
+    p = ngx_vmess_mux_scratch;
+    last = p + NGX_VMESS_MUX_BURST;
+    n = 0;
+
+    while (n < size) {
+
+        len = ngx_min(size - n, NGX_VMESS_MUX_DATA_LEN);
+
+        if ((size_t) (last - p) < NGX_VMESS_MUX_HEADER_MAX + len) {
+            break;
+        }
+
+        start = p + NGX_VMESS_MUX_HEADER_LEN + NGX_VMESS_MUX_LENGTH_LEN;
+
+        ngx_vmess_mux_header(start, flow->id, NGX_VMESS_MUX_KEEP,
+                             NGX_VMESS_MUX_DATA, NULL, len);
+
+        p = ngx_cpymem(start, buf + n, len);
+        n += len;
+    }
+
+    rc = ngx_vmess_mux_write(mux, ngx_vmess_mux_scratch,
+                             p - ngx_vmess_mux_scratch);
+
+    if (rc == NGX_OK) {
+
+        if (mux->connection->buffered || mux->out.start) {
+            ngx_post_event(mux->connection->write, &ngx_posted_events);
+        }
+
+        fc->sent += n;
+        return n;
+    }
+
+failed:
+
+    fc->write->ready = 0;
+
+    if (rc == NGX_ERROR) {
+        fc->write->error = 1;
+        return NGX_ERROR;
+    }
+
+    if (!flow->waiting) {
+        flow->waiting = 1;
+        ngx_queue_insert_tail(&mux->waiting, &flow->queue);
+
+        ngx_post_event(mux->connection->write, &ngx_posted_events);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* a datagram is sent whole, or not at all */
+
+static ngx_chain_t *
+ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
+{
+    u_char                      *p, *start;
+    size_t                       size;
+    ngx_int_t                    rc;
+    ngx_buf_t                   *b;
+    ngx_sockaddr_t               sockaddr;
+    struct sockaddr             *sa;
+    ngx_vmess_peer_t             peer;
+    ngx_vmess_mux_flow_t        *flow;
+    ngx_vmess_mux_connection_t  *mux;
+
+    flow = ngx_vmess_get_vconn(fc)->data;
+
+    if (flow == NULL) {
+        fc->write->error = 1;
+        return NGX_CHAIN_ERROR;
+    }
+
+    mux = flow->mux;
+
+    for ( /* void */ ; in; in = in->next) {
+
+        b = in->buf;
+
+        if (ngx_buf_special(b)) {
+            continue;
+        }
+
+        sa = NULL;
+
+        if (ngx_vmess_get_connection(fc)->cone
+            && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t))
+        {
+            ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
+            ngx_memcpy(&sockaddr, peer.sockaddr, peer.socklen);
+
+            b->pos += sizeof(ngx_vmess_peer_t);
+            sa = &sockaddr.sockaddr;
+        }
+
+        size = b->last - b->pos;
+
+        if (mux == NULL || mux->done || flow->ended
+            || mux->out.start || mux->ends_len
+            || size == 0 || size > NGX_VMESS_MUX_DATA_LEN)
+        {
+            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, fc->log, 0,
+                           "vmess datagram dropped, size:%uz", size);
+            b->pos = b->last;
+            continue;
+        }
+
+        start = ngx_vmess_mux_scratch + NGX_VMESS_MUX_HEADER_MAX;
+
+        p = ngx_vmess_mux_header(start, flow->id, NGX_VMESS_MUX_KEEP,
+                                 NGX_VMESS_MUX_DATA, sa, size);
+
+        ngx_memcpy(start, b->pos, size);
+        b->pos = b->last;
+
+        rc = ngx_vmess_mux_write(mux, p, start - p + size);
+
+        if (rc == NGX_ERROR) {
+            fc->write->error = 1;
+            return NGX_CHAIN_ERROR;
+        }
+
+        if (rc == NGX_OK) {
+            fc->sent += size;
+        }
+    }
+
+    if (mux && (mux->connection->buffered || mux->out.start)) {
+        ngx_post_event(mux->connection->write, &ngx_posted_events);
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_vmess_mux_verdict(void *data, ngx_uint_t authentic)
+{
+    return NGX_OK;
+}
+
+
+static void
+ngx_vmess_mux_flow_close(void *data)
+{
+    ngx_vmess_mux_flow_t *flow = data;
+
+    if (flow->mux && !flow->ended) {
+        ngx_vmess_mux_end(flow->mux, flow->id, 0);
+    }
+
+    ngx_vmess_mux_forget(flow);
+}

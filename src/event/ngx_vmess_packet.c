@@ -1,0 +1,438 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_packet.h"
+#include "ngx_vmess_output.h"
+#include "proto/ngx_vmess_mux.h"
+
+
+/* wire bytes are held here between datagrams: a chunk, and what comes with it */
+
+#define NGX_VMESS_PACKET_BUFFER                                               \
+    (2 + NGX_VMESS_TAG_LEN + NGX_VMESS_CHUNK_MAX)
+
+
+/* before the payload of a datagram, once its peer is there, or none */
+
+#define NGX_VMESS_PACKET_ROOM                                                 \
+    (sizeof(ngx_vmess_peer_t) - NGX_VMESS_PACKETADDR_IPV4_LEN)
+
+#define NGX_VMESS_PACKETADDR_IPV4_LEN  (1 + 4 + 2)
+
+
+static ssize_t ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf,
+    u_char *p, size_t len);
+static u_char *ngx_vmess_packet_source(ngx_vmess_connection_t *vc,
+    ngx_buf_t *b, size_t *len);
+static ssize_t ngx_vmess_packet_end(ngx_vmess_connection_t *vc);
+
+
+ssize_t
+ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    u_char                  *p, *start;
+    ssize_t                  n;
+    ngx_int_t                rc;
+    ngx_buf_t               *b;
+    ngx_str_t                out;
+    ngx_vmess_connection_t  *vc;
+
+    vc = ngx_vmess_get_connection(c);
+    b = &vc->raw;
+
+    if (vc->ended || vc->error) {
+        return ngx_vmess_packet_end(vc);
+    }
+
+    p = buf;
+
+    if (vc->packetaddr) {
+
+        if (size < NGX_VMESS_PACKET_ROOM) {
+            return NGX_AGAIN;
+        }
+
+        p += NGX_VMESS_PACKET_ROOM;
+        size -= NGX_VMESS_PACKET_ROOM;
+    }
+
+    for ( ;; ) {
+
+        out.data = p;
+        out.len = size;
+
+        rc = ngx_vmess_chunk_open(&vc->in, b, &out);
+
+        if (rc == NGX_OK) {
+
+            if (out.data != p && out.len > size) {
+                ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
+                               "vmess datagram dropped, size:%uz", out.len);
+                continue;
+            }
+
+            if (out.data != p) {
+                ngx_memcpy(p, out.data, out.len);
+            }
+
+            n = out.len;
+
+            if (vc->packetaddr) {
+                n = ngx_vmess_packet_peer(vc, buf, p, out.len);
+
+                if (n == NGX_DECLINED) {
+                    continue;
+                }
+            }
+
+            break;
+        }
+
+        if (rc == NGX_DONE) {
+            vc->ended = 1;
+            return ngx_vmess_packet_end(vc);
+        }
+
+        if (rc == NGX_ERROR) {
+
+            if (vc->in.err) {
+                ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                              "client sent invalid VMess chunk: %s",
+                              vc->in.err);
+            } else {
+                ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
+                              "opening VMess chunk failed");
+            }
+
+            vc->error = 1;
+            return ngx_vmess_packet_end(vc);
+        }
+
+        /* NGX_AGAIN */
+
+        if (b->end - b->start < NGX_VMESS_PACKET_BUFFER) {
+
+            start = ngx_alloc(NGX_VMESS_PACKET_BUFFER, c->log);
+            if (start == NULL) {
+                vc->error = 1;
+                return ngx_vmess_packet_end(vc);
+            }
+
+            n = b->last - b->pos;
+
+            if (n) {
+                ngx_memcpy(start, b->pos, n);
+            }
+
+            ngx_vmess_release(b);
+
+            b->start = start;
+            b->pos = start;
+            b->last = start + n;
+            b->end = start + NGX_VMESS_PACKET_BUFFER;
+
+        } else {
+            ngx_memmove(b->start, b->pos, b->last - b->pos);
+            b->last -= b->pos - b->start;
+            b->pos = b->start;
+        }
+
+        n = vc->recv(c, b->last, b->end - b->last);
+
+        if (n == NGX_AGAIN) {
+
+            if (b->pos == b->last) {
+                ngx_vmess_release(b);
+            }
+
+            return NGX_AGAIN;
+        }
+
+        if (n <= 0) {
+            vc->error = 1;
+            return ngx_vmess_packet_end(vc);
+        }
+
+        b->last += n;
+    }
+
+    (void) ngx_atomic_fetch_add(&vc->account.user->up, out.len);
+
+    /* no event of the socket will tell of what is held here */
+
+    if (b->pos != b->last) {
+        c->read->ready = 1;
+    }
+
+    return n;
+}
+
+
+/*
+ * A datagram with its peer is at p, NGX_VMESS_PACKET_ROOM bytes behind buf:
+ * returns the bytes in buf of what the reader wants, or NGX_DECLINED.
+ */
+
+static ssize_t
+ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf, u_char *p,
+    size_t len)
+{
+    u_char               *last;
+    size_t                size;
+    socklen_t             socklen;
+    ngx_sockaddr_t        sa;
+    ngx_vmess_peer_t      peer;
+    ngx_vmess_address_t   address;
+
+    last = p + len;
+
+    if (ngx_vmess_mux_packetaddr_parse(&address, &p, last) != NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, vc->connection->log, 0,
+                       "vmess datagram dropped: %s", address.err);
+        return NGX_DECLINED;
+    }
+
+    ngx_memzero(&peer, sizeof(ngx_vmess_peer_t));
+
+    socklen = ngx_vmess_packet_sockaddr(&address, &sa);
+
+    peer.socklen = (u_char) socklen;
+    ngx_memcpy(peer.sockaddr, &sa, socklen);
+
+    if (vc->peer.socklen == 0) {
+        vc->peer = peer;
+    }
+
+    size = 0;
+
+    if (vc->cone) {
+        size = sizeof(ngx_vmess_peer_t);
+        ngx_memcpy(buf, &peer, size);
+    }
+
+    if (buf + size != p) {
+        ngx_memmove(buf + size, p, last - p);
+    }
+
+    return size + (last - p);
+}
+
+
+socklen_t
+ngx_vmess_packet_sockaddr(ngx_vmess_address_t *address, ngx_sockaddr_t *sa)
+{
+    socklen_t  socklen;
+
+    ngx_memzero(sa, sizeof(ngx_sockaddr_t));
+
+    if (address->type == NGX_VMESS_ADDR_IPV4) {
+        sa->sockaddr_in.sin_family = AF_INET;
+        ngx_memcpy(&sa->sockaddr_in.sin_addr, address->addr, 4);
+        socklen = sizeof(struct sockaddr_in);
+
+#if (NGX_HAVE_INET6)
+    } else {
+        sa->sockaddr_in6.sin6_family = AF_INET6;
+        ngx_memcpy(&sa->sockaddr_in6.sin6_addr, address->addr, 16);
+        socklen = sizeof(struct sockaddr_in6);
+#endif
+    }
+
+    ngx_inet_set_port(&sa->sockaddr, address->port);
+
+    return socklen;
+}
+
+
+/* a session of datagrams knows no end of input */
+
+static ssize_t
+ngx_vmess_packet_end(ngx_vmess_connection_t *vc)
+{
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    ngx_vmess_release(&vc->raw);
+
+    c->read->ready = 0;
+    c->close = 1;
+
+    ngx_post_event(c->read, &ngx_posted_events);
+
+    return NGX_AGAIN;
+}
+
+
+ssize_t
+ngx_vmess_packet_send(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ngx_buf_t    b;
+    ngx_chain_t  out;
+
+    ngx_memzero(&b, sizeof(ngx_buf_t));
+
+    b.pos = buf;
+    b.last = buf + size;
+    b.memory = 1;
+
+    out.buf = &b;
+    out.next = NULL;
+
+    if (ngx_vmess_packet_send_chain(c, &out, 0) == NGX_CHAIN_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return size;
+}
+
+
+ngx_chain_t *
+ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
+{
+    off_t                    sent, plain;
+    u_char                  *p, *data, *start, *first, *last;
+    size_t                   size, len;
+    ngx_int_t                rc;
+    ngx_buf_t               *b;
+    ngx_vmess_connection_t  *vc;
+
+    vc = ngx_vmess_get_connection(c);
+
+    sent = c->sent;
+    plain = 0;
+
+    rc = ngx_vmess_flush(vc);
+
+    while (in && rc == NGX_OK) {
+
+        start = ngx_vmess_scratch + NGX_VMESS_HEADROOM;
+        last = start + NGX_VMESS_BURST;
+        p = start;
+
+        if (!vc->responded) {
+            p = ngx_cpymem(p, vc->response, NGX_VMESS_RESPONSE_LEN);
+        }
+
+        first = p;
+
+        for ( /* void */ ; in; in = in->next) {
+
+            b = in->buf;
+
+            if (ngx_buf_special(b)) {
+                continue;
+            }
+
+            if ((size_t) (last - p) < NGX_VMESS_CHUNK_DATA
+                                      + NGX_VMESS_CHUNK_OVERHEAD)
+            {
+                break;
+            }
+
+            data = b->pos;
+            size = b->last - b->pos;
+            len = size;
+
+            if (vc->packetaddr) {
+                data = ngx_vmess_packet_source(vc, b, &len);
+                size = b->last - b->pos;
+            }
+
+            if (size && len <= NGX_VMESS_CHUNK_DATA) {
+
+                rc = ngx_vmess_seal(vc, data, len, &p);
+
+                if (rc != NGX_OK) {
+                    break;
+                }
+
+                plain += size;
+
+            } else {
+                ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
+                               "vmess datagram dropped, size:%uz", size);
+            }
+
+            b->pos = b->last;
+        }
+
+        /* a response header alone would tell nothing */
+
+        if (rc == NGX_OK && p != first) {
+            vc->responded = 1;
+            rc = ngx_vmess_write_sealed(vc, start, p);
+        }
+    }
+
+    if (rc == NGX_ERROR) {
+        c->write->error = 1;
+        return NGX_CHAIN_ERROR;
+    }
+
+    /* the client does not keep up */
+
+    for ( /* void */ ; in; in = in->next) {
+        in->buf->pos = in->buf->last;
+    }
+
+    (void) ngx_atomic_fetch_add(&vc->account.user->down, plain);
+
+    /* $bytes_sent is of the flow, not of the wire */
+
+    c->sent = sent + plain;
+
+    return NULL;
+}
+
+
+/*
+ * Puts the source of a datagram in front of it, in place of its peer, which
+ * b->pos passes; len is of both together
+ */
+
+static u_char *
+ngx_vmess_packet_source(ngx_vmess_connection_t *vc, ngx_buf_t *b, size_t *len)
+{
+    u_char            *p, *start;
+    size_t             size;
+    ngx_sockaddr_t     sa;
+    ngx_vmess_peer_t   peer;
+    static u_char      packet[NGX_VMESS_PACKETADDR_MAX + NGX_VMESS_CHUNK_DATA];
+
+    peer = vc->peer;
+
+    if (vc->cone && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t)) {
+        ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
+        b->pos += sizeof(ngx_vmess_peer_t);
+    }
+
+    size = b->last - b->pos;
+
+    /* too much, unless it turns out well */
+
+    *len = NGX_VMESS_CHUNK_DATA + 1;
+
+    if (size > NGX_VMESS_CHUNK_DATA) {
+        return NULL;
+    }
+
+    start = packet + NGX_VMESS_PACKETADDR_MAX;
+
+    ngx_memcpy(start, b->pos, size);
+
+    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
+    ngx_memcpy(&sa, peer.sockaddr, peer.socklen);
+
+    p = ngx_vmess_mux_packetaddr_create(start, &sa.sockaddr);
+
+    if (p) {
+        *len = start + size - p;
+    }
+
+    return p;
+}

@@ -1,0 +1,22 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_STREAM_VMESS_CONE_H_INCLUDED_
+#define _NGX_STREAM_VMESS_CONE_H_INCLUDED_
+
+
+#include "ngx_stream_vmess_module.h"
+
+
+/*
+ * The socket of a session of datagrams, called when the upstream is
+ * "vmess_target" and its addresses are known.  If the client tells the peer of
+ * each datagram (XUDP, packetaddr), it is connected to none, and datagrams have
+ * their peers in front of them on the way through the proxy module.
+ */
+void ngx_stream_vmess_cone_init(ngx_stream_session_t *s);
+
+
+#endif /* _NGX_STREAM_VMESS_CONE_H_INCLUDED_ */
