@@ -1130,28 +1130,3 @@ ok(wait_for(sub { log_line(qr/^1 /) }), 'its session ends');
 my ($n) = log_line(qr/^1 /) =~ / (\d+);/;
 $n < 100_000_000 || $n;
 --- stream_response: 1
-
-=== TEST 30: a connection without sub-connections ends after 60 s, no other
---- servers
-echo echo
---- stream_config
-log_format l '$vmess_mux_id $status $session_time;';
---- stream_server_config
-access_log %%DIR%%/stream.log l;
-vmess main;
-proxy_pass vmess_target;
---- stream_client
-my $busy = mux(data => VMess::Mux::opening(1, port => port('echo'), data => 'hello'));
-is($busy->expect(1)->read(1, 5), 'hello', 'one with a sub-connection');
-my $new = mux();
-my $used = mux(data => VMess::Mux::opening(1, port => port('echo'), data => 'hello'));
-is($used->expect(1)->read(1, 5), 'hello', 'one that had one');
-$used->end(1);
-local $VMess::Timeout = 90;
-is($new->closed, 1, 'ends');
-is($used->closed, 1, 'ends, too');
-$busy->keep(1, 'still');
-is($busy->read(1, 5), 'still', 'that with a sub-connection does not');
-my @t = access_log() =~ /^- 200 (\d+)\./mg;
-join ' ', map { $_ >= 59 && $_ < 90 ? 'ok' : $_ } @t;
---- stream_response: ok ok
