@@ -74,36 +74,6 @@ sub is_good {
 }
 
 
-sub active {
-    my $s = tcp(http_port());
-    put($s, "GET /status HTTP/1.0\r\n\r\n");
-    my ($n) = slurp($s) =~ /Active connections: (\d+)/;
-    return $n;
-}
-
-
-# processor time of the worker: none is used once all is held
-
-sub idle {
-    my ($worker) = TestVMess::children();
-    my ($last, $same) = ('', 0);
-    return wait_for(sub {
-        my $now = (split ' ', TestVMess::file_text("/proc/$worker/schedstat")
-                  )[0];
-        select undef, undef, undef, 0.1;
-        $same = $now eq $last ? $same + 1 : 0;
-        $last = $now;
-        $same >= 2;
-    });
-}
-
-sub rss {
-    my ($worker) = TestVMess::children();
-    my ($n) = TestVMess::file_text("/proc/$worker/status") =~ /VmRSS:\s+(\d+)/;
-    return $n;
-}
-
-
 # a web application that tells what it was sent
 
 $TestVMess::Kind{app} = sub {

@@ -6,15 +6,6 @@ use TestVMess;
 plan "no_plan";
 no_shuffle();
 
-# lines of "stub_status"
-
-sub active {
-    my $s = tcp(http_port());
-    put($s, "GET /status HTTP/1.0\r\n\r\n");
-    my ($n) = slurp($s) =~ /Active connections: (\d+)/;
-    return $n;
-}
-
 run_tests();
 
 __DATA__

@@ -18,23 +18,6 @@ sub lines { return scalar(my @l = split /\n/, access_log()) }
 sub log_line { return (grep { /$_[0]/ } split /\n/, access_log())[0] // '' }
 
 
-# connections of nginx, those of sub-connections as well
-
-sub active {
-    my $s = tcp(http_port());
-    put($s, "GET /status HTTP/1.0\r\n\r\n");
-    my ($n) = slurp($s) =~ /Active connections: (\d+)/;
-    return $n;
-}
-
-
-sub rss {
-    my ($worker) = TestVMess::children();
-    my ($n) = TestVMess::file_text("/proc/$worker/status") =~ /VmRSS:\s+(\d+)/;
-    return $n;
-}
-
-
 # writes bytes until nothing was taken for half a second: how many were
 
 sub stuff {

@@ -82,28 +82,6 @@ sub exchange {
 }
 
 
-sub rss {
-    my ($worker) = TestVMess::children();
-    my ($n) = TestVMess::file_text("/proc/$worker/status") =~ /VmRSS:\s+(\d+)/;
-    return $n;
-}
-
-
-# processor time of the worker: none is used once nothing moves
-
-sub idle {
-    my ($worker) = TestVMess::children();
-    my ($last, $same) = ('', 0);
-    return wait_for(sub {
-        my $now = (split ' ', TestVMess::file_text("/proc/$worker/schedstat"))[0];
-        select undef, undef, undef, 0.1;
-        $same = $now eq $last ? $same + 1 : 0;
-        $last = $now;
-        $same >= 2;
-    });
-}
-
-
 sub lines { return scalar(my @l = split /\n/, access_log()) }
 
 run_tests();

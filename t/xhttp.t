@@ -82,35 +82,6 @@ $TestVMess::Kind{app} = sub {
 };
 
 
-sub active {
-    my $s = tcp(http_port());
-    put($s, "GET /status HTTP/1.0\r\n\r\n");
-    my ($n) = slurp($s) =~ /Active connections: (\d+)/;
-    return $n;
-}
-
-
-# processor time of the worker: none is used once all is held
-
-sub idle {
-    my ($worker) = TestVMess::children();
-    my ($last, $same) = ('', 0);
-    return wait_for(sub {
-        my $now = (split ' ', TestVMess::file_text("/proc/$worker/schedstat")
-                  )[0];
-        select undef, undef, undef, 0.1;
-        $same = $now eq $last ? $same + 1 : 0;
-        $last = $now;
-        $same >= 2;
-    });
-}
-
-sub rss {
-    my ($worker) = TestVMess::children();
-    my ($n) = TestVMess::file_text("/proc/$worker/status") =~ /VmRSS:\s+(\d+)/;
-    return $n;
-}
-
 run_tests();
 
 __DATA__
@@ -1281,3 +1252,21 @@ undef $_ for $x, $y, $f;
 is(wait_for(sub { active() == $start }), 1, 'all have gone');
 --- no_error_log
 [error]
+
+
+=== TEST 15: a client that has gone before its request is handled
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location /x/ { vmess_pass ray; }
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+for my $i (1 .. 20) {
+    my $s = tcp(http_port());
+    put($s, "GET /x/sid$i HTTP/1.1\r\nHost: a\r\nReferer: http://a/?x_padding="
+            . 'X' x 200 . "\r\n\r\n");
+    close $s;
+}
+wait_for(sub { active() == $start });
+--- stream_response: 1

@@ -42,39 +42,6 @@ sub owner {
 }
 
 
-sub active {
-    my $s = tcp(http_port());
-    put($s, "GET /status HTTP/1.0\r\n\r\n");
-    my ($n) = slurp($s) =~ /Active connections: (\d+)/;
-    return $n;
-}
-
-
-# processor time of all workers: none is used once all is held
-
-sub idle {
-    my ($last, $same) = ('', 0);
-    return wait_for(sub {
-        my $now = join ' ', map {
-            (split ' ', TestVMess::file_text("/proc/$_/schedstat"))[0]
-        } TestVMess::children();
-        select undef, undef, undef, 0.1;
-        $same = $now eq $last ? $same + 1 : 0;
-        $last = $now;
-        $same >= 2;
-    });
-}
-
-sub rss {
-    my $sum = 0;
-    for (TestVMess::children()) {
-        my ($n) = TestVMess::file_text("/proc/$_/status") =~ /VmRSS:\s+(\d+)/;
-        $sum += $n;
-    }
-    return $sum;
-}
-
-
 # a web application that tells what it was sent
 
 $TestVMess::Kind{app} = sub {

@@ -413,6 +413,7 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 {
     ngx_connection_t      *c, *fc;
     ngx_vmess_mux_t       *m;
+    ngx_vmess_peer_t       peer;
     ngx_vmess_user_t      *user;
     ngx_vmess_mux_flow_t  *flow;
 
@@ -432,23 +433,17 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
         flow = ngx_vmess_mux_find_name(user, m->global_id);
     }
 
-    if (mux->n == mux->max && (flow == NULL || flow->mux != mux)) {
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "client opened more than %ui sub-connections", mux->max);
-        goto refused;
-    }
+    if (flow && (flow->mux == mux || mux->n < mux->max)) {
 
-    if (flow) {
-
-        ngx_memzero(&flow->peer, sizeof(ngx_vmess_peer_t));
-
-        if (ngx_vmess_mux_peer(flow, &m->address, &flow->peer) == NGX_OK) {
+        if (ngx_vmess_mux_peer(flow, &m->address, &peer) == NGX_OK) {
 
             /* the client comes again: its session goes on */
 
             if (flow->mux) {
                 ngx_vmess_mux_end(flow->mux, flow->id, 0);
             }
+
+            flow->peer = peer;
 
             ngx_vmess_mux_detach(flow);
             ngx_vmess_mux_attach(mux, flow, m->id);
@@ -459,6 +454,12 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
         /* its new target has a name, which the session cannot resolve */
 
         ngx_vmess_mux_unname(flow);
+    }
+
+    if (mux->n >= mux->max) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client opened more than %ui sub-connections", mux->max);
+        goto refused;
     }
 
     flow = ngx_calloc(sizeof(ngx_vmess_mux_flow_t), c->log);
@@ -912,12 +913,14 @@ ngx_vmess_mux_flush(ngx_vmess_mux_connection_t *mux)
 static void
 ngx_vmess_mux_wake(ngx_vmess_mux_connection_t *mux)
 {
-    ngx_queue_t           *q;
+    ngx_queue_t           *q, *next;
     ngx_vmess_mux_flow_t  *flow;
 
-    while (!ngx_queue_empty(&mux->waiting)) {
-
-        q = ngx_queue_head(&mux->waiting);
+    for (q = ngx_queue_head(&mux->waiting);
+         q != ngx_queue_sentinel(&mux->waiting);
+         q = next)
+    {
+        next = ngx_queue_next(q);
         flow = ngx_queue_data(q, ngx_vmess_mux_flow_t, queue);
 
         ngx_queue_remove(q);
@@ -963,14 +966,16 @@ ngx_vmess_mux_cleanup(void *data)
 {
     ngx_vmess_mux_connection_t *mux = data;
 
-    ngx_queue_t           *q;
+    ngx_queue_t           *q, *next;
     ngx_vmess_mux_flow_t  *flow;
 
     mux->done = 1;
 
-    while (!ngx_queue_empty(&mux->flows)) {
-
-        q = ngx_queue_head(&mux->flows);
+    for (q = ngx_queue_head(&mux->flows);
+         q != ngx_queue_sentinel(&mux->flows);
+         q = next)
+    {
+        next = ngx_queue_next(q);
         flow = ngx_queue_data(q, ngx_vmess_mux_flow_t, all);
 
         if (flow->named && !flow->ended && !ngx_exiting
@@ -1162,7 +1167,7 @@ ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf, size_t size)
     flow = ngx_vmess_get_vconn(fc)->data;
     mux = flow->mux;
 
-    if (flow->ended && flow->discarded < mux->limit) {
+    if (mux && flow->ended && flow->discarded < mux->limit) {
 
         /* End is that of both directions, but what came before it arrives */
 
@@ -1172,7 +1177,7 @@ ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf, size_t size)
         return size;
     }
 
-    if (flow->ended || mux->done) {
+    if (flow->ended || mux == NULL || mux->done) {
         rc = NGX_ERROR;
         goto failed;
     }

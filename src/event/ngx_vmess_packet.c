@@ -225,26 +225,25 @@ ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf, u_char *p,
 socklen_t
 ngx_vmess_packet_sockaddr(ngx_vmess_address_t *address, ngx_sockaddr_t *sa)
 {
-    socklen_t  socklen;
-
     ngx_memzero(sa, sizeof(ngx_sockaddr_t));
 
-    if (address->type == NGX_VMESS_ADDR_IPV4) {
-        sa->sockaddr_in.sin_family = AF_INET;
-        ngx_memcpy(&sa->sockaddr_in.sin_addr, address->addr, 4);
-        socklen = sizeof(struct sockaddr_in);
-
 #if (NGX_HAVE_INET6)
-    } else {
+
+    if (address->type == NGX_VMESS_ADDR_IPV6) {
         sa->sockaddr_in6.sin6_family = AF_INET6;
+        sa->sockaddr_in6.sin6_port = htons(address->port);
         ngx_memcpy(&sa->sockaddr_in6.sin6_addr, address->addr, 16);
-        socklen = sizeof(struct sockaddr_in6);
-#endif
+
+        return sizeof(struct sockaddr_in6);
     }
 
-    ngx_inet_set_port(&sa->sockaddr, address->port);
+#endif
 
-    return socklen;
+    sa->sockaddr_in.sin_family = AF_INET;
+    sa->sockaddr_in.sin_port = htons(address->port);
+    ngx_memcpy(&sa->sockaddr_in.sin_addr, address->addr, 4);
+
+    return sizeof(struct sockaddr_in);
 }
 
 

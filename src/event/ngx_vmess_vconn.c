@@ -91,6 +91,7 @@ ngx_vmess_vconn_create(ngx_connection_t *parent,
     const ngx_vmess_carrier_t *carrier, void *data,
     ngx_vmess_listen_t *listen)
 {
+    ngx_pool_t          *pool;
     ngx_connection_t    *c;
     ngx_vmess_vconn_t   *vconn;
     ngx_pool_cleanup_t  *cln;
@@ -108,8 +109,9 @@ ngx_vmess_vconn_create(ngx_connection_t *parent,
     cln = ngx_pool_cleanup_add(c->pool, 0);
 
     if (vconn == NULL || cln == NULL) {
-        ngx_destroy_pool(c->pool);
+        pool = c->pool;
         ngx_close_connection(c);
+        ngx_destroy_pool(pool);
         return NULL;
     }
 
@@ -197,8 +199,8 @@ ngx_vmess_vconn_get(ngx_connection_t *parent)
     c->send_chain = ngx_vmess_vconn_send_chain;
 
     if (ngx_vmess_vconn_set_addrs(c, parent) != NGX_OK) {
-        ngx_destroy_pool(pool);
         ngx_close_connection(c);
+        ngx_destroy_pool(pool);
         return NULL;
     }
 

@@ -173,8 +173,11 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
         if (n) {
 
+            /* what has no end is no VMess header */
+
             if (!ctx->answered && !ctx->authentic
-                && ngx_http_vmess_body_save(ctx, buf, n) != NGX_OK)
+                && (ctx->saved_size > NGX_HTTP_VMESS_BODY_MAX
+                    || ngx_http_vmess_body_save(ctx, buf, n) != NGX_OK))
             {
                 return NGX_ERROR;
             }
@@ -406,7 +409,7 @@ static ngx_int_t
 ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
 {
     ngx_buf_t            *b;
-    ngx_chain_t          *cl, **ll;
+    ngx_chain_t          *cl;
     ngx_http_request_t   *r;
 
     r = ctx->request;
@@ -423,9 +426,12 @@ ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
     cl->buf = b;
     cl->next = NULL;
 
-    for (ll = &ctx->saved; *ll; ll = &(*ll)->next) { /* void */ }
+    if (ctx->saved == NULL) {
+        ctx->saved_last = &ctx->saved;
+    }
 
-    *ll = cl;
+    *ctx->saved_last = cl;
+    ctx->saved_last = &cl->next;
     ctx->saved_size += size;
 
     return NGX_OK;

@@ -123,7 +123,9 @@ ngx_http_vmess_link_init(ngx_cycle_t *cycle)
     c->read->channel = 1;
     c->read->handler = ngx_http_vmess_link_accept_handler;
 
-    if (ngx_add_event(c->read, NGX_READ_EVENT, 0) == NGX_ERROR) {
+    /* not again and again while there is no descriptor for a connection */
+
+    if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT) == NGX_ERROR) {
         ngx_free_connection(c);
         goto failed;
     }

@@ -268,6 +268,12 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
     r->read_event_handler = ngx_http_vmess_read_handler;
     r->write_event_handler = ngx_http_vmess_write_handler;
 
+    /* the client may have gone already: there is no other event of that */
+
+    if (ctx->body && c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
     return NGX_DONE;
 }
 

@@ -98,6 +98,7 @@ struct ngx_http_vmess_ctx_s {
 
     void                     **loc_conf;     /* of the site */
     ngx_chain_t               *saved;        /* read before the answer */
+    ngx_chain_t              **saved_last;
     off_t                      saved_size;
     ngx_buf_t                  out;
     ngx_chain_t                out_chain;

@@ -612,7 +612,7 @@ ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload)
 
     /* one of which nothing was read may come again */
 
-    if (upload->started) {
+    if (upload->started && !upload->taken) {
         s->error = 1;
 
         if (s->download && s->download->vconn) {

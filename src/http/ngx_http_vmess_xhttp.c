@@ -242,6 +242,7 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx, u_char *sid)
     pid = s ? ngx_pid : ngx_http_vmess_session_owner(sid);
 
     if (pid == 0) {
+        ctx->declined = 1;
         return NGX_DECLINED;
     }
 
@@ -473,7 +474,8 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
         ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
     } else if (ctx->error || (ctx->declined && ctx->authentic)) {
-        ngx_http_finalize_request(r, NGX_HTTP_BAD_REQUEST);
+        ngx_http_finalize_request(r, ctx->answered ? NGX_ERROR
+                                                   : NGX_HTTP_BAD_REQUEST);
 
     } else if (ctx->declined) {
         ngx_http_vmess_decline(ctx);

@@ -108,14 +108,28 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
         if (n == -1) {
             err = ngx_socket_errno;
 
-            if (err == NGX_EAGAIN) {
+            switch (err) {
+
+            case NGX_EAGAIN:
                 c->read->ready = 0;
                 return NGX_AGAIN;
-            }
 
-            ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log, err,
-                           "vmess recvfrom() failed");
-            continue;
+            case NGX_EINTR:
+            case NGX_ECONNREFUSED:
+            case NGX_ENETDOWN:
+            case NGX_ENETUNREACH:
+            case NGX_EHOSTDOWN:
+            case NGX_EHOSTUNREACH:
+                ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log, err,
+                               "vmess recvfrom() failed");
+                continue;
+
+            default:
+                ngx_log_error(NGX_LOG_ALERT, c->log, err,
+                              "recvfrom() failed");
+                c->read->error = 1;
+                return NGX_ERROR;
+            }
         }
 
         if (n <= (ssize_t) (size - room) && socklen <= sizeof(peer.sockaddr)) {
@@ -237,7 +251,7 @@ ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
 
     port = ngx_inet_get_port(sa);
 
-    if (sa->sa_family != s->upstream->peer.sockaddr->sa_family || port == 0) {
+    if (sa->sa_family != ctx->addrs[0].sockaddr->sa_family || port == 0) {
         return NULL;
     }
 

@@ -38,6 +38,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 {
     ngx_int_t                     rc;
     ngx_connection_t             *c;
+    ngx_vmess_vconn_t            *vconn;
     ngx_vmess_mux_flow_t         *flow;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
@@ -52,10 +53,16 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
     }
 
     if (ctx == NULL) {
+        vconn = ngx_vmess_get_vconn(c);
+
+        if (vconn && vconn->data == NULL) {
+            return NGX_ERROR;
+        }
+
         flow = ngx_vmess_mux_get_flow(c);
 
         if (flow) {
-            return ngx_stream_vmess_open_flow(s, flow);
+            return flow->mux ? ngx_stream_vmess_open_flow(s, flow) : NGX_ERROR;
         }
 
         if (c->type != SOCK_STREAM) {

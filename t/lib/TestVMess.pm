@@ -55,8 +55,9 @@ use VMess::WebSocket;
 
 our @EXPORT = qw(port stream_port tcp unix_sock tls vmess flow close_flow
                  ws http_port ws_early
-                 pattern numbered number_of slurp read_n put wait_for wait_log error_log access_log
-                 log_count reload signal_nginx workers_alive
+                 pattern numbered number_of slurp read_n put wait_for
+                 wait_log error_log access_log log_count
+                 reload signal_nginx workers_alive active idle rss
                  edit_conf nginx_t status_line $Dir %User $Scale
                  sha256_hex hexdump stop_server start_server
                  inet_aton inet_pton AF_INET6);
@@ -551,6 +552,46 @@ sub file_text {
 sub error_log () { file_text("$Dir/error.log") }
 sub access_log { file_text("$Dir/" . ($_[0] // 'stream.log')) }
 sub log_count { my $n = () = error_log() =~ /$_[0]/g; return $n }
+
+
+# open connections, by "location = /status { stub_status; }"
+
+sub active {
+    my $s = tcp(http_port());
+    put($s, "GET /status HTTP/1.0\r\n\r\n");
+    my ($n) = slurp($s) =~ /Active connections: (\d+)/;
+    return $n;
+}
+
+
+# waits until the workers use no processor time, as when all flows are held
+
+sub idle {
+    my ($last, $same) = ('', 0);
+
+    return wait_for(sub {
+        my $now = join ' ', map { (split ' ', file_text("/proc/$_/schedstat"))[0] }
+                            children();
+        select undef, undef, undef, 0.1;
+        $same = $now eq $last ? $same + 1 : 0;
+        $last = $now;
+        $same >= 2;
+    });
+}
+
+
+# memory of the workers in kB
+
+sub rss {
+    my $sum = 0;
+
+    for (children()) {
+        my ($n) = file_text("/proc/$_/status") =~ /VmRSS:\s+(\d+)/;
+        $sum += $n;
+    }
+
+    return $sum;
+}
 
 
 # waits until the code is true, some seconds at most
