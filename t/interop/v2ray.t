@@ -33,4 +33,10 @@ for my $path (qw(/h2 /any/)) {
     };
 }
 
+# Mux.Cool
+
+push @legs, map {
+    { carrier => 'tcp', security => $_, mux => 8, title => 'mux 8' }
+} qw(aes-128-gcm none);
+
 run_interop('v2ray', @legs);

@@ -108,4 +108,16 @@ for my $carrier (
     };
 }
 
+# Mux.Cool, where half-close does not exist.
+
+for my $mux ([ 'tcp', 8 ], [ 'tls', 128 ], [ 'websocket', 8 ]) {
+    my ($carrier, $n) = @$mux;
+
+    push @legs, {
+        carrier => $carrier, security => 'aes-128-gcm', mux => $n,
+        title => "mux $n",
+        $carrier eq 'websocket' ? (listen => 'https', path => '/ray') : (),
+    };
+}
+
 run_interop('xray', @legs);

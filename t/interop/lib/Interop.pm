@@ -139,7 +139,7 @@ sub half_closes {
     my ($kind, $name, $leg) = @_;
 
     return $kind eq 'nginx' && $name !~ /^sing-box/
-           && $leg->{security} ne 'zero'
+           && $leg->{security} ne 'zero' && !$leg->{mux}
            && ($leg->{experiments} || '') !~ /NoTerminationSignal/;
 }
 
@@ -261,6 +261,13 @@ sub logs {
         ok($seen{$key}, title($name, $leg) . ": logged as $key")
             or diag 'logged: ' . join ', ', map { "$_: $seen{$_}" }
                                             sort keys %seen;
+    }
+
+    for my $leg (grep { $_->{mux} } @legs) {
+        my @subs = grep { $_->[2] eq $leg->{carrier} && $_->[4] eq 'mux'
+                          && $_->[5] ne '-' } @flows;
+
+        cmp_ok(scalar @subs, '>', 50, title($name, $leg) . ': sub-connections');
     }
 
     for my $leg (grep { $_->{listen} } @legs) {

@@ -342,7 +342,8 @@ sub hold_flows {
 #     mode => ..., alpn => 'http/1.1' or 'h2' with https,
 #     one => 1 for all flows on one connection }
 #
-# and for Xray "experiments", for sing-box any further options of the outbound.
+# each with mux => sub-connections at once for Xray and v2ray, and for Xray
+# "experiments", for sing-box any further options of the outbound.
 
 sub client {
     my ($name, @legs) = @_;
@@ -452,6 +453,8 @@ sub xray_client {
 
         push @outbounds, {
             tag => "out$i", protocol => 'vmess', streamSettings => $stream,
+            $leg->{mux} ? (mux => { enabled => JSON::PP::true,
+                                    concurrency => $leg->{mux} }) : (),
             settings => { vnext => [
                 { address => '127.0.0.1', port => $leg->{port},
                   users => [ \%user ] }
