@@ -1205,7 +1205,7 @@ for my $i (1 .. 200) {
 $_->reset for @open;
 @open = ();
 $c->close;
-is(wait_for(sub { active() == $start }, 40), 1, 'all have gone');
+is(wait_for(sub { active() == $start }, 80), 1, 'all have gone');
 log_count(qr/\[(?:alert|crit|emerg)\]/);
 --- stream_response: 0
 

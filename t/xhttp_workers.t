@@ -503,6 +503,8 @@ is($seen{'xhttp ok'}, 18, 'all are logged');
 
 
 === TEST 8: a worker is killed
+--- main_config
+worker_shutdown_timeout 1s;
 --- servers
 echo echo
 --- stream_config
@@ -692,6 +694,7 @@ for my $i (1 .. 200) {
     (splice @open, rand @open, 1)->reset while @open > 40;
 }
 $_->reset for @open;
-is(wait_for(sub { active() == $start }, 40), 1, 'all have gone');
+# the handshake timeout is the longest that something may wait
+is(wait_for(sub { active() == $start }, 80), 1, 'all have gone');
 log_count(qr/\[(?:alert|crit|emerg)\]/);
 --- stream_response: 0
