@@ -203,8 +203,11 @@ ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf, u_char *p,
     peer.socklen = (u_char) socklen;
     ngx_memcpy(peer.sockaddr, &sa, socklen);
 
+    /* the first is the target of the flow */
+
     if (vc->peer.socklen == 0) {
         vc->peer = peer;
+        vc->header.address = address;
     }
 
     size = 0;

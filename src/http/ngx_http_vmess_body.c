@@ -48,7 +48,7 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx)
     }
 
     ctx->body = 1;
-    
+
     r->request_body_no_buffering = 1;
 
     rc = ngx_http_read_client_request_body(r, ngx_http_vmess_body_handler);

@@ -173,29 +173,17 @@ ngx_http_vmess_grpc_send(ngx_connection_t *fc, u_char *buf, size_t size)
 static void
 ngx_http_vmess_grpc_finish(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_uint_t           i;
-    ngx_table_elt_t     *h;
+    ngx_list_t          *trailers;
     ngx_http_request_t  *r;
 
-    static ngx_keyval_t  trailers[] = {
-        { ngx_string("grpc-status"), ngx_string("0") },
-        { ngx_string("grpc-message"), ngx_string("") }
-    };
-
     r = ctx->request;
+    trailers = &r->headers_out.trailers;
 
-    for (i = 0; i < sizeof(trailers) / sizeof(ngx_keyval_t); i++) {
-
-        h = ngx_list_push(&r->headers_out.trailers);
-        if (h == NULL) {
-            r->connection->error = 1;
-            return;
-        }
-
-        h->hash = 1;
-        ngx_vmess_header_next(h);
-        h->key = trailers[i].key;
-        h->value = trailers[i].value;
+    if (ngx_http_vmess_add_header(trailers, "grpc-status", "0") != NGX_OK
+        || ngx_http_vmess_add_header(trailers, "grpc-message", "") != NGX_OK)
+    {
+        r->connection->error = 1;
+        return;
     }
 
     ngx_http_vmess_body_finish(ctx);

@@ -99,7 +99,8 @@ ngx_http_vmess_h2_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_h2_answer(ngx_http_vmess_ctx_t *ctx)
 {
-    if (ngx_http_vmess_add_header(ctx->request, "Cache-Control", "no-store")
+    if (ngx_http_vmess_add_header(&ctx->request->headers_out.headers,
+                                  "Cache-Control", "no-store")
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -494,7 +494,10 @@ ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx)
 
     r = ctx->request;
 
-    if (ngx_http_vmess_add_header(r, "Upgrade", "websocket") != NGX_OK) {
+    if (ngx_http_vmess_add_header(&r->headers_out.headers, "Upgrade",
+                                  "websocket")
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -548,11 +551,11 @@ ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
 
 
 ngx_int_t
-ngx_http_vmess_add_header(ngx_http_request_t *r, char *name, char *value)
+ngx_http_vmess_add_header(ngx_list_t *headers, char *name, char *value)
 {
     ngx_table_elt_t  *h;
 
-    h = ngx_list_push(&r->headers_out.headers);
+    h = ngx_list_push(headers);
     if (h == NULL) {
         return NGX_ERROR;
     }

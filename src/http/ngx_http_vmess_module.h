@@ -157,8 +157,11 @@ ngx_int_t ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx);
 /* as above, "101 Switching Protocols" */
 ngx_int_t ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx);
 
-/* adds a header to the response, of constant strings; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_vmess_add_header(ngx_http_request_t *r, char *name,
+/*
+ * Adds a header to those of the response or its trailers, of strings that are
+ * terminated and stay; NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_vmess_add_header(ngx_list_t *headers, char *name,
     char *value);
 
 /* what TLS could not take goes on from another place in memory */

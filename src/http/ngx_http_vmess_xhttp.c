@@ -292,13 +292,15 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx, u_char *sid)
 static ngx_int_t
 ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx)
 {
+    ngx_list_t          *headers;
     ngx_http_request_t  *r;
 
     r = ctx->request;
+    headers = &r->headers_out.headers;
 
     if (ngx_http_vmess_xhttp_headers(ctx) != NGX_OK
-        || ngx_http_vmess_add_header(r, "X-Accel-Buffering", "no") != NGX_OK
-        || ngx_http_vmess_add_header(r, "Cache-Control", "no-store") != NGX_OK)
+        || ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no") != NGX_OK
+        || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store") != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -314,9 +316,11 @@ static ngx_int_t
 ngx_http_vmess_xhttp_headers(ngx_http_vmess_ctx_t *ctx)
 {
     u_char              *p;
+    ngx_list_t          *headers;
     ngx_http_request_t  *r;
 
     r = ctx->request;
+    headers = &r->headers_out.headers;
 
     p = ngx_pnalloc(r->pool, NGX_HTTP_VMESS_PADDING_MAX + 1);
     if (p == NULL) {
@@ -327,13 +331,13 @@ ngx_http_vmess_xhttp_headers(ngx_http_vmess_ctx_t *ctx)
 
     r->headers_out.status = NGX_HTTP_OK;
 
-    if (ngx_http_vmess_add_header(r, "Access-Control-Allow-Origin", "*")
+    if (ngx_http_vmess_add_header(headers, "Access-Control-Allow-Origin", "*")
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_vmess_add_header(r, "X-Padding", (char *) p);
+    return ngx_http_vmess_add_header(headers, "X-Padding", (char *) p);
 }
 
 
@@ -500,9 +504,11 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
 static ngx_int_t
 ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx)
 {
+    ngx_list_t          *headers;
     ngx_http_request_t  *r;
 
     r = ctx->request;
+    headers = &r->headers_out.headers;
 
     if (ngx_http_vmess_xhttp_headers(ctx) != NGX_OK) {
         return NGX_ERROR;
@@ -513,8 +519,8 @@ ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx)
 
     } else {
 
-        if (ngx_http_vmess_add_header(r, "X-Accel-Buffering", "no") != NGX_OK
-            || ngx_http_vmess_add_header(r, "Cache-Control", "no-store")
+        if (ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no") != NGX_OK
+            || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store")
                != NGX_OK)
         {
             return NGX_ERROR;

@@ -28,7 +28,6 @@ static ngx_int_t ngx_stream_vmess_open_flow(ngx_stream_session_t *s,
     ngx_vmess_mux_flow_t *flow);
 static ngx_int_t ngx_stream_vmess_route(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_first_packet(ngx_stream_session_t *s);
-static void ngx_stream_vmess_set_target(ngx_vmess_connection_t *vc);
 static ngx_uint_t ngx_stream_vmess_cipher(ngx_vmess_header_t *h);
 static ngx_int_t ngx_stream_vmess_fallback(ngx_stream_session_t *s);
 
@@ -508,37 +507,7 @@ ngx_stream_vmess_first_packet(ngx_stream_session_t *s)
     b->last += n;
     s->received += n;
 
-    if (ctx->vc->packetaddr) {
-        ngx_stream_vmess_set_target(ctx->vc);
-    }
-
     return ngx_stream_vmess_route(s);
-}
-
-
-/* packetaddr: the target is the first peer */
-
-static void
-ngx_stream_vmess_set_target(ngx_vmess_connection_t *vc)
-{
-    ngx_sockaddr_t        sa;
-    ngx_vmess_address_t  *address;
-
-    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
-    ngx_memcpy(&sa, vc->peer.sockaddr, vc->peer.socklen);
-
-    address = &vc->header.address;
-
-    address->type = NGX_VMESS_ADDR_IPV4;
-    address->port = ngx_inet_get_port(&sa.sockaddr);
-    ngx_memcpy(address->addr, &sa.sockaddr_in.sin_addr, 4);
-
-#if (NGX_HAVE_INET6)
-    if (sa.sockaddr.sa_family == AF_INET6) {
-        address->type = NGX_VMESS_ADDR_IPV6;
-        ngx_memcpy(address->addr, &sa.sockaddr_in6.sin6_addr, 16);
-    }
-#endif
 }
 
 

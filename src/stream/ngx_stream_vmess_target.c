@@ -76,10 +76,6 @@ ngx_stream_vmess_literal(ngx_stream_session_t *s)
 {
     u_char                  *p;
     ngx_resolver_addr_t      addr;
-    struct sockaddr_in      *sin;
-#if (NGX_HAVE_INET6)
-    struct sockaddr_in6     *sin6;
-#endif
     ngx_sockaddr_t           sa;
     ngx_vmess_address_t     *address;
     ngx_stream_vmess_ctx_t  *ctx;
@@ -87,25 +83,10 @@ ngx_stream_vmess_literal(ngx_stream_session_t *s)
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
     address = &ctx->vc->header.address;
 
-    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
     ngx_memzero(&addr, sizeof(ngx_resolver_addr_t));
 
     addr.sockaddr = &sa.sockaddr;
-
-    if (address->type == NGX_VMESS_ADDR_IPV4) {
-        sin = &sa.sockaddr_in;
-        sin->sin_family = AF_INET;
-        ngx_memcpy(&sin->sin_addr, address->addr, 4);
-        addr.socklen = sizeof(struct sockaddr_in);
-
-#if (NGX_HAVE_INET6)
-    } else {
-        sin6 = &sa.sockaddr_in6;
-        sin6->sin6_family = AF_INET6;
-        ngx_memcpy(&sin6->sin6_addr, address->addr, 16);
-        addr.socklen = sizeof(struct sockaddr_in6);
-#endif
-    }
+    addr.socklen = ngx_vmess_packet_sockaddr(address, &sa);
 
     p = ngx_pnalloc(s->connection->pool, NGX_SOCKADDR_STRLEN);
     if (p == NULL) {
