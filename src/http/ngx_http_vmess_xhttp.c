@@ -299,8 +299,10 @@ ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx)
     headers = &r->headers_out.headers;
 
     if (ngx_http_vmess_xhttp_headers(ctx) != NGX_OK
-        || ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no") != NGX_OK
-        || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store") != NGX_OK)
+        || ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no")
+           != NGX_OK
+        || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store")
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -519,7 +521,8 @@ ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx)
 
     } else {
 
-        if (ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no") != NGX_OK
+        if (ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no")
+            != NGX_OK
             || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store")
                != NGX_OK)
         {
