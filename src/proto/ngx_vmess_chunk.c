@@ -11,24 +11,26 @@
 
 #define NGX_VMESS_CHUNK_LENGTH_LEN       2
 #define NGX_VMESS_CHUNK_AUTH_LENGTH_LEN  (2 + NGX_VMESS_TAG_LEN)
+#define NGX_VMESS_CHUNK_SUM_LEN          4
 
 
 #define ngx_vmess_chunk_length_len(cc)                                        \
     ((cc)->auth_length ? NGX_VMESS_CHUNK_AUTH_LENGTH_LEN                      \
                        : NGX_VMESS_CHUNK_LENGTH_LEN)
 
-#define ngx_vmess_chunk_tag_len(cc)                                           \
-    ((cc)->aead.ctx ? NGX_VMESS_TAG_LEN : 0)
-
 
 static ngx_int_t ngx_vmess_chunk_init_aead(ngx_vmess_chunk_t *cc,
     const ngx_vmess_header_t *h, const u_char *key, const u_char *iv,
     ngx_uint_t seal);
-static ngx_int_t ngx_vmess_chunk_open_raw(ngx_buf_t *b, ngx_str_t *out);
+static ngx_int_t ngx_vmess_chunk_open_stream(ngx_vmess_chunk_t *cc,
+    ngx_buf_t *b, ngx_str_t *out);
+static ngx_int_t ngx_vmess_chunk_open_cfb(ngx_vmess_chunk_t *cc, u_char *p,
+    size_t len, u_char *out);
 static ngx_int_t ngx_vmess_chunk_open_length(ngx_vmess_chunk_t *cc,
     ngx_buf_t *b);
 static ngx_int_t ngx_vmess_chunk_seal_length(ngx_vmess_chunk_t *cc,
     size_t length, u_char *p);
+static void ngx_vmess_chunk_sum(u_char *sum, const u_char *data, size_t len);
 static size_t ngx_vmess_chunk_padding(ngx_vmess_chunk_t *cc);
 static void ngx_vmess_chunk_nonce(ngx_vmess_chunk_t *cc, u_char *nonce);
 
@@ -40,7 +42,7 @@ ngx_vmess_chunk_init(ngx_vmess_chunk_t *cc, const ngx_vmess_header_t *h,
     ngx_uint_t  padding;
 
     /*
-     * Padding is for chunks with a tag and for datagrams: v2ray and Xray
+     * Padding is for chunks with overhead and for datagrams: v2ray and Xray
      * ignore the option for a stream in clear, and no client of sing-box,
      * which would not, asks for it.
      */
@@ -55,6 +57,7 @@ ngx_vmess_chunk_init(ngx_vmess_chunk_t *cc, const ngx_vmess_header_t *h,
         /* chunks whatever S says; authenticated lengths are for these only */
 
         padding = 1;
+        cc->overhead = NGX_VMESS_TAG_LEN;
 
         if (h->opt & NGX_VMESS_OPT_AUTH_LENGTH) {
             cc->auth_length = 1;
@@ -62,6 +65,22 @@ ngx_vmess_chunk_init(ngx_vmess_chunk_t *cc, const ngx_vmess_header_t *h,
 
         if (ngx_vmess_chunk_init_aead(cc, h, key, iv, seal) != NGX_OK) {
             return NGX_ERROR;
+        }
+
+        break;
+
+    case NGX_VMESS_SEC_AES_128_CFB:
+
+        padding = 1;
+        cc->overhead = NGX_VMESS_CHUNK_SUM_LEN;
+
+        if (ngx_vmess_cfb_init(&cc->cfb, key, iv, seal) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (!(h->opt & NGX_VMESS_OPT_CHUNK)) {
+            cc->stream = 1;
+            return NGX_OK;
         }
 
         break;
@@ -141,6 +160,7 @@ ngx_vmess_chunk_cleanup(ngx_vmess_chunk_t *cc)
 {
     ngx_vmess_aead_cleanup(&cc->aead);
     ngx_vmess_aead_cleanup(&cc->length_aead);
+    ngx_vmess_cfb_cleanup(&cc->cfb);
 
     ngx_explicit_memzero(cc, sizeof(ngx_vmess_chunk_t));
 }
@@ -150,16 +170,14 @@ ngx_int_t
 ngx_vmess_chunk_open(ngx_vmess_chunk_t *cc, ngx_buf_t *b, ngx_str_t *out)
 {
     u_char     *p, *data;
-    size_t      len, tag;
+    size_t      len;
     ngx_int_t   rc;
 
     cc->err = NULL;
 
-    if (cc->raw) {
-        return ngx_vmess_chunk_open_raw(b, out);
+    if (cc->raw || cc->stream) {
+        return ngx_vmess_chunk_open_stream(cc, b, out);
     }
-
-    tag = ngx_vmess_chunk_tag_len(cc);
 
     for ( ;; ) {
 
@@ -175,20 +193,39 @@ ngx_vmess_chunk_open(ngx_vmess_chunk_t *cc, ngx_buf_t *b, ngx_str_t *out)
         }
 
         p = b->pos + ngx_vmess_chunk_length_len(cc);
-        len = cc->length - cc->padding - tag;
+        len = cc->length - cc->padding - cc->overhead;
 
-        data = (len && len <= out->len) ? out->data : p;
+        data = p;
+
+        if (len && len <= out->len) {
+            data = out->data;
+
+        } else if (cc->cfb.ctx) {
+            data += NGX_VMESS_CHUNK_SUM_LEN;
+        }
 
         /* the tag of an end chunk is checked too */
 
-        if (tag) {
+        if (cc->aead.ctx) {
             ngx_vmess_chunk_nonce(cc, cc->nonce);
 
             rc = ngx_vmess_aead_open(&cc->aead, cc->nonce, NULL, 0,
-                                     p, len + tag, data);
+                                     p, len + cc->overhead, data);
 
             if (rc == NGX_DECLINED) {
                 cc->err = "wrong tag of chunk";
+            }
+
+            if (rc != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+        } else if (cc->cfb.ctx) {
+
+            rc = ngx_vmess_chunk_open_cfb(cc, p, len, data);
+
+            if (rc == NGX_DECLINED) {
+                cc->err = "wrong check sum of chunk";
             }
 
             if (rc != NGX_OK) {
@@ -221,7 +258,7 @@ ngx_vmess_chunk_open(ngx_vmess_chunk_t *cc, ngx_buf_t *b, ngx_str_t *out)
 size_t
 ngx_vmess_chunk_need(ngx_vmess_chunk_t *cc)
 {
-    if (cc->raw) {
+    if (cc->raw || cc->stream) {
         return 1;
     }
 
@@ -234,7 +271,8 @@ ngx_vmess_chunk_need(ngx_vmess_chunk_t *cc)
 
 
 static ngx_int_t
-ngx_vmess_chunk_open_raw(ngx_buf_t *b, ngx_str_t *out)
+ngx_vmess_chunk_open_stream(ngx_vmess_chunk_t *cc, ngx_buf_t *b,
+    ngx_str_t *out)
 {
     size_t  len;
 
@@ -246,10 +284,19 @@ ngx_vmess_chunk_open_raw(ngx_buf_t *b, ngx_str_t *out)
 
     if (out->len) {
         len = ngx_min(len, out->len);
-        ngx_memcpy(out->data, b->pos, len);
 
     } else {
         out->data = b->pos;
+    }
+
+    if (cc->stream) {
+
+        if (ngx_vmess_cfb_crypt(&cc->cfb, b->pos, len, out->data) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+    } else if (out->data != b->pos) {
+        ngx_memcpy(out->data, b->pos, len);
     }
 
     out->len = len;
@@ -259,9 +306,40 @@ ngx_vmess_chunk_open_raw(ngx_buf_t *b, ngx_str_t *out)
 }
 
 
+/* check sum, data and padding are one piece of the cipher stream */
+
+static ngx_int_t
+ngx_vmess_chunk_open_cfb(ngx_vmess_chunk_t *cc, u_char *p, size_t len,
+    u_char *out)
+{
+    u_char  sum[NGX_VMESS_CHUNK_SUM_LEN], expected[NGX_VMESS_CHUNK_SUM_LEN],
+            padding[NGX_VMESS_PADDING_MAX];
+
+    if (ngx_vmess_cfb_crypt(&cc->cfb, p, sizeof(sum), sum) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p += sizeof(sum);
+
+    if (ngx_vmess_cfb_crypt(&cc->cfb, p, len, out) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_vmess_cfb_crypt(&cc->cfb, p + len, cc->padding, padding)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_vmess_chunk_sum(expected, out, len);
+
+    return ngx_vmess_equal(sum, expected, sizeof(sum)) ? NGX_OK : NGX_DECLINED;
+}
+
+
 /*
- * Called once a chunk: the generator and the counter have moved on after it,
- * so the result is kept while the rest of the chunk is awaited.
+ * Called once a chunk: generator, counter and cipher stream have moved on
+ * after it, so the result is kept while the rest of the chunk is awaited.
  */
 
 static ngx_int_t
@@ -295,6 +373,16 @@ ngx_vmess_chunk_open_length(ngx_vmess_chunk_t *cc, ngx_buf_t *b)
         length = (plain[0] << 8 | plain[1]) + NGX_VMESS_TAG_LEN;
 
     } else {
+
+        if (cc->cfb.ctx) {
+
+            if (ngx_vmess_cfb_crypt(&cc->cfb, p, 2, plain) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            p = plain;
+        }
+
         length = p[0] << 8 | p[1];
 
         if (cc->masked) {
@@ -304,7 +392,7 @@ ngx_vmess_chunk_open_length(ngx_vmess_chunk_t *cc, ngx_buf_t *b)
 
     /* Go peers let both sums wrap around and fail later */
 
-    if (length < ngx_vmess_chunk_tag_len(cc) + padding
+    if (length < cc->overhead + padding
         || length > NGX_VMESS_CHUNK_MAX)
     {
         cc->err = "invalid chunk length";
@@ -323,26 +411,33 @@ ngx_int_t
 ngx_vmess_chunk_seal(ngx_vmess_chunk_t *cc, const u_char *in, size_t len,
     const u_char *random, u_char **out)
 {
-    u_char  *p;
-    size_t   padding, tag;
+    u_char  *p, *start;
+    size_t   padding;
 
     p = *out;
+
+    if (cc->stream) {
+        *out += len;
+        return ngx_vmess_cfb_crypt(&cc->cfb, in, len, p);
+    }
 
     if (cc->raw) {
         *out = ngx_cpymem(p, in, len);
         return NGX_OK;
     }
 
-    tag = ngx_vmess_chunk_tag_len(cc);
+    start = p;
     padding = ngx_vmess_chunk_padding(cc);
 
-    if (ngx_vmess_chunk_seal_length(cc, len + tag + padding, p) != NGX_OK) {
+    if (ngx_vmess_chunk_seal_length(cc, len + cc->overhead + padding, p)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     p += ngx_vmess_chunk_length_len(cc);
 
-    if (tag) {
+    if (cc->aead.ctx) {
         ngx_vmess_chunk_nonce(cc, cc->nonce);
 
         if (ngx_vmess_aead_seal(&cc->aead, cc->nonce, NULL, 0, in, len, p)
@@ -351,14 +446,28 @@ ngx_vmess_chunk_seal(ngx_vmess_chunk_t *cc, const u_char *in, size_t len,
             return NGX_ERROR;
         }
 
-    } else if (len) {
-        ngx_memcpy(p, in, len);
-    }
+        p += len + cc->overhead;
 
-    p += len + tag;
+    } else {
+
+        if (cc->cfb.ctx) {
+            ngx_vmess_chunk_sum(p, in, len);
+            p += NGX_VMESS_CHUNK_SUM_LEN;
+        }
+
+        if (len) {
+            p = ngx_cpymem(p, in, len);
+        }
+    }
 
     if (padding) {
         p = ngx_cpymem(p, random, padding);
+    }
+
+    if (cc->cfb.ctx
+        && ngx_vmess_cfb_crypt(&cc->cfb, start, p - start, start) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     cc->count++;
@@ -393,6 +502,20 @@ ngx_vmess_chunk_seal_length(ngx_vmess_chunk_t *cc, size_t length, u_char *p)
     p[1] = (u_char) length;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_vmess_chunk_sum(u_char *sum, const u_char *data, size_t len)
+{
+    uint32_t  hash;
+
+    hash = ngx_vmess_fnv1a(data, len);
+
+    sum[0] = (u_char) (hash >> 24);
+    sum[1] = (u_char) (hash >> 16);
+    sum[2] = (u_char) (hash >> 8);
+    sum[3] = (u_char) hash;
 }
 
 

@@ -20,6 +20,7 @@
 typedef struct {
     ngx_vmess_aead_t     aead;
     ngx_vmess_aead_t     length_aead;
+    ngx_vmess_cfb_t      cfb;
 
     u_char               nonce[NGX_VMESS_NONCE_LEN];
     u_char               length_nonce[NGX_VMESS_NONCE_LEN];
@@ -31,9 +32,12 @@ typedef struct {
     size_t               length;        /* payload and padding */
     size_t               padding;
 
+    size_t               overhead;      /* of a tag or a check sum */
+
     uint64_t             count;         /* of chunks opened or sealed */
 
     unsigned             raw:1;         /* no chunks: bytes as they are */
+    unsigned             stream:1;      /* no chunks: AES-128-CFB of bytes */
     unsigned             end:1;         /* an end chunk is due at the end */
     unsigned             masked:1;
     unsigned             padded:1;
@@ -45,7 +49,7 @@ typedef struct {
 
 
 /*
- * Prepares a zeroed codec.
+ * Prepares a zeroed codec of any security but 0.
  *
  * h        of the request
  * key, iv  of the direction: those of h, or ngx_vmess_response_keys()
@@ -73,7 +77,7 @@ void ngx_vmess_chunk_cleanup(ngx_vmess_chunk_t *cc);
  * NGX_OK     one chunk opened, out->len > 0, b->pos is past its padding
  * NGX_AGAIN  not whole yet: call again with the same bytes and more;
  *            ngx_vmess_chunk_need() tells how many a whole one takes
- * NGX_DONE   end chunk, b->pos is past it (for a raw codec: never)
+ * NGX_DONE   end chunk, b->pos is past it (without chunks: never)
  * NGX_ERROR  cc->err says what the peer did wrong, NULL if libcrypto failed
  *
  * An empty chunk before any other is skipped: Xray 26.3 sends one when the
@@ -95,8 +99,8 @@ size_t ngx_vmess_chunk_need(ngx_vmess_chunk_t *cc);
  *
  * random  NGX_VMESS_PADDING_MAX fresh random bytes, used if cc->padded
  *
- * NGX_OK or NGX_ERROR (libcrypto failed).  For a raw codec the bytes are
- * copied, and there is no end chunk.
+ * NGX_OK or NGX_ERROR (libcrypto failed).  Without chunks the bytes are
+ * copied or encrypted, and there is no end chunk.
  */
 ngx_int_t ngx_vmess_chunk_seal(ngx_vmess_chunk_t *cc, const u_char *in,
     size_t len, const u_char *random, u_char **out);

@@ -22,6 +22,7 @@
 
 static EVP_CIPHER      *ngx_vmess_aes_128_gcm;
 static EVP_CIPHER      *ngx_vmess_chacha20_poly1305;
+static EVP_CIPHER      *ngx_vmess_aes_128_cfb;
 static EVP_CIPHER      *ngx_vmess_aes_128_ecb;
 
 static EVP_CIPHER_CTX  *ngx_vmess_aes_ctx;
@@ -39,6 +40,7 @@ ngx_vmess_crypto_init(void)
     } fetch[] = {
         { &ngx_vmess_aes_128_gcm, "AES-128-GCM" },
         { &ngx_vmess_chacha20_poly1305, "ChaCha20-Poly1305" },
+        { &ngx_vmess_aes_128_cfb, "AES-128-CFB" },
         { &ngx_vmess_aes_128_ecb, "AES-128-ECB" }
     };
 
@@ -207,6 +209,56 @@ ngx_vmess_aead_open(ngx_vmess_aead_t *aead, const u_char *nonce,
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_cfb_init(ngx_vmess_cfb_t *cfb, const u_char *key, const u_char *iv,
+    ngx_uint_t encrypt)
+{
+    if (ngx_vmess_crypto_init() != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (cfb->ctx == NULL) {
+        cfb->ctx = EVP_CIPHER_CTX_new();
+        if (cfb->ctx == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (EVP_CipherInit_ex2(cfb->ctx, ngx_vmess_aes_128_cfb, key, iv,
+                           encrypt ? 1 : 0, NULL)
+        != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_cfb_crypt(ngx_vmess_cfb_t *cfb, const u_char *in, size_t len,
+    u_char *out)
+{
+    int  n;
+
+    /* a stream cipher: as many bytes come out, and there is no final call */
+
+    if (len && EVP_CipherUpdate(cfb->ctx, out, &n, in, len) != 1) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_vmess_cfb_cleanup(ngx_vmess_cfb_t *cfb)
+{
+    EVP_CIPHER_CTX_free(cfb->ctx);
+    cfb->ctx = NULL;
 }
 
 

@@ -16,6 +16,10 @@ typedef struct {
     EVP_CIPHER_CTX  *ctx;      /* NULL until ngx_vmess_aead_init() */
 } ngx_vmess_aead_t;
 
+typedef struct {
+    EVP_CIPHER_CTX  *ctx;      /* NULL until ngx_vmess_cfb_init() */
+} ngx_vmess_cfb_t;
+
 
 /*
  * Fetches the algorithms from libcrypto, once a process; further calls cost
@@ -59,6 +63,20 @@ ngx_int_t ngx_vmess_aead_seal(ngx_vmess_aead_t *aead, const u_char *nonce,
 ngx_int_t ngx_vmess_aead_open(ngx_vmess_aead_t *aead, const u_char *nonce,
     const u_char *aad, size_t aad_len, const u_char *in, size_t len,
     u_char *out);
+
+/*
+ * AES-128-CFB with 128 bits of feedback, a stream in one direction (encrypt:
+ * 1, decrypt: 0): key and iv are 16 bytes; further pieces of any length go on
+ * where the last one ended, and out may be in.
+ * NGX_OK or NGX_ERROR (libcrypto failed).
+ */
+ngx_int_t ngx_vmess_cfb_init(ngx_vmess_cfb_t *cfb, const u_char *key,
+    const u_char *iv, ngx_uint_t encrypt);
+ngx_int_t ngx_vmess_cfb_crypt(ngx_vmess_cfb_t *cfb, const u_char *in,
+    size_t len, u_char *out);
+
+/* frees the context and with it the key; does nothing if there is none */
+void ngx_vmess_cfb_cleanup(ngx_vmess_cfb_t *cfb);
 
 /* AES-128-ECB of one block by libcrypto; NGX_OK or NGX_ERROR */
 ngx_int_t ngx_vmess_aes_decrypt(const u_char *key, const u_char *in,

@@ -9,6 +9,7 @@
 
 static void test_known(void);
 static void test_hashes(void);
+static void test_cfb(void);
 static void test_aead(ngx_uint_t security, const char *name);
 
 
@@ -20,6 +21,7 @@ main(void)
 
     test_hashes();
     test_known();
+    test_cfb();
 
     test_aead(NGX_VMESS_SEC_AES_128_GCM, "AES-128-GCM");
     test_aead(NGX_VMESS_SEC_CHACHA20, "ChaCha20-Poly1305");
@@ -120,6 +122,66 @@ test_known(void)
     ngx_vmess_aead_cleanup(&aead);
 
     test_ok(aead.ctx == NULL, "cleanup twice");
+}
+
+
+static void
+test_cfb(void)
+{
+    u_char           plain[64], sealed[64], out[64];
+    size_t           len, n, step;
+    ngx_uint_t       good;
+    ngx_vmess_cfb_t  cfb;
+
+    /* NIST SP 800-38A, F.3.13.  CFB128-AES128.Encrypt */
+
+    static u_char  key[] = "\x2b\x7e\x15\x16\x28\xae\xd2\xa6"
+                           "\xab\xf7\x15\x88\x09\xcf\x4f\x3c";
+    static u_char  iv[] = "\x00\x01\x02\x03\x04\x05\x06\x07"
+                          "\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f";
+
+    ngx_memcpy(plain, "\x6b\xc1\xbe\xe2\x2e\x40\x9f\x96"
+                      "\xe9\x3d\x7e\x11\x73\x93\x17\x2a"
+                      "\xae\x2d\x8a\x57\x1e\x03\xac\x9c"
+                      "\x9e\xb7\x6f\xac\x45\xaf\x8e\x51", 32);
+    ngx_memcpy(sealed, "\x3b\x3f\xd9\x2e\xb7\x2d\xad\x20"
+                       "\x33\x34\x49\xf8\xe8\x3c\xfb\x4a"
+                       "\xc8\xa6\x45\x37\xa0\xb3\xa9\x3f"
+                       "\xcd\xe3\xcd\xad\x9f\x1c\xe5\x8b", 32);
+
+    cfb.ctx = NULL;
+    good = 0;
+
+    /* in pieces of every size, into another place and in place */
+
+    for (step = 1; step <= 32; step++) {
+        ngx_vmess_cfb_init(&cfb, key, iv, 1);
+
+        for (n = 0; n < 32; n += len) {
+            len = ngx_min(step, 32 - n);
+            ngx_vmess_cfb_crypt(&cfb, plain + n, len, out + n);
+            ngx_vmess_cfb_crypt(&cfb, NULL, 0, NULL);
+        }
+
+        good += ngx_memcmp(out, sealed, 32) == 0;
+
+        ngx_vmess_cfb_init(&cfb, key, iv, 0);
+
+        for (n = 0; n < 32; n += len) {
+            len = ngx_min(step, 32 - n);
+            good += ngx_vmess_cfb_crypt(&cfb, out + n, len, out + n) == NGX_OK;
+        }
+
+        good += ngx_memcmp(out, plain, 32) == 0;
+        good -= (31 + step) / step;
+    }
+
+    test_ok(good == 64, "AES-128-CFB in pieces");
+
+    ngx_vmess_cfb_cleanup(&cfb);
+    ngx_vmess_cfb_cleanup(&cfb);
+
+    test_ok(cfb.ctx == NULL, "AES-128-CFB: cleanup twice");
 }
 
 

@@ -197,12 +197,9 @@ sub chunk_cases {
     my @cases;
 
     for my $c (@{$vectors->{cases}}) {
-
-        # CFB is not supported yet
-
-        next if $c->{sec} == 1;
-
         push(@cases, ['body', len => $c->{body_len}, eos => $c->{eos} ? 1 : 0,
+                      $c->{dir} eq 's2c' && $c->{header} eq 'legacy'
+                      ? (v => $c->{resp_v}) : (),
                       map { ($_ => $c->{$_}) } qw(name sec opt cmd body_key
                           body_iv dir_key dir_iv)]);
 
