@@ -1057,18 +1057,21 @@ stuff($deaf->{flow}, $deaf->{flow}->chunk(VMess::Mux::run(1, pattern(50_000_000)
 $idle->('a target that does not read');
 stop_server('deaf');
 
-my $blind = mux();
-$blind->open($_, port => port('src')) for 1 .. 5;
-$idle->('a client that does not read');
+# in chunks, and without
+for my $sec (qw(aes-128-gcm zero)) {
+    my $blind = mux(sec => $sec);
+    $blind->open($_, port => port('src')) for 1 .. 5;
+    $idle->("a client that does not read, $sec");
 
-# nor do answers pile up
-stuff($blind->{flow}, $blind->{flow}->chunk(VMess::Mux::keeping(9, 'x') x 300_000));
-$idle->('a client that is answered, and does not read');
-$blind->{late} = 1;
-$blind->expect(9);
-$blind->end($_) for 1 .. 5;
-$blind->ended(9);
---- stream_response: 0
+    # nor do answers pile up
+    stuff($blind->{flow}, $blind->{flow}->chunk(VMess::Mux::keeping(9, 'x') x 300_000));
+    $idle->('a client that is answered, and does not read');
+    $blind->{late} = 1;
+    $blind->expect(9);
+    $blind->end($_) for 1 .. 5;
+    is($blind->ended(9), 0, 'then it reads');
+}
+--- stream_response:
 
 
 === TEST 28: the buffer is for memory, also with small frames

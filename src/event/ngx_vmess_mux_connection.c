@@ -906,7 +906,9 @@ ngx_vmess_mux_flush(ngx_vmess_mux_connection_t *mux)
         return NGX_ERROR;
     }
 
-    return c->buffered ? NGX_AGAIN : NGX_OK;
+    /* without chunks nothing is held, and yet nothing more can be sent */
+
+    return (c->buffered || !c->write->ready) ? NGX_AGAIN : NGX_OK;
 }
 
 
