@@ -19,7 +19,7 @@ my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header chunk mux ws grpc xhttp
-               replay);
+               kcp_packet replay);
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
@@ -96,6 +96,7 @@ sub cases {
     return mux_cases() if $name eq 'mux';
     return ws_cases() if $name eq 'ws';
     return grpc_cases() if $name eq 'grpc';
+    return kcp_cases() if $name eq 'kcp_packet';
     return ();
 }
 
@@ -425,6 +426,56 @@ sub grpc_cases {
                       defined $c->{frame} ? (frame => $c->{frame})
                       : (head => $c->{frame_head},
                          sha256 => $c->{frame_sha256})]);
+    }
+
+    return @cases;
+}
+
+
+sub kcp_cases {
+    my $vectors = vectors('mkcp_segments');
+    my @cases;
+
+    my %field = (sn => 'number', ts => 'timestamp', una => 'sending_next',
+                 snd_nxt => 'sending_next', rcv_nxt => 'receiving_next',
+                 rwnd => 'receiving_window', rto => 'rto', conv => 'conv',
+                 cmd => 'command', opt => 'opt', payload => 'data');
+
+    for my $c (@{$vectors->{segments}}) {
+        my @data = map { unpack('H*', pack('N*', @$_)) } $c->{numbers} || ();
+
+        push(@cases, ['segment', name => $c->{name}, plain => $c->{plain},
+                      map({ (data => $_) } @data),
+                      map { ($field{$_} => $c->{$_}) }
+                          grep { $field{$_} } sort keys %$c]);
+    }
+
+    for my $c (@{$vectors->{datagrams}}) {
+        my $seed = $c->{seed} // '';
+        utf8::encode($seed);
+
+        push(@cases, ['datagram', seal => $c->{scheme},
+                      header => $c->{header} // 'none',
+                      index => $c->{index} // 0,
+                      seed => unpack('H*', $seed),
+                      random => ($c->{nonce} // '00' x 12) . '0000',
+                      map { ($_ => $c->{$_}) } qw(name plain wire)]);
+    }
+
+    my ($hello) = map { $_->{plain} } grep { $_->{name} eq 'data-hello' }
+                      @{$vectors->{segments}};
+
+    for my $c (@{$vectors->{dns_header}{cases}}) {
+        push(@cases, ['datagram', seal => 'simple', header => 'dns',
+                      index => 0, random => '00' x 14, seed => '',
+                      name => "dns-$c->{domain}", plain => $hello,
+                      domain => unpack('H*', $c->{domain}),
+                      wire => $c->{datagram_simple_with_zero_id}]);
+    }
+
+    for my $c (@{$vectors->{bad}}) {
+        push(@cases, ['bad', seal => $c->{scheme},
+                      map { ($_ => $c->{$_}) } qw(name wire)]);
     }
 
     return @cases;
