@@ -116,6 +116,7 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
 {
     u_char             key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN];
     ngx_int_t          rc;
+    ngx_str_t          response;
     ngx_connection_t  *c;
 
     c = vc->connection;
@@ -130,7 +131,9 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_vmess_response_create(&vc->header, key, iv, vc->response);
+        response.data = vc->response;
+        rc = ngx_vmess_response_create(&vc->header, key, iv, NULL,
+                                       &vc->out.cfb, &response);
     }
 
     ngx_explicit_memzero(key, sizeof(key));

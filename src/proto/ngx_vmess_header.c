@@ -15,12 +15,23 @@
 #define NGX_VMESS_HEADER_FIXED  38
 #define NGX_VMESS_FNV1A_LEN     4
 
+/* VMess, "Response header" */
+
+#define NGX_VMESS_RESPONSE_FIXED   4
+#define NGX_VMESS_RESPONSE_SWITCH  1
+
+#define NGX_VMESS_SWITCH_FIXED                                                \
+    (NGX_VMESS_FNV1A_LEN + 1 + 2 + NGX_VMESS_ID_LEN + 2 + 1 + 1)
+
 
 static ngx_int_t ngx_vmess_header_open(ngx_vmess_header_t *h,
     ngx_vmess_aead_t *aead, ngx_vmess_kdf_label_e key,
     ngx_vmess_kdf_label_e nonce, u_char *prefix, u_char *in, size_t len,
     u_char *out);
 static ngx_int_t ngx_vmess_header_check(ngx_vmess_header_t *h);
+static void ngx_vmess_header_sum(u_char *sum, const u_char *data, size_t len);
+static ngx_int_t ngx_vmess_response_encrypt(ngx_vmess_cfb_t *cfb,
+    const u_char *key, const u_char *iv, u_char *p, size_t len);
 static ngx_int_t ngx_vmess_response_seal(ngx_vmess_aead_t *aead,
     const u_char *key, ngx_vmess_kdf_label_e key_label, const u_char *iv,
     ngx_vmess_kdf_label_e nonce_label, const u_char *in, size_t len,
@@ -162,7 +173,6 @@ ngx_vmess_header_parse(ngx_vmess_header_t *h, u_char *p, size_t len)
 {
     u_char     *start, *last, sum[NGX_VMESS_FNV1A_LEN];
     size_t      padding;
-    uint32_t    hash;
     ngx_int_t   rc;
 
     h->err = NULL;
@@ -227,12 +237,7 @@ ngx_vmess_header_parse(ngx_vmess_header_t *h, u_char *p, size_t len)
 
     /* bytes after the check sum are ignored, as by all peers */
 
-    hash = ngx_vmess_fnv1a(start, p - start);
-
-    sum[0] = (u_char) (hash >> 24);
-    sum[1] = (u_char) (hash >> 16);
-    sum[2] = (u_char) (hash >> 8);
-    sum[3] = (u_char) hash;
+    ngx_vmess_header_sum(sum, start, p - start);
 
     if (!ngx_vmess_equal(sum, p, NGX_VMESS_FNV1A_LEN)) {
         h->err = "wrong check sum";
@@ -246,6 +251,12 @@ ngx_vmess_header_parse(ngx_vmess_header_t *h, u_char *p, size_t len)
 static ngx_int_t
 ngx_vmess_header_check(ngx_vmess_header_t *h)
 {
+    /* "unknown" is what old clients call the only cipher they have */
+
+    if (h->legacy && h->security == 0) {
+        h->security = NGX_VMESS_SEC_AES_128_CFB;
+    }
+
     switch (h->security) {
 
     case NGX_VMESS_SEC_AES_128_CFB:
@@ -277,10 +288,30 @@ ngx_vmess_header_check(ngx_vmess_header_t *h)
 }
 
 
+static void
+ngx_vmess_header_sum(u_char *sum, const u_char *data, size_t len)
+{
+    uint32_t  hash;
+
+    hash = ngx_vmess_fnv1a(data, len);
+
+    sum[0] = (u_char) (hash >> 24);
+    sum[1] = (u_char) (hash >> 16);
+    sum[2] = (u_char) (hash >> 8);
+    sum[3] = (u_char) hash;
+}
+
+
 void
 ngx_vmess_response_keys(const ngx_vmess_header_t *h, u_char *key, u_char *iv)
 {
     u_char  hash[32];
+
+    if (h->legacy) {
+        ngx_vmess_md5(key, h->key, NGX_VMESS_KEY_LEN);
+        ngx_vmess_md5(iv, h->iv, NGX_VMESS_IV_LEN);
+        return;
+    }
 
     ngx_vmess_sha256(hash, h->key, NGX_VMESS_KEY_LEN);
     ngx_memcpy(key, hash, NGX_VMESS_KEY_LEN);
@@ -294,36 +325,81 @@ ngx_vmess_response_keys(const ngx_vmess_header_t *h, u_char *key, u_char *iv)
 
 ngx_int_t
 ngx_vmess_response_create(const ngx_vmess_header_t *h, const u_char *key,
-    const u_char *iv, u_char *out)
+    const u_char *iv, const ngx_str_t *command, ngx_vmess_cfb_t *cfb,
+    ngx_str_t *out)
 {
-    u_char            header[4], length[2];
+    u_char            header[NGX_VMESS_RESPONSE_FIXED + NGX_VMESS_COMMAND_MAX],
+                      length[2];
+    size_t            len;
     ngx_int_t         rc;
     ngx_vmess_aead_t  aead;
 
     /* VMess, "Response header": V, options, command, length of the command */
 
-    header[0] = h->v;
-    header[1] = 0;
-    header[2] = 0;
-    header[3] = 0;
+    ngx_memzero(header, NGX_VMESS_RESPONSE_FIXED);
 
-    length[0] = 0;
-    length[1] = sizeof(header);
+    header[0] = h->v;
+    len = NGX_VMESS_RESPONSE_FIXED;
+
+    if (command) {
+        header[2] = NGX_VMESS_RESPONSE_SWITCH;
+        header[3] = (u_char) command->len;
+
+        ngx_memcpy(header + len, command->data, command->len);
+        len += command->len;
+    }
+
+    if (h->legacy) {
+        ngx_memcpy(out->data, header, len);
+        out->len = len;
+
+        return ngx_vmess_response_encrypt(cfb, key, iv, out->data, len);
+    }
+
+    length[0] = (u_char) (len >> 8);
+    length[1] = (u_char) len;
+
+    out->len = NGX_VMESS_ALENGTH_LEN + len + NGX_VMESS_TAG_LEN;
 
     aead.ctx = NULL;
 
     rc = ngx_vmess_response_seal(&aead, key, NGX_VMESS_KDF_RESPONSE_LENGTH_KEY,
                                  iv, NGX_VMESS_KDF_RESPONSE_LENGTH_NONCE,
-                                 length, sizeof(length), out);
+                                 length, sizeof(length), out->data);
 
     if (rc == NGX_OK) {
         rc = ngx_vmess_response_seal(&aead, key, NGX_VMESS_KDF_RESPONSE_KEY,
                                      iv, NGX_VMESS_KDF_RESPONSE_NONCE,
-                                     header, sizeof(header),
-                                     out + NGX_VMESS_ALENGTH_LEN);
+                                     header, len,
+                                     out->data + NGX_VMESS_ALENGTH_LEN);
     }
 
     ngx_vmess_aead_cleanup(&aead);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_vmess_response_encrypt(ngx_vmess_cfb_t *cfb, const u_char *key,
+    const u_char *iv, u_char *p, size_t len)
+{
+    ngx_int_t        rc;
+    ngx_vmess_cfb_t  own;
+
+    if (cfb->ctx) {
+        return ngx_vmess_cfb_crypt(cfb, p, len, p);
+    }
+
+    own.ctx = NULL;
+
+    rc = ngx_vmess_cfb_init(&own, key, iv, 1);
+
+    if (rc == NGX_OK) {
+        rc = ngx_vmess_cfb_crypt(&own, p, len, p);
+    }
+
+    ngx_vmess_cfb_cleanup(&own);
 
     return rc;
 }
@@ -353,4 +429,38 @@ ngx_vmess_response_seal(ngx_vmess_aead_t *aead, const u_char *key,
     ngx_explicit_memzero(n, sizeof(n));
 
     return rc;
+}
+
+
+size_t
+ngx_vmess_switch_create(const ngx_vmess_switch_t *sw, u_char *out)
+{
+    u_char  *p;
+
+    if (sw->host.len > NGX_VMESS_COMMAND_MAX - NGX_VMESS_SWITCH_FIXED) {
+        return 0;
+    }
+
+    p = out + NGX_VMESS_FNV1A_LEN;
+
+    *p++ = (u_char) sw->host.len;
+
+    if (sw->host.len) {
+        p = ngx_cpymem(p, sw->host.data, sw->host.len);
+    }
+
+    *p++ = (u_char) (sw->port >> 8);
+    *p++ = (u_char) sw->port;
+
+    p = ngx_cpymem(p, sw->id, NGX_VMESS_ID_LEN);
+
+    *p++ = (u_char) (sw->alter_id >> 8);
+    *p++ = (u_char) sw->alter_id;
+    *p++ = sw->level;
+    *p++ = sw->minutes;
+
+    ngx_vmess_header_sum(out, out + NGX_VMESS_FNV1A_LEN,
+                         p - out - NGX_VMESS_FNV1A_LEN);
+
+    return p - out;
 }

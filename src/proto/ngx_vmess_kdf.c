@@ -152,6 +152,26 @@ ngx_vmess_cmd_key(u_char *cmd_key, const u_char *id)
 
 
 /*
+ * VMess, "Account".  An id that is its own hash would be hashed with another
+ * salt: none is known, and none will be met.
+ */
+
+void
+ngx_vmess_next_id(u_char *next, const u_char *id)
+{
+    u_char  buf[NGX_VMESS_ID_LEN + 36];
+
+    ngx_memcpy(buf, id, NGX_VMESS_ID_LEN);
+    ngx_memcpy(buf + NGX_VMESS_ID_LEN, "16167dc8-16b6-4e6d-b8bb-65dd68113a81",
+               36);
+
+    ngx_vmess_md5(next, buf, sizeof(buf));
+
+    ngx_explicit_memzero(buf, sizeof(buf));
+}
+
+
+/*
  * VMess, "KDF".  Each HMAC has the one before it as its hash, so that a hash
  * with n keys is 2^n states of SHA-256.  Unrolled, the nesting is a chain:
  * data goes to the first state, and the digest of each state to the next one.

@@ -31,6 +31,12 @@
 #define NGX_VMESS_HEADER_MIN          42
 #define NGX_VMESS_HEADER_MAX          2048
 
+/* VMess, "Request, legacy header": the longest, of a domain and full padding */
+
+#define NGX_VMESS_LEGACY_SECTION_MAX  (38 + 3 + 1 + 255 + 15 + 4)
+#define NGX_VMESS_LEGACY_MAX                                                  \
+    (NGX_VMESS_EAUID_LEN + NGX_VMESS_LEGACY_SECTION_MAX)
+
 #define NGX_VMESS_TIME_WINDOW         120    /* seconds, either way */
 #define NGX_VMESS_SESSION_WINDOW      180    /* seconds */
 
@@ -38,6 +44,10 @@
 
 #define NGX_VMESS_RESPONSE_LEN        (2 + NGX_VMESS_TAG_LEN                  \
                                        + 4 + NGX_VMESS_TAG_LEN)
+
+#define NGX_VMESS_COMMAND_MAX         255
+#define NGX_VMESS_RESPONSE_MAX                                                \
+    (NGX_VMESS_RESPONSE_LEN + NGX_VMESS_COMMAND_MAX)
 
 #define NGX_VMESS_OPT_CHUNK           0x01   /* S */
 #define NGX_VMESS_OPT_MASK            0x04   /* M */

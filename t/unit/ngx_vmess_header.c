@@ -29,6 +29,8 @@ typedef struct {
 static void test_request(void);
 static void test_bad(void);
 static void test_response(void);
+static void test_legacy_response(void);
+static void test_switch(void);
 static void test_options(void);
 static void test_lengths(void);
 
@@ -46,11 +48,15 @@ main(void)
 
         } else if (test_is("response")) {
             test_response();
+
+        } else if (test_is("legacy_response")) {
+            test_legacy_response();
         }
     }
 
     test_options();
     test_lengths();
+    test_switch();
 
     return test_done();
 }
@@ -281,12 +287,6 @@ test_accept(test_server_t *s, const u_char *wire, size_t len, size_t split,
         return 0;
     }
 
-    /* not supported above this layer */
-
-    if (h.security == NGX_VMESS_SEC_AES_128_CFB) {
-        return 0;
-    }
-
     ngx_memcpy(session, h.cmd_key, 16);
     ngx_memcpy(session + 16, h.key, 16);
     ngx_memcpy(session + 32, h.iv, 16);
@@ -353,14 +353,141 @@ test_bad(void)
 }
 
 
+/* the content of the command that the line tells of; 0: none */
+
+static size_t
+test_command(u_char *out)
+{
+    ngx_vmess_switch_t  sw;
+
+    if (!test_has("port")) {
+        return 0;
+    }
+
+    sw.host = test_bin("host");
+    sw.port = test_num("port");
+    ngx_memcpy(sw.id, test_bin("id").data, NGX_VMESS_ID_LEN);
+    sw.alter_id = test_num("alter_id");
+    sw.level = test_num("level");
+    sw.minutes = test_num("minutes");
+
+    return ngx_vmess_switch_create(&sw, out);
+}
+
+
+/* at the start of the stream of a codec, or alone */
+
+static void
+test_legacy_response(void)
+{
+    int                  good;
+    u_char               key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN],
+                         out[NGX_VMESS_RESPONSE_MAX + 100],
+                         whole[NGX_VMESS_RESPONSE_MAX + 100],
+                         command[NGX_VMESS_COMMAND_MAX];
+    ngx_str_t            plain, wire, created, content;
+    ngx_uint_t           i;
+    ngx_vmess_cfb_t      cfb, other;
+    ngx_vmess_header_t   h;
+
+    ngx_memzero(&h, sizeof(ngx_vmess_header_t));
+
+    ngx_memcpy(h.key, test_bin("body_key").data, NGX_VMESS_KEY_LEN);
+    ngx_memcpy(h.iv, test_bin("body_iv").data, NGX_VMESS_IV_LEN);
+    h.v = test_num("resp_v");
+    h.legacy = 1;
+
+    ngx_vmess_response_keys(&h, key, iv);
+
+    good = test_equal(test_bin("key"), key, NGX_VMESS_KEY_LEN)
+           && test_equal(test_bin("iv"), iv, NGX_VMESS_IV_LEN);
+
+    wire = test_bin("wire");
+    plain = test_bin("plain");
+
+    /* any header by its bytes, and 100 zeros after it */
+
+    cfb.ctx = NULL;
+    other.ctx = NULL;
+
+    ngx_memzero(whole, sizeof(whole));
+    ngx_memcpy(whole, plain.data, plain.len);
+
+    good = good
+           && ngx_vmess_cfb_init(&cfb, key, iv, 1) == NGX_OK
+           && ngx_vmess_cfb_crypt(&cfb, whole, plain.len + 100, whole)
+              == NGX_OK
+           && test_equal(wire, whole, plain.len);
+
+    /* those that are sent have no option */
+
+    content.data = command;
+    content.len = test_command(command);
+
+    for (i = 0; i < 2 && plain.data[1] == 0; i++) {
+        ngx_memset(out, 0xa5, sizeof(out));
+
+        created.data = out;
+
+        if (i) {
+            ngx_vmess_cfb_init(&other, key, iv, 1);
+        }
+
+        good = good
+               && ngx_vmess_response_create(&h, key, iv,
+                                            content.len ? &content : NULL,
+                                            &other, &created)
+                  == NGX_OK
+               && test_equal(wire, created.data, created.len)
+               && out[created.len] == 0xa5
+               && (other.ctx != NULL) == i;
+
+        if (i) {
+            ngx_memzero(out, 100);
+            ngx_vmess_cfb_crypt(&other, out, 100, out);
+            good = good && ngx_memcmp(out, whole + plain.len, 100) == 0;
+        }
+    }
+
+    ngx_vmess_cfb_cleanup(&cfb);
+    ngx_vmess_cfb_cleanup(&other);
+
+    test_ok(good, "legacy response %s", test_str("name"));
+}
+
+
+static void
+test_switch(void)
+{
+    u_char              host[256], out[NGX_VMESS_COMMAND_MAX];
+    ngx_uint_t          len, good;
+    ngx_vmess_switch_t  sw;
+
+    ngx_memzero(&sw, sizeof(sw));
+    ngx_memset(host, 'a', sizeof(host));
+
+    good = 0;
+    sw.host.data = host;
+
+    for (len = 0; len < 256; len++) {
+        sw.host.len = len;
+        good += ngx_vmess_switch_create(&sw, out)
+                == (len <= 228 ? 27 + len : 0);
+    }
+
+    test_ok(good == 256, "lengths of the host to switch to");
+}
+
+
 static void
 test_response(void)
 {
     int                  good;
     u_char               key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN],
                          k[NGX_VMESS_KEY_LEN], n[NGX_VMESS_NONCE_LEN],
-                         length[2], out[512];
-    ngx_str_t            plain, wire;
+                         length[2], out[512], command[NGX_VMESS_COMMAND_MAX];
+    ngx_str_t            plain, wire, created, content;
+    ngx_vmess_cfb_t      cfb;
     ngx_vmess_aead_t     aead;
     ngx_vmess_header_t   h;
 
@@ -410,15 +537,24 @@ test_response(void)
 
     ngx_vmess_aead_cleanup(&aead);
 
-    /* the one that is sent: no command, no option */
+    /* those that are sent have no option */
 
-    if (plain.len == 4 && plain.data[1] == 0) {
+    if (plain.data[1] == 0) {
         ngx_memset(out, 0xa5, sizeof(out));
 
+        cfb.ctx = NULL;
+        created.data = out;
+        content.data = command;
+        content.len = test_command(command);
+
         good = good
-               && ngx_vmess_response_create(&h, key, iv, out) == NGX_OK
-               && test_equal(wire, out, NGX_VMESS_RESPONSE_LEN)
-               && out[NGX_VMESS_RESPONSE_LEN] == 0xa5;
+               && ngx_vmess_response_create(&h, key, iv,
+                                            content.len ? &content : NULL,
+                                            &cfb, &created)
+                  == NGX_OK
+               && test_equal(wire, created.data, created.len)
+               && created.len == NGX_VMESS_RESPONSE_LEN + content.len
+               && out[created.len] == 0xa5;
     }
 
     test_ok(good, "response %s", test_str("name"));

@@ -87,7 +87,17 @@ test_id(void)
 static void
 test_account(void)
 {
-    u_char  key[NGX_VMESS_KEY_LEN];
+    u_char  key[NGX_VMESS_KEY_LEN], ids[4 * NGX_VMESS_ID_LEN], *id;
+
+    id = test_bin("id").data;
+
+    ngx_vmess_next_id(ids, id);
+
+    for (id = ids; id < ids + 3 * NGX_VMESS_ID_LEN; id += NGX_VMESS_ID_LEN) {
+        ngx_vmess_next_id(id + NGX_VMESS_ID_LEN, id);
+    }
+
+    test_ok(test_equal(test_bin("alter_ids"), ids, sizeof(ids)), "alter ids");
 
     ngx_vmess_cmd_key(key, test_bin("id").data);
 

@@ -18,8 +18,8 @@ my $unit = dirname(abs_path($0));
 my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
-my @tests = qw(shake crypto kdf auth address header chunk mux ws grpc xhttp
-               kcp_packet replay);
+my @tests = qw(shake crypto kdf auth address header legacy chunk mux ws grpc
+               xhttp kcp_packet replay);
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
@@ -92,6 +92,7 @@ sub cases {
     return kdf_cases() if $name eq 'kdf';
     return auth_cases() if $name eq 'auth';
     return header_cases() if $name eq 'header';
+    return legacy_cases() if $name eq 'legacy';
     return chunk_cases() if $name eq 'chunk';
     return mux_cases() if $name eq 'mux';
     return ws_cases() if $name eq 'ws';
@@ -123,7 +124,9 @@ sub kdf_cases {
     for my $c (@{$vectors->{accounts}{cases}}) {
         push(@cases, ['account', id => uuid($c->{uuid}),
                       cmd_key => $c->{cmd_key},
-                      aes_key => $c->{authid_aes_key}]);
+                      aes_key => $c->{authid_aes_key},
+                      alter_ids => join('', map { uuid($_) }
+                                            @{$c->{alter_ids_first4}})]);
     }
 
     return @cases;
@@ -163,11 +166,11 @@ sub header_cases {
 
     for my $c (@{vectors('auth_bad')->{cases}}) {
 
-        # any version may be accepted; security 0 and CFB are refused, and so
-        # is all that came before the AEAD header
+        # any version may be accepted; security 0 is refused, and so is all
+        # that came before the AEAD header
 
         my $accept = $c->{want} =~ /^accept/
-                     && $c->{name} !~ /^(security-[01]$|legacy-)/;
+                     && $c->{name} !~ /^(security-0$|legacy-)/;
 
         next if $c->{name} =~ /^legacy-/ && $c->{repeat};
 
@@ -184,8 +187,66 @@ sub header_cases {
     for my $c (@{vectors('vmess_aead_response')->{cases}}) {
         push(@cases, ['response', key => $c->{resp_key}, iv => $c->{resp_iv},
                       plain => $c->{header_plain},
+                      switch_fields($c->{switch}),
                       map { ($_ => $c->{$_}) } qw(name wire body_key body_iv
                           resp_v len_key len_nonce hdr_key hdr_nonce)]);
+    }
+
+    for my $c (@{vectors('vmess_legacy_response')->{cases}}) {
+        push(@cases, ['legacy_response', key => $c->{resp_key},
+                      iv => $c->{resp_iv}, plain => $c->{header_plain},
+                      switch_fields($c->{switch}),
+                      map { ($_ => $c->{$_}) } qw(name wire body_key body_iv
+                          resp_v)]);
+    }
+
+    return @cases;
+}
+
+
+sub switch_fields {
+    my ($sw) = @_;
+
+    return () unless $sw;
+    return (host => unpack('H*', $sw->{host}), id => uuid($sw->{uuid}),
+            port => $sw->{port}, alter_id => $sw->{alter_ids},
+            level => $sw->{level}, minutes => $sw->{valid_min});
+}
+
+
+sub legacy_cases {
+    my @cases;
+
+    for my $c (@{vectors('vmess_legacy_request')->{cases}}) {
+        my $wire = $c->{addr_port_type} || '';
+        my $type = $c->{cmd} == 3 ? 0 : hex(substr($wire, 4, 2));
+
+        # which id of the chain; the first is that of the user
+
+        push(@cases, ['request', type => $type,
+                      addr => $type == 0 ? ''
+                              : substr($wire, $type == 2 ? 8 : 6),
+                      nth => $c->{alter_id} ? $c->{alter_index} + 1 : 0,
+                      id => uuid($c->{uuid}), auth_id => uuid($c->{auth_uuid}),
+                      map { ($_ => $c->{$_}) } qw(name wire time auth cmd_key
+                          body_iv body_key resp_v opt sec cmd port)]);
+    }
+
+    # the others of these vectors have the AEAD header
+
+    for my $c (@{vectors('auth_bad')->{cases}}) {
+        next unless $c->{name} =~ /^(legacy|random|http|tls)-/;
+
+        my @users = grep { $_->{alter_id} && !$c->{aead_forced} }
+                         @{$c->{users}};
+
+        push(@cases, ['bad', now => $c->{server_time},
+                      users => join('', map { uuid($_->{uuid}) } @users),
+                      alter_ids => join(',', map { $_->{alter_id} } @users),
+                      accept => $c->{want} eq 'accept' ? 1 : 0,
+                      $c->{wire_last} ? (last => $c->{wire_last}) : (),
+                      repeat => $c->{repeat} || 1,
+                      name => $c->{name}, wire => $c->{wire}]);
     }
 
     return @cases;
