@@ -427,6 +427,7 @@ $f->read_eof;
 --- servers
 a udp_tag@::1 a
 b udp_tag@::1 b
+four udp_tag four
 --- stream_server_config
 vmess main;
 proxy_pass vmess_target;
@@ -436,15 +437,23 @@ is(join(' ', $m->receive(0)), 'a:x [::1]:' . port('a'), 'XUDP');
 send_to($m, [ '::1', port('b') ], 'y');
 is(join(' ', $m->receive(0)), 'b:y [::1]:' . port('b'), 'another peer');
 
-# the socket is of one family
-send_to($m, [ '127.0.0.1', port('b') ], 'lost');
+# of the other family, from the same socket
+send_to($m, 'four', '4');
+is(join(' ', $m->receive(0)), 'four:4 ' . at('four'), 'IPv4');
 $m->keep(0, 'z');
 is($m->receive(0), 'a:z', 'goes on');
+
+my $four = xudp(to => 'four', data => 'x');
+is(join(' ', $four->receive(0)), 'four:x ' . at('four'), 'IPv4 first');
+send_to($four, [ '::1', port('b') ], 'y');
+is(join(' ', $four->receive(0)), 'b:y [::1]:' . port('b'), 'then IPv6');
 
 my $f = packetaddr(data => [ pa('::1', port('a'), 'x') ]);
 is($f->receive, pa('::1', port('a'), 'a:x'), 'packetaddr');
 $f->send(pa('::1', port('b'), 'y'));
-$f->receive eq pa('::1', port('b'), 'b:y');
+is($f->receive, pa('::1', port('b'), 'b:y'), 'another peer');
+$f->send(pa('127.0.0.1', port('four'), 'y'));
+$f->receive eq pa('127.0.0.1', port('four'), 'four:y');
 --- stream_response: 1
 
 
@@ -484,7 +493,7 @@ udp timed out
 echo udp_echo
 two udp_echo
 --- stream_config
-log_format l '$vmess_mux_id $protocol $vmess_command $vmess_network $vmess_host:$vmess_port $bytes_received $bytes_sent $upstream_bytes_sent $upstream_bytes_received $status $upstream_addr';
+log_format l '$vmess_mux_id $protocol $vmess_command $vmess_network $vmess_host:$vmess_port $bytes_received $bytes_sent $upstream_bytes_sent $upstream_bytes_received $status $upstream_addr $vmess_datagrams_received $vmess_datagrams_sent';
 --- stream_server_config
 access_log %%DIR%%/stream.log l;
 vmess main;
@@ -518,9 +527,9 @@ $log =~ s/\Q$e\E/ECHO/g;
 $log =~ s/^- TCP.*\n//m;
 $log;
 --- stream_response
-0 UDP mux udp ECHO 600 600 600 600 200 ECHO
-1 UDP mux udp ECHO 10 10 10 10 200 ECHO
-- UDP udp udp ECHO 200 200 200 200 200 ECHO
+0 UDP mux udp ECHO 600 600 600 600 200 ECHO 11 11
+1 UDP mux udp ECHO 10 10 10 10 200 ECHO 1 1
+- UDP udp udp ECHO 200 200 200 200 200 ECHO 2 2
 
 
 === TEST 14: a port that refuses hurts no other peer
@@ -784,3 +793,47 @@ $m[1]->close;
 $m[2]->close;
 wait_for(sub { workers_alive() == 1 });
 --- stream_response: 1
+
+
+=== TEST 23: vmess_udp_filter
+--- servers
+a udp_peer
+--- stream_server_config
+vmess main;
+vmess_udp_filter on;
+proxy_pass vmess_target;
+--- stream_client
+my ($other, $stranger) = map {
+    IO::Socket::INET->new(Proto => 'udp', LocalAddr => $_)
+} '127.0.0.1', '127.0.0.9';
+my @stranger = ('127.0.0.9', $stranger->sockport);
+
+for my $kind ('XUDP', 'packetaddr') {
+    my ($m, $send, $receive);
+
+    if ($kind eq 'XUDP') {
+        $m = xudp(to => 'a', data => '?');
+        $send = sub { $m->keep(0, $_[2], to => [ @_[0, 1] ]) };
+        $receive = sub { ($m->receive(0))[0] };
+
+    } else {
+        $m = packetaddr(data => [ pa('127.0.0.1', port('a'), '?') ]);
+        $send = sub { $m->send(pa(@_)) };
+        $receive = sub { substr $m->receive, 7 };
+    }
+
+    my ($port) = $receive->() =~ /:(\d+)$/;
+    my $to = Socket::pack_sockaddr_in($port, inet_aton('127.0.0.1'));
+
+    send $stranger, 'lost', 0, $to;
+    send $other, 'another port', 0, $to;
+    is($receive->(), 'another port', "$kind: no address to which nothing was sent");
+
+    $send->(@stranger, 'x');
+    recv $stranger, my $b, 100, 0;
+    is($b, 'x', 'then it was');
+    send $stranger, 'found', 0, $to;
+    is($receive->(), 'found', 'and it may answer');
+}
+--- no_error_log
+[error]

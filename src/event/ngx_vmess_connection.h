@@ -67,6 +67,9 @@ struct ngx_vmess_connection_s {
     ngx_vmess_mux_connection_t *mux;        /* if it is one, or NULL */
     ngx_vmess_peer_t           peer;        /* of the first datagram */
 
+    ngx_uint_t                 received;    /* datagrams of a flow */
+    ngx_uint_t                 sent;
+
     ngx_vmess_header_t         header;
 
     ngx_vmess_chunk_t          in;

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_mux_connection.h"
+#include "ngx_vmess_xudp.h"
 
 
 #define NGX_VMESS_MUX_BUFFER   (16 * 1024)   /* read from the client at once */
@@ -13,10 +14,6 @@
 
 /* without a sub-connection, in ms; clients do it after 16 s */
 #define NGX_VMESS_MUX_IDLE     60000
-
-/* XUDP sessions wait so long for their client, in ms, and so many of a worker */
-#define NGX_VMESS_MUX_ORPHAN   60000
-#define NGX_VMESS_MUX_ORPHANS  1024
 
 
 struct ngx_vmess_mux_data_s {
@@ -39,14 +36,6 @@ static ngx_int_t ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux);
 static void ngx_vmess_mux_attach(ngx_vmess_mux_connection_t *mux,
     ngx_vmess_mux_flow_t *flow, ngx_uint_t id);
 static void ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow);
-static void ngx_vmess_mux_set_name(ngx_vmess_mux_flow_t *flow,
-    u_char *global_id);
-static void ngx_vmess_mux_unname(ngx_vmess_mux_flow_t *flow);
-static ngx_vmess_mux_flow_t *ngx_vmess_mux_find_name(ngx_vmess_user_t *user,
-    u_char *global_id);
-static ngx_uint_t ngx_vmess_mux_hash(ngx_vmess_user_t *user,
-    u_char *global_id);
-static void ngx_vmess_mux_orphan_handler(ngx_event_t *ev);
 static ngx_int_t ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux);
 static ngx_int_t ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow,
     ngx_vmess_address_t *address, ngx_vmess_peer_t *peer);
@@ -90,11 +79,12 @@ static const ngx_vmess_carrier_t  ngx_vmess_mux_carrier = {
 static u_char  ngx_vmess_mux_scratch[NGX_VMESS_MUX_BURST];
 
 
-/* XUDP sessions of this worker by their Global ID, and those without client */
-
-static ngx_rbtree_t       ngx_vmess_mux_names;
-static ngx_rbtree_node_t  ngx_vmess_mux_names_sentinel;
-static ngx_uint_t         ngx_vmess_mux_orphans;
+void
+ngx_vmess_mux_close_flow(ngx_vmess_mux_flow_t *flow)
+{
+    ngx_vmess_vconn_abort(flow->vconn);
+    ngx_vmess_mux_flow_close(flow);
+}
 
 
 ngx_vmess_mux_flow_t *
@@ -351,8 +341,7 @@ ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux)
                           "client sent invalid peer of a datagram in "
                           "sub-connection %ui: %s", m->id, m->err);
 
-            ngx_vmess_vconn_abort(flow->vconn);
-            ngx_vmess_mux_flow_close(flow);
+            ngx_vmess_mux_close_flow(flow);
 
         } else if (flow) {
             mux->flow = flow;
@@ -369,11 +358,10 @@ ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux)
             flow->ended = 1;
             ngx_rbtree_delete(&mux->rbtree, &flow->node);
 
-            ngx_vmess_mux_unname(flow);
+            ngx_vmess_xudp_unname(flow);
 
             if (m->opt & NGX_VMESS_MUX_ERROR) {
-                ngx_vmess_vconn_abort(flow->vconn);
-                ngx_vmess_mux_flow_close(flow);
+                ngx_vmess_mux_close_flow(flow);
 
             } else {
                 ngx_vmess_vconn_wake(flow->vconn, 0);
@@ -411,6 +399,7 @@ ngx_vmess_mux_lookup(ngx_vmess_mux_connection_t *mux, ngx_uint_t id)
 static ngx_int_t
 ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 {
+    ngx_int_t              rc;
     ngx_connection_t      *c, *fc;
     ngx_vmess_mux_t       *m;
     ngx_vmess_peer_t       peer;
@@ -430,7 +419,7 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
     }
 
     if (m->has_global_id) {
-        flow = ngx_vmess_mux_find_name(user, m->global_id);
+        flow = ngx_vmess_xudp_find(user, m->global_id);
     }
 
     if (flow && (flow->mux == mux || mux->n < mux->max)) {
@@ -453,7 +442,7 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 
         /* its new target has a name, which the session cannot resolve */
 
-        ngx_vmess_mux_unname(flow);
+        ngx_vmess_xudp_unname(flow);
     }
 
     if (mux->n >= mux->max) {
@@ -476,6 +465,8 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 
     flow->in_last = &flow->in;
     flow->user = user;
+    flow->zone = mux->vc->zone;
+    flow->adopted = (ngx_socket_t) -1;
     flow->udp = (m->network == NGX_VMESS_MUX_UDP);
 
     /* XUDP has one session, of that number, or a Global ID */
@@ -491,15 +482,17 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
         fc->send_chain = ngx_vmess_mux_send_packets;
     }
 
-    if (m->has_global_id) {
-        ngx_vmess_mux_set_name(flow, m->global_id);
-    }
+    rc = m->has_global_id ? ngx_vmess_xudp_set_name(flow, m->global_id)
+                          : NGX_OK;
 
     ngx_vmess_mux_attach(mux, flow, m->id);
 
-    /* may close it at once */
+    if (rc == NGX_OK) {
 
-    ngx_vmess_vconn_start(flow->vconn);
+        /* may close it at once */
+
+        ngx_vmess_vconn_start(flow->vconn);
+    }
 
     return NGX_OK;
 
@@ -518,8 +511,6 @@ ngx_vmess_mux_attach(ngx_vmess_mux_connection_t *mux,
     ngx_connection_t  *c;
 
     c = mux->connection;
-
-    flow->vconn->connection->idle = 0;
 
     flow->mux = mux;
     flow->id = id;
@@ -546,12 +537,7 @@ ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow)
     mux = flow->mux;
 
     if (mux == NULL) {
-
-        if (flow->orphan.timer_set) {
-            ngx_del_timer(&flow->orphan);
-        }
-
-        ngx_vmess_mux_orphans--;
+        ngx_vmess_xudp_adopt(flow);
         return;
     }
 
@@ -588,92 +574,6 @@ ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow)
     if (mux->n == 0 && !mux->done) {
         ngx_add_timer(c->read, NGX_VMESS_MUX_IDLE);
     }
-}
-
-
-static void
-ngx_vmess_mux_set_name(ngx_vmess_mux_flow_t *flow, u_char *global_id)
-{
-    if (ngx_vmess_mux_names.root == NULL) {
-        ngx_rbtree_init(&ngx_vmess_mux_names, &ngx_vmess_mux_names_sentinel,
-                        ngx_rbtree_insert_value);
-    }
-
-    flow->named = 1;
-    flow->name.key = ngx_vmess_mux_hash(flow->user, global_id);
-    ngx_memcpy(flow->global_id, global_id, NGX_VMESS_MUX_GLOBAL_ID_LEN);
-
-    ngx_rbtree_insert(&ngx_vmess_mux_names, &flow->name);
-}
-
-
-static void
-ngx_vmess_mux_unname(ngx_vmess_mux_flow_t *flow)
-{
-    if (flow->named) {
-        flow->named = 0;
-        ngx_rbtree_delete(&ngx_vmess_mux_names, &flow->name);
-    }
-}
-
-
-/* clients choose their ids: those of one user are nothing to others */
-
-static ngx_vmess_mux_flow_t *
-ngx_vmess_mux_find_name(ngx_vmess_user_t *user, u_char *global_id)
-{
-    ngx_uint_t             hash;
-    ngx_rbtree_node_t     *node;
-    ngx_vmess_mux_flow_t  *flow;
-
-    node = ngx_vmess_mux_names.root;
-    hash = ngx_vmess_mux_hash(user, global_id);
-
-    while (node && node != &ngx_vmess_mux_names_sentinel) {
-
-        if (hash != node->key) {
-            node = (hash < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        flow = ngx_rbtree_data(node, ngx_vmess_mux_flow_t, name);
-
-        if (flow->user == user
-            && ngx_memcmp(flow->global_id, global_id,
-                          NGX_VMESS_MUX_GLOBAL_ID_LEN) == 0)
-        {
-            return flow;
-        }
-
-        /* another one of the same key is at worst not found */
-
-        node = node->right;
-    }
-
-    return NULL;
-}
-
-
-static ngx_uint_t
-ngx_vmess_mux_hash(ngx_vmess_user_t *user, u_char *global_id)
-{
-    uint64_t  hash;
-
-    ngx_memcpy(&hash, global_id, NGX_VMESS_MUX_GLOBAL_ID_LEN);
-
-    return (ngx_uint_t) hash ^ (uintptr_t) user;
-}
-
-
-static void
-ngx_vmess_mux_orphan_handler(ngx_event_t *ev)
-{
-    ngx_vmess_mux_flow_t  *flow;
-
-    flow = ev->data;
-
-    ngx_vmess_vconn_abort(flow->vconn);
-    ngx_vmess_mux_forget(flow);
 }
 
 
@@ -980,22 +880,8 @@ ngx_vmess_mux_cleanup(void *data)
         next = ngx_queue_next(q);
         flow = ngx_queue_data(q, ngx_vmess_mux_flow_t, all);
 
-        if (flow->named && !flow->ended && !ngx_exiting
-            && ngx_vmess_mux_orphans < NGX_VMESS_MUX_ORPHANS)
-        {
+        if (ngx_vmess_xudp_orphan(flow) == NGX_OK) {
             ngx_vmess_mux_detach(flow);
-
-            flow->orphan.handler = ngx_vmess_mux_orphan_handler;
-            flow->orphan.data = flow;
-            flow->orphan.log = flow->vconn->connection->log;
-
-            /* not what a worker that quits waits for */
-
-            flow->vconn->connection->idle = 1;
-
-            ngx_add_timer(&flow->orphan, NGX_VMESS_MUX_ORPHAN);
-            ngx_vmess_mux_orphans++;
-
             continue;
         }
 
@@ -1019,7 +905,7 @@ ngx_vmess_mux_forget(ngx_vmess_mux_flow_t *flow)
 
     ngx_vmess_mux_detach(flow);
 
-    ngx_vmess_mux_unname(flow);
+    ngx_vmess_xudp_close(flow);
 
     while (flow->in) {
         d = flow->in;
@@ -1086,18 +972,15 @@ ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
     ngx_vmess_connection_t  *vc;
 
     fc = flow->vconn->connection;
+    vc = ngx_vmess_get_connection(fc);
 
     while (flow->in) {
 
         d = flow->in;
 
-        if (flow->xudp) {
-            vc = ngx_vmess_get_connection(fc);
-
-            if (!vc->cone) {
-                ngx_memcpy(&vc->peer, d->pos, sizeof(ngx_vmess_peer_t));
-                d->pos += sizeof(ngx_vmess_peer_t);
-            }
+        if (flow->xudp && !vc->cone) {
+            ngx_memcpy(&vc->peer, d->pos, sizeof(ngx_vmess_peer_t));
+            d->pos += sizeof(ngx_vmess_peer_t);
         }
 
         n = d->last - d->pos;
@@ -1109,6 +992,7 @@ ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
         ngx_vmess_mux_taken(flow, d);
 
         if (n <= size) {
+            vc->received++;
             return n;
         }
 
@@ -1257,9 +1141,11 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
     struct sockaddr             *sa;
     ngx_vmess_peer_t             peer;
     ngx_vmess_mux_flow_t        *flow;
+    ngx_vmess_connection_t      *vc;
     ngx_vmess_mux_connection_t  *mux;
 
     flow = ngx_vmess_get_vconn(fc)->data;
+    vc = ngx_vmess_get_connection(fc);
 
     if (flow == NULL) {
         fc->write->error = 1;
@@ -1278,7 +1164,7 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
 
         sa = NULL;
 
-        if (ngx_vmess_get_connection(fc)->cone
+        if (vc->cone
             && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t))
         {
             ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
@@ -1317,6 +1203,7 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
 
         if (rc == NGX_OK) {
             fc->sent += size;
+            vc->sent++;
         }
     }
 

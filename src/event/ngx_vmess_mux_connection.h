@@ -45,7 +45,11 @@ typedef struct {
     u_char                       global_id[NGX_VMESS_MUX_GLOBAL_ID_LEN];
     ngx_vmess_peer_t             peer;       /* of datagrams without one */
     ngx_vmess_user_t            *user;
-    ngx_event_t                  orphan;
+    ngx_vmess_zone_t            *zone;
+    ngx_event_t                  timer;
+    ngx_connection_t            *socket;     /* connected to no peer, or NULL */
+    ngx_connection_t            *claim;      /* not started: asks for it */
+    ngx_socket_t                 adopted;    /* of the session before, or -1 */
 
     unsigned                     named:1;
     unsigned                     udp:1;
@@ -92,6 +96,9 @@ struct ngx_vmess_mux_connection_s {
  * NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_vmess_mux_start(ngx_vmess_mux_connection_t *mux);
+
+/* ends a sub-connection for its client, if it has one, and for its session */
+void ngx_vmess_mux_close_flow(ngx_vmess_mux_flow_t *flow);
 
 /* the sub-connection that c is, or NULL */
 ngx_vmess_mux_flow_t *ngx_vmess_mux_get_flow(ngx_connection_t *c);

@@ -160,6 +160,8 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
         b->last += n;
     }
 
+    vc->received++;
+
     (void) ngx_atomic_fetch_add(&vc->account.user->up, out.len);
 
     /* no event of the socket will tell of what is held here */
@@ -354,6 +356,7 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
                 }
 
                 plain += size;
+                vc->sent++;
 
             } else {
                 ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,

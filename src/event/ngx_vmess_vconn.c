@@ -335,11 +335,28 @@ ngx_vmess_vconn_wake(ngx_vmess_vconn_t *vconn, ngx_uint_t write)
 void
 ngx_vmess_vconn_abort(ngx_vmess_vconn_t *vconn)
 {
+    ngx_pool_t        *pool;
     ngx_connection_t  *c;
 
     c = vconn->connection;
 
     vconn->data = NULL;
+
+    if (c->read->handler == ngx_vmess_vconn_empty_handler) {
+
+        /* not started: nobody else closes it */
+
+#if (NGX_STAT_STUB)
+        (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+
+        pool = c->pool;
+
+        ngx_close_connection(c);
+        ngx_destroy_pool(pool);
+
+        return;
+    }
 
     c->error = 1;
     c->read->error = 1;

@@ -175,6 +175,8 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
     zone->sh = sh;
 
     ngx_rbtree_init(&sh->names, &sh->sentinel, ngx_str_rbtree_insert_value);
+    ngx_rbtree_init(&sh->sessions, &sh->sessions_sentinel,
+                    ngx_rbtree_insert_value);
 
     /* half of the zone is for the replay filter, 1/64 for the hints */
 

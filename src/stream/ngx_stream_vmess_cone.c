@@ -9,14 +9,47 @@
 #include "ngx_stream_vmess_rule.h"
 
 
+/* the addresses of a session that its filter lets in, the last ones used */
+
+#define NGX_STREAM_VMESS_CONTACTS  1024
+
+
+typedef struct {
+    ngx_rbtree_node_t            node;
+    ngx_queue_t                  queue;
+    u_char                       addr[16];
+} ngx_stream_vmess_contact_t;
+
+
+struct ngx_stream_vmess_contacts_s {
+    ngx_rbtree_t                 rbtree;
+    ngx_rbtree_node_t            sentinel;
+    ngx_queue_t                  queue;      /* the latest first */
+    ngx_uint_t                   n;
+};
+
+
 static void ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t type);
+static ngx_int_t ngx_stream_vmess_cone_socket(ngx_connection_t *c,
+    ngx_socket_t s);
 static ssize_t ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_chain_t *ngx_stream_vmess_cone_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
 static struct sockaddr *ngx_stream_vmess_cone_peer(ngx_stream_session_t *s,
     ngx_vmess_peer_t *peer, socklen_t *socklen);
+static struct sockaddr *ngx_stream_vmess_cone_map(struct sockaddr *sa,
+    socklen_t *socklen);
+static socklen_t ngx_stream_vmess_cone_unmap(ngx_sockaddr_t *sa,
+    socklen_t socklen);
+static void ngx_stream_vmess_cone_contact(ngx_stream_session_t *s,
+    struct sockaddr *sa);
+static ngx_uint_t ngx_stream_vmess_cone_known(
+    ngx_stream_vmess_contacts_t *contacts, struct sockaddr *sa);
+static ngx_stream_vmess_contact_t *ngx_stream_vmess_cone_find(
+    ngx_stream_vmess_contacts_t *contacts, u_char *addr);
+static void ngx_stream_vmess_cone_addr(struct sockaddr *sa, u_char *addr);
 
 
 void
@@ -32,12 +65,16 @@ static void
 ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t type)
 {
-    ngx_buf_t               *b;
-    struct sockaddr          sa;
-    ngx_connection_t        *c, *fc;
-    ngx_vmess_mux_flow_t    *flow;
-    ngx_stream_session_t    *s;
-    ngx_vmess_connection_t  *vc;
+    int                           domain;
+    socklen_t                     len;
+    ngx_buf_t                    *b;
+    struct sockaddr               sa;
+    ngx_connection_t             *c, *fc;
+    ngx_vmess_mux_flow_t         *flow;
+    ngx_stream_session_t         *s;
+    ngx_vmess_connection_t       *vc;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
 
     c = pc->connection;
     s = c->data;
@@ -52,13 +89,51 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
         return;
     }
 
-    ngx_memzero(&sa, sizeof(struct sockaddr));
-    sa.sa_family = AF_UNSPEC;
+    if (flow && flow->adopted != (ngx_socket_t) -1) {
 
-    if (connect(c->fd, &sa, sizeof(struct sockaddr)) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
-                      "connect(AF_UNSPEC) failed");
-        return;
+        if (ngx_stream_vmess_cone_socket(c, flow->adopted) != NGX_OK) {
+            return;
+        }
+
+        flow->adopted = (ngx_socket_t) -1;
+
+    } else if (pc->local
+               || ngx_stream_vmess_cone_socket(c, (ngx_socket_t) -1) != NGX_OK)
+    {
+        /* peers of one family only */
+
+        ngx_memzero(&sa, sizeof(struct sockaddr));
+        sa.sa_family = AF_UNSPEC;
+
+        if (connect(c->fd, &sa, sizeof(struct sockaddr)) == -1) {
+            ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
+                          "connect(AF_UNSPEC) failed");
+            return;
+        }
+    }
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    len = sizeof(int);
+
+    ctx->mapped = getsockopt(c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0
+                  && domain == AF_INET6;
+
+    if (vscf->udp_filter) {
+        ctx->contacts = ngx_pcalloc(fc->pool,
+                                    sizeof(ngx_stream_vmess_contacts_t));
+        if (ctx->contacts == NULL) {
+            return;
+        }
+
+        ngx_rbtree_init(&ctx->contacts->rbtree, &ctx->contacts->sentinel,
+                        ngx_rbtree_insert_value);
+        ngx_queue_init(&ctx->contacts->queue);
+    }
+
+    if (flow) {
+        flow->socket = c;
     }
 
     vc->cone = 1;
@@ -69,6 +144,70 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
     ngx_memcpy(b->pos, &vc->peer, sizeof(ngx_vmess_peer_t));
 
     s->received += sizeof(ngx_vmess_peer_t);
+}
+
+
+/*
+ * Replaces the socket of a connection by the one given, or by a new one, of
+ * IPv6, which reaches peers of IPv4 as well.  NGX_OK or NGX_ERROR.
+ */
+
+static ngx_int_t
+ngx_stream_vmess_cone_socket(ngx_connection_t *c, ngx_socket_t s)
+{
+    int           off;
+    ngx_uint_t    own;
+
+    own = 0;
+
+    if (s == (ngx_socket_t) -1) {
+        own = 1;
+        off = 0;
+
+        s = ngx_socket(AF_INET6, SOCK_DGRAM, 0);
+
+        if (s == (ngx_socket_t) -1) {
+            ngx_log_debug0(NGX_LOG_DEBUG_STREAM, c->log, ngx_socket_errno,
+                           "vmess " ngx_socket_n " failed");
+            return NGX_ERROR;
+        }
+
+        if (setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(int)) == -1
+            || ngx_nonblocking(s) == -1)
+        {
+            goto failed;
+        }
+    }
+
+    /* what c->fd was leaves epoll as it is closed */
+
+    if (dup3(s, c->fd, O_CLOEXEC) == -1) {
+        goto failed;
+    }
+
+    (void) ngx_close_socket(s);
+
+    (void) ngx_del_conn(c, NGX_CLOSE_EVENT);
+
+    if (ngx_add_conn(c) != NGX_OK) {
+
+        /* its timeout ends the session */
+
+        ngx_log_error(NGX_LOG_ALERT, c->log, 0, "no events of a socket");
+    }
+
+    return NGX_OK;
+
+failed:
+
+    ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
+                  "socket of datagrams failed");
+
+    if (own) {
+        (void) ngx_close_socket(s);
+    }
+
+    return NGX_ERROR;
 }
 
 
@@ -88,9 +227,11 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_vmess_peer_t         peer;
     ngx_stream_session_t    *s;
     ngx_vmess_connection_t  *vc;
+    ngx_stream_vmess_ctx_t  *ctx;
 
     s = c->data;
     vc = ngx_vmess_get_connection(s->connection);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     room = vc->cone ? sizeof(ngx_vmess_peer_t) : 0;
 
@@ -101,6 +242,7 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
     for ( ;; ) {
 
         socklen = sizeof(ngx_sockaddr_t);
+        sa.sockaddr.sa_family = AF_UNSPEC;
 
         n = recvfrom(c->fd, buf + room, size - room, MSG_TRUNC, &sa.sockaddr,
                      &socklen);
@@ -132,7 +274,15 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
             }
         }
 
-        if (n <= (ssize_t) (size - room) && socklen <= sizeof(peer.sockaddr)) {
+        if (vc->cone) {
+            socklen = ngx_stream_vmess_cone_unmap(&sa, socklen);
+        }
+
+        if (n <= (ssize_t) (size - room)
+            && socklen <= sizeof(peer.sockaddr)
+            && (ctx->contacts == NULL
+                || ngx_stream_vmess_cone_known(ctx->contacts, &sa.sockaddr)))
+        {
             break;
         }
 
@@ -170,9 +320,11 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     ngx_vmess_peer_t         peer;
     ngx_stream_session_t    *s;
     ngx_vmess_connection_t  *vc;
+    ngx_stream_vmess_ctx_t  *ctx;
 
     s = c->data;
     vc = ngx_vmess_get_connection(s->connection);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     for ( /* void */ ; in; in = in->next) {
 
@@ -193,6 +345,14 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
             s->received -= sizeof(ngx_vmess_peer_t);
 
             sa = ngx_stream_vmess_cone_peer(s, &peer, &socklen);
+
+            if (sa && ctx->contacts) {
+                ngx_stream_vmess_cone_contact(s, sa);
+            }
+
+            if (sa && ctx->mapped && sa->sa_family == AF_INET) {
+                sa = ngx_stream_vmess_cone_map(sa, &socklen);
+            }
         }
 
         if (sa || !vc->cone) {
@@ -251,7 +411,7 @@ ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
 
     port = ngx_inet_get_port(sa);
 
-    if (sa->sa_family != ctx->addrs[0].sockaddr->sa_family || port == 0) {
+    if (port == 0 || (sa->sa_family == AF_INET6 && !ctx->mapped)) {
         return NULL;
     }
 
@@ -273,4 +433,163 @@ ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
     *socklen = peer->socklen;
 
     return sa;
+}
+
+
+/* an address of IPv4 for a socket of IPv6, and back */
+
+static struct sockaddr *
+ngx_stream_vmess_cone_map(struct sockaddr *sa, socklen_t *socklen)
+{
+    struct sockaddr_in          *sin;
+    static struct sockaddr_in6   sin6;
+
+    sin = (struct sockaddr_in *) sa;
+
+    ngx_memzero(&sin6, sizeof(struct sockaddr_in6));
+
+    sin6.sin6_family = AF_INET6;
+    sin6.sin6_port = sin->sin_port;
+    ngx_stream_vmess_cone_addr(sa, sin6.sin6_addr.s6_addr);
+
+    *socklen = sizeof(struct sockaddr_in6);
+
+    return (struct sockaddr *) &sin6;
+}
+
+
+static socklen_t
+ngx_stream_vmess_cone_unmap(ngx_sockaddr_t *sa, socklen_t socklen)
+{
+    struct sockaddr_in    sin;
+    struct sockaddr_in6  *sin6;
+
+    sin6 = &sa->sockaddr_in6;
+
+    if (sa->sockaddr.sa_family != AF_INET6
+        || !IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr))
+    {
+        return socklen;
+    }
+
+    ngx_memzero(&sin, sizeof(struct sockaddr_in));
+
+    sin.sin_family = AF_INET;
+    sin.sin_port = sin6->sin6_port;
+    ngx_memcpy(&sin.sin_addr, &sin6->sin6_addr.s6_addr[12], 4);
+
+    sa->sockaddr_in = sin;
+
+    return sizeof(struct sockaddr_in);
+}
+
+
+/* the client has sent to that address, or is about to */
+
+static void
+ngx_stream_vmess_cone_contact(ngx_stream_session_t *s, struct sockaddr *sa)
+{
+    u_char                        addr[16];
+    ngx_queue_t                  *q;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_contact_t   *contact;
+    ngx_stream_vmess_contacts_t  *contacts;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    contacts = ctx->contacts;
+
+    ngx_stream_vmess_cone_addr(sa, addr);
+
+    contact = ngx_stream_vmess_cone_find(contacts, addr);
+
+    if (contact) {
+        ngx_queue_remove(&contact->queue);
+        ngx_queue_insert_head(&contacts->queue, &contact->queue);
+        return;
+    }
+
+    if (contacts->n < NGX_STREAM_VMESS_CONTACTS) {
+
+        contact = ngx_palloc(s->connection->pool,
+                             sizeof(ngx_stream_vmess_contact_t));
+        if (contact == NULL) {
+            return;
+        }
+
+        contacts->n++;
+
+    } else {
+        q = ngx_queue_last(&contacts->queue);
+        contact = ngx_queue_data(q, ngx_stream_vmess_contact_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_rbtree_delete(&contacts->rbtree, &contact->node);
+    }
+
+    ngx_memcpy(contact->addr, addr, 16);
+    contact->node.key = ngx_crc32_short(addr, 16);
+
+    ngx_rbtree_insert(&contacts->rbtree, &contact->node);
+    ngx_queue_insert_head(&contacts->queue, &contact->queue);
+}
+
+
+static ngx_uint_t
+ngx_stream_vmess_cone_known(ngx_stream_vmess_contacts_t *contacts,
+    struct sockaddr *sa)
+{
+    u_char  addr[16];
+
+    ngx_stream_vmess_cone_addr(sa, addr);
+
+    return ngx_stream_vmess_cone_find(contacts, addr) != NULL;
+}
+
+
+static ngx_stream_vmess_contact_t *
+ngx_stream_vmess_cone_find(ngx_stream_vmess_contacts_t *contacts, u_char *addr)
+{
+    uint32_t                     key;
+    ngx_rbtree_node_t           *node;
+    ngx_stream_vmess_contact_t  *contact;
+
+    key = ngx_crc32_short(addr, 16);
+    node = contacts->rbtree.root;
+
+    while (node != &contacts->sentinel) {
+
+        if (key != node->key) {
+            node = (key < node->key) ? node->left : node->right;
+            continue;
+        }
+
+        contact = (ngx_stream_vmess_contact_t *) node;
+
+        if (ngx_memcmp(contact->addr, addr, 16) == 0) {
+            return contact;
+        }
+
+        /* another one of the same key is at worst not found */
+
+        node = node->right;
+    }
+
+    return NULL;
+}
+
+
+/* of both families, as IPv6 has it */
+
+static void
+ngx_stream_vmess_cone_addr(struct sockaddr *sa, u_char *addr)
+{
+    if (sa->sa_family == AF_INET6) {
+        ngx_memcpy(addr, &((struct sockaddr_in6 *) sa)->sin6_addr, 16);
+        return;
+    }
+
+    ngx_memzero(addr, 10);
+    addr[10] = 0xff;
+    addr[11] = 0xff;
+    ngx_memcpy(&addr[12], &((struct sockaddr_in *) sa)->sin_addr, 4);
 }

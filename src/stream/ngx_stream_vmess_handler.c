@@ -257,6 +257,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
     }
 
     if (command == NGX_VMESS_CMD_UDP) {
+        ctx->udp = 1;
         ngx_str_set(&ctx->network, "udp");
     }
 
@@ -420,6 +421,7 @@ ngx_stream_vmess_open_flow(ngx_stream_session_t *s, ngx_vmess_mux_flow_t *flow)
     h->address.domain.data = h->address.data;
 
     if (flow->udp) {
+        ctx->udp = 1;
         ngx_str_set(&ctx->network, "udp");
     } else {
         ngx_str_set(&ctx->network, "tcp");

@@ -11,6 +11,7 @@
 #include "ngx_stream_vmess_handler.h"
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_stream_vmess_target.h"
+#include "event/ngx_vmess_xudp.h"
 
 
 static ngx_int_t ngx_stream_vmess_preconfiguration(ngx_conf_t *cf);
@@ -18,6 +19,7 @@ static ngx_int_t ngx_stream_vmess_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_check_server(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 static ngx_int_t ngx_stream_vmess_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_stream_vmess_init_process(ngx_cycle_t *cycle);
 static void *ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -118,6 +120,13 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       offsetof(ngx_stream_vmess_srv_conf_t, mux_buffer),
       NULL },
 
+    { ngx_string("vmess_udp_filter"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_vmess_srv_conf_t, udp_filter),
+      NULL },
+
     { ngx_string("vmess_allow"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
       ngx_stream_vmess_rule,
@@ -169,7 +178,7 @@ ngx_module_t  ngx_stream_vmess_module = {
     NGX_STREAM_MODULE,                     /* module type */
     NULL,                                  /* init master */
     ngx_stream_vmess_init_module,          /* init module */
-    NULL,                                  /* init process */
+    ngx_stream_vmess_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -403,6 +412,19 @@ ngx_stream_vmess_init_module(ngx_cycle_t *cycle)
 }
 
 
+static ngx_int_t
+ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
+{
+    if (ngx_process == NGX_PROCESS_WORKER
+        || ngx_process == NGX_PROCESS_SINGLE)
+    {
+        ngx_vmess_xudp_init(cycle);
+    }
+
+    return NGX_OK;
+}
+
+
 static void *
 ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
 {
@@ -429,6 +451,7 @@ ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
 
     vscf->mux_streams = NGX_CONF_UNSET_UINT;
     vscf->mux_buffer = NGX_CONF_UNSET_SIZE;
+    vscf->udp_filter = NGX_CONF_UNSET;
     vscf->handshake_timeout = NGX_CONF_UNSET_MSEC;
     vscf->rules = NGX_CONF_UNSET_PTR;
     vscf->resolve = NGX_CONF_UNSET_PTR;
@@ -458,6 +481,7 @@ ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_uint_value(conf->mux_streams, prev->mux_streams, 256);
     ngx_conf_merge_size_value(conf->mux_buffer, prev->mux_buffer, 64 * 1024);
+    ngx_conf_merge_value(conf->udp_filter, prev->udp_filter, 0);
 
     ngx_conf_merge_bitmask_value(conf->commands, prev->commands,
                                  (NGX_CONF_BITMASK_SET

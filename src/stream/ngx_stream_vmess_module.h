@@ -24,6 +24,9 @@
 #define NGX_STREAM_VMESS_MUX          0x0008
 
 
+typedef struct ngx_stream_vmess_contacts_s  ngx_stream_vmess_contacts_t;
+
+
 typedef struct {
     ngx_str_t                      zone_name;    /* "off": none */
     ngx_vmess_zone_t              *zone;
@@ -39,6 +42,7 @@ typedef struct {
     ngx_vmess_listen_t             flows;        /* of mux */
     ngx_uint_t                     mux_streams;
     size_t                         mux_buffer;
+    ngx_flag_t                     udp_filter;
     ngx_msec_t                     handshake_timeout;
 
     ngx_array_t                   *rules;        /* ngx_stream_vmess_rule_t */
@@ -69,10 +73,13 @@ typedef struct {
     ngx_str_t                      addr;         /* text of addrs[0] */
     ngx_sockaddr_t                 peer;         /* of the last datagram */
     socklen_t                      peer_len;
+    ngx_stream_vmess_contacts_t   *contacts;     /* "vmess_udp_filter" */
     ngx_str_t                      refusal;      /* why it has no addrs */
     ngx_vmess_status_e             refused;      /* and in one word */
 
     unsigned                       mux:1;        /* a sub-connection */
+    unsigned                       udp:1;
+    unsigned                       mapped:1;     /* its socket is of IPv6 */
     unsigned                       moved:1;
     unsigned                       draining:1;
     unsigned                       forbidden:1;  /* some datagrams were */

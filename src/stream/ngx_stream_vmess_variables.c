@@ -17,6 +17,8 @@ static ngx_int_t ngx_stream_vmess_variable_connection(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_mux_id(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_datagrams(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_name(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_str(ngx_stream_session_t *s,
@@ -80,6 +82,16 @@ static ngx_stream_variable_t  ngx_stream_vmess_vars[] = {
 
     { ngx_string("vmess_mux_id"), NULL,
       ngx_stream_vmess_variable_mux_id, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_datagrams_received"), NULL,
+      ngx_stream_vmess_variable_datagrams,
+      offsetof(ngx_vmess_connection_t, received),
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_datagrams_sent"), NULL,
+      ngx_stream_vmess_variable_datagrams,
+      offsetof(ngx_vmess_connection_t, sent),
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("vmess_rate"), NULL,
@@ -173,6 +185,24 @@ ngx_stream_vmess_variable_mux_id(ngx_stream_session_t *s,
     }
 
     return ngx_stream_vmess_variable_number(s, v, ctx->mux_id);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_datagrams(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL || !ctx->udp) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_stream_vmess_variable_number(s, v,
+                            *(ngx_uint_t *) ((u_char *) ctx->vc + data));
 }
 
 

@@ -57,7 +57,7 @@ our @EXPORT = qw(port stream_port tcp unix_sock tls vmess flow close_flow
                  ws http_port ws_early
                  pattern numbered number_of slurp read_n put wait_for
                  wait_log error_log access_log log_count
-                 reload signal_nginx workers_alive active idle rss
+                 reload signal_nginx children workers_alive active idle rss
                  edit_conf nginx_t status_line $Dir %User $Scale
                  sha256_hex hexdump stop_server start_server
                  inet_aton inet_pton AF_INET6);

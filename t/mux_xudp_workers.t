@@ -1,0 +1,163 @@
+# XUDP: a session goes on when its client comes to another worker.
+
+use lib "t/lib";
+use TestVMess;
+use VMess::Mux;
+
+plan "no_plan";
+no_shuffle();
+workers(4);
+
+
+sub xudp {
+    my (%o) = @_;
+    return VMess::Mux->new(flow(cmd => 'mux'))
+                     ->open(0, net => 'udp', port => port(delete $o{to}), %o);
+}
+
+
+sub pids { my %pid = map { $_ => 1 } access_log() =~ /^udp (\d+)$/mg; return scalar keys %pid }
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: the same socket, whichever worker has the client
+--- listen: reuseport
+--- servers
+a udp_peer
+b udp_peer
+--- stream_config
+log_format l '$vmess_network $pid';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for my $how ('the old connection is there', 'it has gone') {
+    my ($source, @old);
+    for my $n (1 .. 30) {
+        my $m = xudp(to => $n % 2 ? 'a' : 'b', data => '?', global_id => 'ABCDEFGH');
+        my @got = $m->receive(0);
+        $source //= $got[0];
+        is("@got", "$source 127.0.0.1:" . port($n % 2 ? 'a' : 'b'), "$how, $n");
+
+        # what is under way is not lost, nor sent twice
+        $m->keep(0, '?', to => [ '127.0.0.1', port('b') ]);
+        is(($m->receive(0))[0], $source, 'goes on');
+
+        if ($how =~ /gone/) {
+            $m->close;
+        } else {
+            is($old[-1]->ended(0), 0, 'End in the old connection') if @old;
+            push @old, $m;
+        }
+    }
+    $_->close for @old;
+}
+ok(wait_for(sub { pids() > 1 }), 'several workers had it');
+--- no_error_log
+[error]
+[alert]
+
+
+=== TEST 2: answers that came in between are not lost
+--- listen: reuseport
+--- servers
+a udp_peer
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $peer = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1');
+my $m = xudp(to => 'a', data => '?', global_id => 'ABCDEFGH');
+my ($source) = $m->receive(0);
+my $to = Socket::pack_sockaddr_in($source =~ /:(\d+)/, inet_aton('127.0.0.1'));
+for my $n (1 .. 20) {
+    my $new = xudp(to => 'a', data => '?', global_id => 'ABCDEFGH');
+    is(($new->receive(0))[0], $source, 'the same socket');
+    send $peer, "packet $n", 0, $to;
+    is(($new->receive(0))[0], "packet $n", 'of the latest client');
+    $m = $new;
+}
+--- no_error_log
+[error]
+
+
+=== TEST 3: many at once, at all workers
+--- listen: reuseport
+--- servers
+a udp_peer
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my %source;
+for my $round (1 .. 4) {
+    my @m = map { VMess::Mux->new(flow(cmd => 'mux')) } 1 .. 8;
+    $_->expect(1 .. 10) for @m;
+    for my $id (1 .. 80) {
+        my $m = $m[($id * 7 + $round) % 8];
+        $m->open(1 + int(($id - 1) / 8), net => 'udp', port => port('a'), data => '?',
+                 global_id => sprintf '%08d', $id);
+    }
+    my @bad;
+    for my $id (1 .. 80) {
+        my $m = $m[($id * 7 + $round) % 8];
+        my ($got) = $m->receive(1 + int(($id - 1) / 8));
+        $source{$id} //= $got;
+        push @bad, $id if $got ne $source{$id};
+    }
+    is("@bad", '', "round $round");
+}
+--- no_error_log
+[error]
+
+
+=== TEST 4: one that has died
+--- listen: reuseport
+--- servers
+a udp_peer
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $m = xudp(to => 'a', data => '?', global_id => 'ABCDEFGH');
+my ($source) = $m->receive(0);
+my @pids = children();
+kill 'KILL', @pids;
+wait_for(sub { my %old = map { $_ => 1 } @pids; !grep { $old{$_} } children() });
+wait_for(sub { children() == 4 });
+my $new = xudp(to => 'a', data => '?', global_id => 'ABCDEFGH');
+my ($other) = $new->receive(0);
+isnt($other, $source, 'another socket');
+for (1 .. 10) {
+    $new = xudp(to => 'a', data => '?', global_id => 'ABCDEFGH');
+    is(($new->receive(0))[0], $other, 'which is kept');
+}
+--- no_error_log
+[error]
+--- may_alert
+
+
+=== TEST 5: across a reload
+--- listen: reuseport
+--- servers
+a udp_peer
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+# an old worker ends its session of datagrams at the next event, as any of UDP
+my @m = map { xudp(to => 'a', data => '?', global_id => "ABCDEFG$_") } 1 .. 3;
+$_->receive(0) for @m;
+reload();
+my @new = map { xudp(to => 'a', data => '?', global_id => "ABCDEFG$_") } 1 .. 3;
+my @source = map { scalar $_->receive(0) } @new;
+for my $i (0 .. 2) {
+    is($m[$i]->ended(0), 0, 'End in the old connection');
+    $new[$i]->keep(0, '?');
+    is(($new[$i]->receive(0))[0], $source[$i], 'the session goes on');
+}
+--- no_error_log
+[error]
