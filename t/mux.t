@@ -1117,3 +1117,37 @@ ok(wait_for(sub { log_line(qr/^1 /) }), 'its session ends');
 my ($n) = log_line(qr/^1 /) =~ / (\d+);/;
 $n < 100_000_000 || $n;
 --- stream_response: 1
+
+
+=== TEST 30: what TLS has begun to send is not replaced
+--- servers
+src source 10000000
+--- stream_config
+server {
+    listen 127.0.0.1:%%PORT_2%% ssl sndbuf=32k;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    vmess main;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for my $sec (qw(aes-128-gcm none zero)) {
+    my $m = mux(via => tls(port => stream_port() + 2), sec => $sec);
+    $m->open(1, port => port('src'));
+    $m->{late} = 1;
+    idle();
+
+    # End frames go first
+    $m->expect(8, 9);
+    $m->{flow}->send(VMess::Mux::keeping(8, 'x'));
+    $m->{flow}->send(VMess::Mux::keeping(9, 'x'));
+    idle();
+    is(sha256_hex($m->read_all(1)), sha256_hex(pattern(10_000_000)), $sec);
+    is($m->ended($_), 0, 'End') for 8, 9;
+}
+--- no_error_log
+[error]
+[crit]

@@ -269,7 +269,7 @@ ngx_vmess_mux_parse(ngx_vmess_mux_connection_t *mux)
 
     while (b->pos < b->last) {
 
-        if (mux->held || mux->ends_len || mux->out.start) {
+        if (mux->held || mux->ends_len) {
             return NGX_BUSY;
         }
 
@@ -735,6 +735,13 @@ ngx_vmess_mux_write(ngx_vmess_mux_connection_t *mux, u_char *p, size_t len)
     c = mux->connection;
 
     n = c->send(c, p, len);
+
+    if (n == NGX_AGAIN && mux->vc->out.raw) {
+
+        /* TLS may have begun to send it, and must be given it again */
+
+        n = 0;
+    }
 
     if (n == NGX_AGAIN || n == NGX_ERROR) {
         return n;
