@@ -167,6 +167,38 @@ done:
 }
 
 
+ngx_int_t
+ngx_vmess_replay_find(ngx_vmess_replay_t *r, const u_char *key, time_t now)
+{
+    uint32_t                   i;
+    ngx_int_t                  rc;
+    ngx_vmess_replay_entry_t  *entry, *e;
+
+    entry = ngx_vmess_replay_entries(r);
+
+    rc = NGX_DECLINED;
+
+    ngx_rwlock_wlock(&r->lock);
+
+    for (i = *ngx_vmess_replay_bucket(r, key); i; i = e->next) {
+        e = &entry[i - 1];
+
+        if (ngx_memcmp(e->key, key, NGX_VMESS_REPLAY_KEY_LEN) == 0) {
+
+            if ((time_t) e->expires >= now) {
+                rc = NGX_OK;
+            }
+
+            break;
+        }
+    }
+
+    ngx_rwlock_unlock(&r->lock);
+
+    return rc;
+}
+
+
 /* called with the set locked */
 
 static void

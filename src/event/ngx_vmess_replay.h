@@ -37,6 +37,10 @@ ngx_vmess_replay_t *ngx_vmess_replay_create(void *p, size_t size,
 ngx_int_t ngx_vmess_replay_add(ngx_vmess_replay_t *r, const u_char *key,
     time_t expires, time_t now);
 
+/* NGX_OK if the key was added and is to be kept at now, else NGX_DECLINED */
+ngx_int_t ngx_vmess_replay_find(ngx_vmess_replay_t *r, const u_char *key,
+    time_t now);
+
 /* adds to r all keys of old that are still to be kept */
 void ngx_vmess_replay_copy(ngx_vmess_replay_t *r, ngx_vmess_replay_t *old,
     time_t now);

@@ -77,9 +77,12 @@ test_model(ngx_vmess_replay_t *r)
             want = NGX_OK;
         }
 
+        good += (ngx_vmess_replay_find(r, keys[k].key, now)
+                 == (want == NGX_OK ? NGX_DECLINED : NGX_OK));
+
         rc = ngx_vmess_replay_add(r, keys[k].key, expires, now);
 
-        good += (rc == want);
+        good -= (rc != want);
     }
 
     test_ok(good == TEST_STEPS, "%u of %u steps as the model", good,
@@ -140,6 +143,11 @@ test_full(ngx_vmess_replay_t *r)
     }
 
     test_ok(good == n, "and known to their last second");
+
+    test_small_key(key, n + 1);
+    test_ok(ngx_vmess_replay_find(r, key, now + 100) == NGX_OK
+            && ngx_vmess_replay_find(r, key, now + 101) == NGX_DECLINED,
+            "one is found to its last second");
 }
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# Runs the unit tests of src/proto, and of the replay filter, one C program a
-# file, fed with the vectors.
+# Runs the unit tests of src/proto, and of the replay filter and the table of
+# tokens, one C program a file, fed with the vectors.
 # CC, CFLAGS_EXTRA (-fsanitize=address,undefined) and NGX_VMESS_INC are taken
 # from the environment.
 
@@ -19,7 +19,7 @@ my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux ws grpc
-               xhttp kcp_packet replay);
+               xhttp kcp_packet replay token);
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
@@ -36,6 +36,7 @@ my @objects;
 
 for my $file (glob("$root/src/proto/*.c"),
               "$root/src/event/ngx_vmess_replay.c",
+              "$root/src/event/ngx_vmess_token.c",
               "$unit/stub.c", "$unit/test.c")
 {
     push(@objects, "$build/" . basename($file, '.c') . '.o');
