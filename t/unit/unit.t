@@ -19,7 +19,7 @@ my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux ws grpc
-               xhttp kcp_packet replay token);
+               xhttp http kcp_packet replay token);
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
@@ -98,6 +98,7 @@ sub cases {
     return mux_cases() if $name eq 'mux';
     return ws_cases() if $name eq 'ws';
     return grpc_cases() if $name eq 'grpc';
+    return http_cases() if $name eq 'http';
     return kcp_cases() if $name eq 'kcp_packet';
     return ();
 }
@@ -231,6 +232,26 @@ sub legacy_cases {
                       id => uuid($c->{uuid}), auth_id => uuid($c->{auth_uuid}),
                       map { ($_ => $c->{$_}) } qw(name wire time auth cmd_key
                           body_iv body_key resp_v opt sec cmd port)]);
+    }
+
+    # of real clients; what follows the header is cut off
+
+    my $captures = vectors('peer_captures');
+
+    for my $c (@{$captures->{cases}}) {
+        my $d = $c->{decoded};
+
+        next unless $d->{header} eq 'legacy';
+
+        my $len = 16 + length($d->{header_plain}) / 2;
+
+        push(@cases, ['request', name => $c->{name}, type => 2,
+                      addr => unpack('H*', $d->{addr}), nth => $d->{id_index},
+                      wire => substr($c->{vmess_stream}, 0, 2 * $len),
+                      auth => substr($c->{vmess_stream}, 0, 32),
+                      id => uuid($captures->{account}{uuid}),
+                      map { ($_ => $d->{$_}) } qw(time body_iv body_key resp_v
+                          opt sec cmd port)]);
     }
 
     # the others of these vectors have the AEAD header
@@ -538,6 +559,25 @@ sub kcp_cases {
     for my $c (@{$vectors->{bad}}) {
         push(@cases, ['bad', seal => $c->{scheme},
                       map { ($_ => $c->{$_}) } qw(name wire)]);
+    }
+
+    return @cases;
+}
+
+
+sub http_cases {
+    my @cases;
+
+    for my $c (@{vectors('peer_captures')->{cases}}) {
+        next unless $c->{name} =~ /tcp-http|http1/;
+
+        my ($head) = @{$c->{http_requests}};
+        my ($path) = $head =~ /^\S+ (\S+)/;
+        my ($host) = $head =~ /^Host: (.*?)\r$/m;
+
+        push(@cases, ['captured', name => $c->{name}, path => $path,
+                      host => $host, head => unpack('H*', $head),
+                      rest => $c->{vmess_stream}]);
     }
 
     return @cases;
