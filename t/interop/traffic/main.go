@@ -24,6 +24,8 @@
  *   bulk-up      number of bytes
  *   new          sends and receives -size bytes, does not wait for the end
  *   ping         sends and receives 64 bytes -size times, one after another
+ *   packets,     datagrams for a benchmark, see bench_udp.go
+ *   packets-xudp
  *   idle         sends and receives -size bytes, holds the flow until stdin
  *                ends, and does it again
  *
@@ -515,6 +517,10 @@ func runFlow(op string, seed uint64, held *sync.WaitGroup,
 	release chan struct{}) error {
 
 	var sent atomic.Int64
+
+	if op == "packets" || op == "packets-xudp" {
+		return packets(op)
+	}
 
 	hold := op == "idle"
 

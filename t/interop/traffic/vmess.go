@@ -40,6 +40,10 @@ const (
 	securityGCM  = 3
 	securityNone = 5
 
+	commandTCP = 1
+	commandUDP = 2
+	commandMux = 3
+
 	maxChunk   = 8192 - 2 - 16 - 64
 	chunksJoin = 16
 )
@@ -178,6 +182,14 @@ func dialVMess() (net.Conn, error) {
 		return nil, errors.New("the light client takes IPv4 targets only")
 	}
 
+	if *muxFlows > 0 {
+		return dialMux(ip, uint16(port))
+	}
+
+	return openVMess(commandTCP, ip, uint16(port))
+}
+
+func openVMess(command byte, ip net.IP, port uint16) (net.Conn, error) {
 	id, err := hex.DecodeString(strings.ReplaceAll(*vmessID, "-", ""))
 	if err != nil || len(id) != 16 {
 		return nil, errors.New("bad -id")
@@ -249,9 +261,12 @@ func dialVMess() (net.Conn, error) {
 
 	h := append([]byte{1}, iv...)
 	h = append(h, key...)
-	h = append(h, vc.v, opt, security, 0, 1)
-	h = binary.BigEndian.AppendUint16(h, uint16(port))
-	h = append(append(h, 1), ip...)
+	h = append(h, vc.v, opt, security, 0, command)
+
+	if command != commandMux {
+		h = binary.BigEndian.AppendUint16(h, port)
+		h = append(append(h, 1), ip...)
+	}
 
 	sum := fnv.New32a()
 	sum.Write(h)
