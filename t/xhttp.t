@@ -820,14 +820,18 @@ for my $h2 (0, 1) {
         ($x, $f) = $new->(to => 'echo', data => 'hello', sec => 'zero');
         is($f->read(5), 'hello', 'a flow');
         my $seq = $x->h->{seq};
-        if ($h2) {
-            my $s = $x->post($seq + 1, 'later', partial => 1);
+        my $open = active();
+        for my $data ('late', 'later') {
+            my $s = $x->post($seq + 1, $data, partial => $data eq 'late',
+                             length => 5, via => $x->h->{connect}->());
+            idle();
             $s->reset;
-            $s = $x->post($seq + 1, 'again');
-            my $now = $x->post($seq, 'now');
-            is($f->read(8), 'nowagain', 'a packet comes again');
-            $_->reset for $s, $now;
+            is(wait_for(sub { active() <= $open }), 1, 'one that is gone');
         }
+        my $s = $x->post($seq + 1, 'again');
+        my $now = $x->post($seq, 'now');
+        is($f->read(8), 'nowagain', 'a packet comes again');
+        $_->reset for $s, $now;
         $x->leave;
         $ended->('the client leaves');
 
@@ -1205,7 +1209,7 @@ for my $i (1 .. 200) {
 $_->reset for @open;
 @open = ();
 $c->close;
-is(wait_for(sub { active() == $start }, 80), 1, 'all have gone');
+is(wait_for(sub { active() == $start }), 1, 'all have gone');
 log_count(qr/\[(?:alert|crit|emerg)\]/);
 --- stream_response: 0
 
@@ -1262,11 +1266,16 @@ location /x/ { vmess_pass ray; }
 location = /status { stub_status; }
 --- stream_client
 my $start = active();
+my $rest = " HTTP/1.1\r\nHost: a\r\nReferer: http://a/?x_padding="
+           . 'X' x 200 . "\r\n";
 for my $i (1 .. 20) {
-    my $s = tcp(http_port());
-    put($s, "GET /x/sid$i HTTP/1.1\r\nHost: a\r\nReferer: http://a/?x_padding="
-            . 'X' x 200 . "\r\n\r\n");
-    close $s;
+    for my $text ("GET /x/get$i$rest\r\n", "POST /x/post$i/0$rest"
+                  . "Content-Length: 5\r\n\r\n" . substr 'whole', $i % 6)
+    {
+        my $s = tcp(http_port());
+        put($s, $text);
+        close $s;
+    }
 }
 wait_for(sub { active() == $start });
 --- stream_response: 1

@@ -616,13 +616,10 @@ ngx_http_vmess_link_end_handler(ngx_event_t *rev)
 
     /* the other end closes first only if its client is gone */
 
-    if (rev->pending_eof && !end->upload.started) {
+    if (!ngx_http_vmess_upload_wake(&end->upload) && rev->pending_eof) {
         ngx_http_vmess_upload_abort(&end->upload);
         ngx_http_vmess_link_end_close(end);
-        return;
     }
-
-    ngx_http_vmess_upload_wake(&end->upload);
 }
 
 

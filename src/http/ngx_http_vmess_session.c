@@ -267,6 +267,7 @@ ngx_http_vmess_session_get(u_char *sid)
 
     ngx_queue_init(&s->uploads);
 
+    s->start = ngx_current_msec;
     s->delay = NGX_HTTP_VMESS_SESSION_POLL;
 
     s->timer.handler = ngx_http_vmess_session_timer_handler;
@@ -456,12 +457,12 @@ ngx_http_vmess_session_timer_handler(ngx_event_t *ev)
 
     s = ev->data;
 
-    s->waited += s->delay;
     s->delay = ngx_min(s->delay * 2, NGX_HTTP_VMESS_SESSION_POLL_MAX);
 
     pid = ngx_http_vmess_session_owner(s->id.sid);
 
-    if (pid == NGX_ERROR && s->waited < NGX_HTTP_VMESS_SESSION_WAIT
+    if (pid == NGX_ERROR
+        && ngx_current_msec - s->start < NGX_HTTP_VMESS_SESSION_WAIT
         && !ngx_queue_empty(&s->uploads))
     {
         ngx_add_timer(&s->timer, s->delay);
@@ -622,7 +623,7 @@ ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload)
 }
 
 
-void
+ngx_uint_t
 ngx_http_vmess_upload_wake(ngx_http_vmess_upload_t *upload)
 {
     ngx_http_vmess_session_t  *s;
@@ -633,7 +634,10 @@ ngx_http_vmess_upload_wake(ngx_http_vmess_upload_t *upload)
         && ngx_http_vmess_session_due(s) == upload)
     {
         ngx_vmess_vconn_wake(s->download->vconn, 0);
+        return 1;
     }
+
+    return 0;
 }
 
 
@@ -696,8 +700,17 @@ ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
             return NGX_AGAIN;
         }
 
-        if (n == NGX_ERROR) {
+        if (n == NGX_ERROR && upload->started) {
             s->error = 1;
+            continue;
+        }
+
+        if (n == NGX_ERROR) {
+
+            /* one of which nothing was read may come again */
+
+            ngx_http_vmess_upload_remove(upload);
+            upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
             continue;
         }
 

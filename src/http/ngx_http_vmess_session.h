@@ -42,7 +42,7 @@ struct ngx_http_vmess_session_s {
     int64_t                      next;       /* seq to be read */
 
     ngx_event_t                  timer;      /* while there is no download */
-    ngx_msec_t                   waited;
+    ngx_msec_t                   start;
     ngx_msec_t                   delay;
 
     unsigned                     authentic:1;
@@ -88,8 +88,8 @@ void ngx_http_vmess_upload_add(ngx_http_vmess_session_t *s,
 /* the upload ends before its time */
 void ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload);
 
-/* there may be something to read */
-void ngx_http_vmess_upload_wake(ngx_http_vmess_upload_t *upload);
+/* there may be something to read; 0 if it is not to be read yet */
+ngx_uint_t ngx_http_vmess_upload_wake(ngx_http_vmess_upload_t *upload);
 
 /* as c->recv, from the uploads in their order */
 ssize_t ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,

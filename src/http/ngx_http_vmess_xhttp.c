@@ -285,6 +285,12 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx, u_char *sid)
         ngx_http_vmess_link_connect(ctx, pid, sid);
     }
 
+    /* the client may have gone already: there is no other event of that */
+
+    if (r->connection->read->ready) {
+        ngx_post_event(r->connection->read, &ngx_posted_events);
+    }
+
     return NGX_DONE;
 }
 
@@ -408,10 +414,19 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
 
     if (ctx->link) {
         ngx_http_vmess_link_pump(ctx->link);
+
+        if (ctx->link && !r->reading_body && r->request_body->bufs == NULL) {
+            ngx_http_test_reading(r);
+        }
+
         return;
     }
 
-    ngx_http_vmess_upload_wake(&ctx->upload);
+    /* while nobody reads the body, the only event is that the client is gone */
+
+    if (!ngx_http_vmess_upload_wake(&ctx->upload) && ctx->upload.session) {
+        ngx_http_test_reading(r);
+    }
 }
 
 
