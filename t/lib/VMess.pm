@@ -17,6 +17,7 @@ use Carp qw(croak);
 use Crypt::AuthEnc::GCM qw(gcm_encrypt_authenticate gcm_decrypt_verify);
 use Crypt::Checksum::CRC32 qw(crc32_data);
 use Crypt::Cipher::AES;
+use Crypt::Mac::HMAC qw(hmac);
 use Crypt::PRNG qw(random_bytes);
 use Digest::MD5 qw(md5);
 use Digest::SHA qw(sha1 sha256);
@@ -85,6 +86,27 @@ sub uuid {
 sub cmd_key { return md5($_[0] . 'c48619fe-8f02-49e0-b9e9-edf763e17e21') }
 
 
+# the n-th alter id of a chain; the first is the id itself
+
+sub alter_id {
+    my ($id, $n) = @_;
+
+    for (1 .. $n) {
+        my $salt = '16167dc8-16b6-4e6d-b8bb-65dd68113a81';
+        my $next = md5($id . $salt);
+
+        while ($next eq $id) {
+            $salt .= '533eff8a-4113-4b10-b5ce-0f5d76b98cd2';
+            $next = md5($id . $salt);
+        }
+
+        $id = $next;
+    }
+
+    return $id;
+}
+
+
 sub chacha_key {
     my $k = md5($_[0]);
     return $k . md5($k);
@@ -129,11 +151,15 @@ sub domain_address {
 # host port  target; address => bytes replaces port, type and address
 # time skew  seconds; the time stamped is time + skew
 # pad        header padding: bytes, or how many (0..15)
+# alter      legacy header, with the token of that alter id (0: of the id)
+# http       head of a disguised request, before the header; the head of the
+#            response comes to $v->{http_response}
 # data_max   most plaintext bytes in a chunk
 #
 # for determinism: auth_rand (4), nonce (8), iv (16), key (16), v
 # overrides: version reserved fnv plain tail length auth_id auth_plain
-# bad => list of: crc ltag lbody tag body nonce (a bit is flipped there)
+# bad => list of: crc ltag lbody tag body nonce (a bit is flipped there), with
+#            a legacy header of: token body sum
 
 sub new {
     my ($class, %o) = @_;
@@ -146,7 +172,8 @@ sub new {
 
     my $name = $self->{sec};
     $self->{sec} = $Security{$name} // $name;
-    $self->{opt} //= $name eq 'zero' ? 0 : $name eq 'none' ? 'SM' : 'SMP';
+    $self->{opt} //= $name eq 'zero' ? 0 : $name eq 'none' ? 'SM'
+                   : $name eq 'aes-128-cfb' ? 'S' : 'SMP';
 
     if ($self->{opt} =~ /^[SRMPA]*$/ && $self->{opt} !~ /^\d+$/) {
         my $bits = 0;
@@ -169,7 +196,8 @@ sub new {
     $self->{eof} = 0;           # transport ended
     $self->{ended} = 0;         # end chunk seen
 
-    my ($rkey, $riv) = map { substr(sha256($self->{$_}), 0, 16) } qw(key iv);
+    my ($rkey, $riv) = map { defined $self->{alter} ? md5($_)
+                             : substr(sha256($_), 0, 16) } @$self{qw(key iv)};
 
     my %codec = (sec => $self->{sec}, opt => $self->{opt},
                  cmd => $self->{cmd}, len_key => $self->{key},
@@ -222,6 +250,10 @@ sub header {
 
     my $cmd_key = cmd_key($self->{uuid});
     my $t = ($self->{time} // int time) + $self->{skew};
+
+    return $self->_legacy_header($cmd_key, $t, \%bad)
+        if defined $self->{alter};
+
     my $auth = pack('q> a4', $t, $self->{auth_rand} // random_bytes(4));
     $auth .= pack('N', unpack('N', crc32_data($auth)));
     flip($auth, 13) if $bad{crc};
@@ -257,13 +289,33 @@ sub header {
 }
 
 
+# a token, then the instruction header as a stream of its own
+
+sub _legacy_header {
+    my ($self, $cmd_key, $t, $bad) = @_;
+
+    my $time = pack('q>', $t);
+
+    $self->{auth_id} //= hmac('MD5', alter_id(@$self{qw(uuid alter)}), $time);
+
+    my $body = VMess::CFB->new($cmd_key, md5($time x 4))
+               ->encrypt($self->instruction);
+
+    flip($self->{auth_id}, 7) if $bad->{token};
+    flip($body, 20) if $bad->{body};
+    flip($body, length($body) - length($self->{tail}) - 1) if $bad->{sum};
+
+    return $self->{wire} = $self->{auth_id} . $body;
+}
+
+
 # data as chunks; datagrams: one chunk each
 
 sub chunk {
     my ($self, @data) = @_;
 
     my $data = join '', @data;
-    return $data if $self->{up}->raw;
+    return $self->{up}->encrypt($data) if $self->{up}->raw;
 
     return join '', map { $self->{up}->seal($_) } grep { length } @data
         if $self->{cmd} == 2;
@@ -296,12 +348,19 @@ sub feed {
     $self->{raw} .= $bytes;
     $self->{received} += length $bytes;
 
+    if (defined $self->{http} && !defined $self->{http_response}) {
+        my $n = index($self->{raw}, "\r\n\r\n");
+        return if $n < 0;
+        $self->{http_response} = substr($self->{raw}, 0, $n + 4, '');
+    }
+
     if (!defined $self->{response}) {
-        $self->_open_response or return;
+        defined $self->{alter} ? $self->_open_legacy_response
+                               : $self->_open_response or return;
     }
 
     if ($self->{down}->raw) {
-        $self->{in} .= $self->{raw};
+        $self->{in} .= $self->{down}->decrypt($self->{raw});
         $self->{raw} = '';
         return;
     }
@@ -350,6 +409,39 @@ sub _open_response {
         '', $sealed, $tag);
     croak 'bad tag of the response header' unless defined $plain;
 
+    return $self->_take_response($plain);
+}
+
+
+# no length and no tag; where the body is a stream, this is its start
+
+sub _open_legacy_response {
+    my ($self) = @_;
+
+    my $cfb = $self->{down}{cfb}
+              || ($self->{response_cfb}
+                  //= VMess::CFB->new(@$self{qw(resp_key resp_iv)}));
+
+    $self->{response_plain} //= '';
+
+    for ( ;; ) {
+        my $have = length $self->{response_plain};
+        my $want = $have < 4 ? 4
+                             : 4 + ord substr($self->{response_plain}, 3, 1);
+
+        return $self->_take_response($self->{response_plain})
+            if $have == $want;
+        return 0 unless length $self->{raw};
+
+        $self->{response_plain} .=
+            $cfb->decrypt(substr($self->{raw}, 0, $want - $have, ''));
+    }
+}
+
+
+sub _take_response {
+    my ($self, $plain) = @_;
+
     my %r;
     @r{qw(v opt cmd content)} = unpack('C C C C/a*', $plain);
     croak "response echoes $r{v}, not $self->{v}" if $r{v} != $self->{v};
@@ -358,6 +450,26 @@ sub _open_response {
     $self->{response_plain} = $plain;
 
     return 1;
+}
+
+
+# the account to switch to that the response tells of, undef if none
+
+sub switch {
+    my ($self) = @_;
+
+    my $r = $self->{response};
+    return unless $r && $r->{cmd} == 1;
+
+    my ($sum, $rest) = unpack('N a*', $r->{content});
+    croak 'wrong check sum of a command' if $sum != fnv1a($rest);
+
+    my %sw;
+    @sw{qw(host port uuid alter_id level minutes tail)} =
+        unpack('C/a n a16 n C C a*', $rest);
+    croak 'bytes after a command' if length delete $sw{tail};
+
+    return \%sw;
 }
 
 
@@ -372,7 +484,7 @@ sub connect {
     $self->{sock} = $sock;
     $sock->blocking(0);
     my @data = ref $o{data} ? @{ $o{data} } : $o{data} // '';
-    $self->_pump($self->header . $self->chunk(@data))
+    $self->_pump(($self->{http} // '') . $self->header . $self->chunk(@data))
         unless $o{quiet};
 
     return $self;
@@ -538,19 +650,22 @@ sub new {
     my ($class, %o) = @_;
 
     my $aead = $o{sec} == 3 || $o{sec} == 4;
+    my $cfb = $o{sec} == 0 || $o{sec} == 1;
     my $opt = $o{opt};
 
     my $self = bless {
         sec      => $o{sec},
         aead     => $aead,
-        overhead => $aead ? 16 : 0,
+        cfb      => $cfb ? VMess::CFB->new($o{key}, $o{iv}) : undef,
+        overhead => $aead ? 16 : $cfb ? 4 : 0,
         framed   => $aead || ($opt & 0x01),
         mask     => $opt & 0x04,
-        padding  => ($opt & 0x08) && ($aead || $o{cmd} == 2),
+        padding  => ($opt & 0x08) && ($aead || $cfb || $o{cmd} == 2),
         authlen  => ($opt & 0x10) && $aead,
         shake    => Crypt::Digest::SHAKE->new(128),
         words    => [],
-        cipher   => VMess::AEAD->new($o{sec}, $o{key}, $o{iv}),
+        cipher   => $aead ? VMess::AEAD->new($o{sec}, $o{key}, $o{iv})
+                          : undef,
         pads     => undef,              # padding bytes to use, for vectors
     }, $class;
 
@@ -567,6 +682,12 @@ sub new {
 sub raw { return !$_[0]{framed} }
 
 
+# bytes of the cipher stream that all else is in, if there is one
+
+sub encrypt { return $_[0]{cfb} ? $_[0]{cfb}->encrypt($_[1]) : $_[1] }
+sub decrypt { return $_[0]{cfb} ? $_[0]{cfb}->decrypt($_[1]) : $_[1] }
+
+
 sub _word {
     my ($self) = @_;
     push @{ $self->{words} }, unpack('n*', $self->{shake}->done(1344))
@@ -581,7 +702,8 @@ sub seal {
     my ($self, $data) = @_;
 
     my $pad = $self->{padding} ? $self->_word % 64 : 0;
-    my $body = $self->{aead} ? $self->{cipher}->seal($data) : $data;
+    my $body = $self->{aead} ? $self->{cipher}->seal($data)
+             : $self->{cfb} ? pack('N a*', VMess::fnv1a($data), $data) : $data;
     my $len = length($body) + $pad;
 
     croak "a chunk of $len bytes" if $len > 65535;
@@ -594,7 +716,7 @@ sub seal {
                                     : random_bytes($pad)
                     : '';
 
-    return $field . $body . $fill;
+    return $self->encrypt($field . $body . $fill);
 }
 
 
@@ -618,7 +740,7 @@ sub open {
             $self->{length} = unpack('n', $len) + 16;
 
         } else {
-            $self->{length} = unpack('n', $field);
+            $self->{length} = unpack('n', $self->decrypt($field));
             $self->{length} ^= $self->_word if $self->{mask};
         }
 
@@ -628,9 +750,15 @@ sub open {
 
     return if length $$buf < $self->{length};
 
-    my $body = substr($$buf, 0, $self->{length}, '');
+    my $body = $self->decrypt(substr($$buf, 0, $self->{length}, ''));
     substr($body, length($body) - $self->{pad}) = '' if $self->{pad};
     delete $self->{length};
+
+    if ($self->{cfb}) {
+        my ($sum, $data) = unpack('N a*', $body);
+        croak 'wrong check sum of a chunk' if $sum != VMess::fnv1a($data);
+        return $data;
+    }
 
     return $body unless $self->{aead};
 
@@ -638,6 +766,45 @@ sub open {
     croak 'bad tag of a chunk' unless defined $data;
 
     return $data;
+}
+
+
+# AES-128-CFB as a stream, in either direction
+
+package VMess::CFB;
+
+use Crypt::Mode::CFB;
+
+
+sub new {
+    my ($class, @key_iv) = @_;
+    return bless { key_iv => \@key_iv }, $class;
+}
+
+
+sub encrypt {
+    my ($self, $data) = @_;
+
+    $self->{enc} //= do {
+        my $m = Crypt::Mode::CFB->new('AES');
+        $m->start_encrypt(@{ $self->{key_iv} });
+        $m;
+    };
+
+    return $self->{enc}->add($data);
+}
+
+
+sub decrypt {
+    my ($self, $data) = @_;
+
+    $self->{dec} //= do {
+        my $m = Crypt::Mode::CFB->new('AES');
+        $m->start_decrypt(@{ $self->{key_iv} });
+        $m;
+    };
+
+    return $self->{dec}->add($data);
 }
 
 
