@@ -120,8 +120,8 @@ ngx_int_t ngx_vmess_kcp_packet_init(ngx_vmess_kcp_packet_t *packet,
 void ngx_vmess_kcp_packet_cleanup(ngx_vmess_kcp_packet_t *packet);
 
 /*
- * Takes the segments out of a datagram, which is opened in place.  The disguise
- * is not looked at, as no peer does: only its size counts.
+ * Takes the segments out of a datagram, which is opened in place.  The
+ * disguise is not looked at, as no peer does: only its size counts.
  *
  * NGX_OK        out points into the datagram and is not empty
  * NGX_DECLINED  the datagram must be dropped in silence
