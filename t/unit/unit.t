@@ -19,7 +19,7 @@ my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux ws grpc
-               xhttp http kcp_packet replay token);
+               xhttp http kcp_packet kcp replay token);
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Werror ' . ($ENV{CFLAGS_EXTRA} || '');
