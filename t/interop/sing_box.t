@@ -77,4 +77,22 @@ for my $listen (qw(h2c https)) {
     };
 }
 
+# Datagrams.  Without an encoding of packets a socket has one peer.
+
+for my $carrier (
+    { carrier => 'tcp', dns => 1 },
+    { carrier => 'tls' },
+    { carrier => 'websocket', listen => 'https', path => '/ray' },
+) {
+    my $title = $carrier->{listen} ? "$carrier->{listen}, " : '';
+
+    push @legs, map { { %$carrier, %$_, title => "$title$_->{title}" } } (
+        { udp => 'udp', security => 'aes-128-gcm', title => 'UDP' },
+        { udp => 'xudp', security => 'chacha20-poly1305', title => 'XUDP',
+          dns => 0, cone => [ -flows => 4 ] },
+        { udp => 'packetaddr', security => 'chacha20-poly1305', dns => 0,
+          title => 'packetaddr', cone => [ -flows => 4 ] },
+    );
+}
+
 run_interop('sing-box', @legs);

@@ -120,4 +120,39 @@ for my $mux ([ 'tcp', 8 ], [ 'tls', 128 ], [ 'websocket', 8 ]) {
     };
 }
 
+# Datagrams: each with the command UDP (without "cone", as with an environment
+# variable of Xray); XUDP, which is the default for ports other than 53 and 443;
+# in sub-connections of Mux.Cool, with other flows (or with xudpConcurrency) and
+# XUDP's ids.  In a frame of XUDP the client sends up to 7526 bytes.  Of frames
+# of Mux.Cool that come together it takes the last one's address for that of all,
+# so that one at a time are exchanged with several servers.
+
+my %xudp = (largest => 7526, larger => [ -gone => 8000 ]);
+
+for my $carrier (
+    { carrier => 'tcp', dns => 1 },
+    { carrier => 'tls' },
+    { carrier => 'websocket', listen => 'https', path => '/ray' },
+) {
+    my $title = $carrier->{listen} ? "$carrier->{listen}, " : '';
+
+    push @legs, map { { %$carrier, %$_, title => "$title$_->{title}" } } (
+        { udp => 'udp', security => 'aes-128-gcm', title => 'UDP' },
+        { udp => 'xudp', security => 'chacha20-poly1305', title => 'XUDP',
+          %xudp, cone => [ -flows => 4 ] },
+        { udp => 'mux', security => 'none', mux => -1, xudp => 16, dns => 0,
+          title => 'XUDP, 16 a connection', cone => [ -window => 1 ] },
+    );
+}
+
+push @legs, map { { security => 'aes-128-gcm', %$_ } } (
+    { carrier => 'tcp', udp => 'mux', mux => 8, title => 'UDP, mux 8',
+      cone => [ -window => 1 ] },
+    { carrier => 'grpc', listen => 'https', path => 'svc', udp => 'xudp',
+      %xudp, title => 'https, XUDP', cone => [ -flows => 4 ] },
+    { carrier => 'xhttp', listen => 'https', path => '/xh/', alpn => 'h2',
+      mode => 'stream-up', udp => 'xudp', %xudp,
+      title => 'stream-up, https, XUDP', cone => [ -flows => 4 ] },
+);
+
 run_interop('xray', @legs);

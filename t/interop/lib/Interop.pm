@@ -46,11 +46,17 @@ sub run_interop {
     }
 
     my $server = server($kind, legs => \@legs);
-    my $target = target();
+    my ($target, $dns) = target();
 
     @legs = left_out($name, "not known by $kind", sub { !$_[0]{port} }, @legs);
 
-    client($name, @legs);
+    for my $leg (@legs) {
+        $leg->{dns} = $dns if $leg->{dns};
+    }
+
+    my @clients = map { client($name, @$_) } grep { @$_ }
+                      [ grep { ($_->{udp} // '') ne 'udp' } @legs ],
+                      [ grep { ($_->{udp} // '') eq 'udp' } @legs ];
 
     # more than the buffers of three connections hold: the kernel lets one take
     # tcp_rmem[2], 32 MiB on many machines, at each side
@@ -67,7 +73,7 @@ sub run_interop {
         [ 'half-close', 'half-close', -size => 100_000 ],
     );
 
-    my @left = @legs;
+    my @left = grep { !$_->{udp} } @legs;
 
     # most of the time clients wait, so several legs run at once
 
@@ -90,12 +96,32 @@ sub run_interop {
         }
     }
 
+    for my $leg (grep { $_->{udp} } @legs) {
+        for my $row (datagrams($leg, $dns)) {
+            my ($what, $op, @args) = @$row;
+
+            my ($ok, $output) = wait_traffic(
+                start_traffic(60, $op, -target => $target,
+                              -socks => "127.0.0.1:$leg->{socks}", @args));
+
+            ok($ok, title($name, $leg) . ": $what") or diag $output;
+        }
+    }
+
     for my $leg (grep { $_->{many} } @legs) {
         many($name, $leg, $target);
     }
 
+    for my $leg (grep { $_->{mux} && !$_->{udp} } @legs) {
+        sub_streams($name, $leg, $target);
+    }
+
     if ($kind eq 'nginx') {
-        logs($name, $server, @legs);
+
+        # idle flows of datagrams end with their clients
+
+        stop(@clients);
+        logs($name, $server, $dns, @legs);
     }
 
     alarm 0;
@@ -200,6 +226,56 @@ sub many {
 }
 
 
+# Many flows at once, each of which is used, held and used again, on as few
+# connections as they need.
+
+sub sub_streams {
+    my ($name, $leg, $target) = @_;
+
+    my $title = title($name, $leg);
+    my $flows = 128;
+    my %before = map { $_ => 1 } connections($leg->{port});
+    my $client = client($name, $leg);
+
+    my $held = eval {
+        hold_flows(sub {
+            is($_[0], $flows, "$title: $flows sub-streams are held");
+            is(scalar(grep { !$before{$_} } connections($leg->{port})),
+               $flows / $leg->{mux}, "$title: $leg->{mux} a connection");
+
+            return 1;
+        }, -size => 64, -flows => $flows, -timeout => '120s',
+           -target => $target, -socks => "127.0.0.1:$leg->{socks}");
+    };
+
+    ok($held, "$title: sub-streams that were held can be used") or diag $@;
+
+    stop($client);
+}
+
+
+# what is sent in datagrams: "largest" is what the client takes, "larger" says
+# what becomes of more
+
+sub datagrams {
+    my ($leg, $dns) = @_;
+
+    my $largest = $leg->{largest} // 8000;
+    my @larger = @{$leg->{larger} // []};
+
+    return (
+        [ '1 to 1400 bytes', 'udp', -size => 1400, -flows => 4 ],
+        [ join(' ', $largest, 'bytes', @larger),
+          'udp', -from => $largest - 7, -size => $largest, @larger ],
+        [ 'DNS', 'dns', -target => $dns, -flows => 3 ],
+
+        $leg->{cone} ? [ 'full cone', 'cone', @{$leg->{cone}} ] : (),
+        $leg->{dns} ? [ 'its own resolver', 'dns', -target => $dns,
+                        -udp => "127.0.0.1:$leg->{dns_port}" ] : (),
+    );
+}
+
+
 # the version of HTTP and the request of a leg, as patterns
 
 sub wire {
@@ -242,7 +318,7 @@ sub some {
 # what our server said about it
 
 sub logs {
-    my ($name, $server, @legs) = @_;
+    my ($name, $server, $dns, @legs) = @_;
 
     # flows are logged when they end
 
@@ -263,11 +339,39 @@ sub logs {
                                             sort keys %seen;
     }
 
-    for my $leg (grep { $_->{mux} } @legs) {
+    for my $leg (grep { $_->{mux} && !$_->{udp} } @legs) {
         my @subs = grep { $_->[2] eq $leg->{carrier} && $_->[4] eq 'mux'
-                          && $_->[5] ne '-' } @flows;
+                          && $_->[9] eq 'tcp' } @flows;
 
         cmp_ok(scalar @subs, '>', 50, title($name, $leg) . ': sub-connections');
+    }
+
+    my ($host) = split /:/, $dns;
+
+    for my $leg (grep { $_->{udp} } @legs) {
+        my ($how, $id) = @{{
+            udp => [ 'udp', '-' ], packetaddr => [ 'udp', '-' ],
+            xudp => [ 'mux', '0' ], mux => [ 'mux', '[1-9]\d*' ],
+        }->{$leg->{udp}}};
+
+        my @sessions = grep { $_->[2] eq $leg->{carrier}
+                              && $_->[3] eq $leg->{security}
+                              && $_->[9] eq 'udp' } @flows;
+
+        my @echo = grep { $_->[5] ne $host && $_->[4] eq $how
+                          && $_->[10] =~ /^$id$/ } @sessions;
+
+        cmp_ok(scalar @echo, '>=', 5, title($name, $leg) . ': sessions');
+
+        my @dns = grep { $_->[5] eq $host } @sessions;
+
+        cmp_ok(scalar @dns, '>=', $leg->{dns} ? 4 : 3,
+               title($name, $leg) . ': of DNS');
+
+        next if $name ne 'xray' || $leg->{udp} ne 'xudp' || $dns !~ /:53$/;
+
+        is(scalar(grep { $_->[4] ne 'udp' } @dns), 0,
+           title($name, $leg) . ': no XUDP to port 53');
     }
 
     for my $leg (grep { $_->{listen} } @legs) {

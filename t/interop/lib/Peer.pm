@@ -246,7 +246,7 @@ sub certificate {
 
 
 # the target server (it ends with its standard input, that is with us);
-# returns its address
+# returns its address, in list context that of DNS, too
 
 sub target {
     my %peers = peers();
@@ -254,13 +254,12 @@ sub target {
     my $pid = open2(my $out, my $in, $peers{traffic}, 'serve',
                     '-timeout', '5m');
 
-    my $address = <$out> // die "no target server\n";
-    chomp $address;
+    my ($address, $dns) = split ' ', <$out> // die "no target server\n";
 
     $pids{$pid} = 'target';
     push @handles, $out, $in;
 
-    return $address;
+    return wantarray ? ($address, $dns) : $address;
 }
 
 
@@ -343,14 +342,20 @@ sub hold_flows {
 #     one => 1 for all flows on one connection }
 #
 # each with mux => sub-connections at once for Xray and v2ray, and for Xray
-# "experiments", for sing-box any further options of the outbound.
+# "experiments", for sing-box any further options of the outbound.  Those for
+# datagrams have udp => 'udp', 'mux', 'xudp' or 'packetaddr': how they are sent.
+# Xray has one way for all of a process.  With dns => address of a server one leg
+# has an inbound for the client's own resolver, too (dns_port).
 
 sub client {
     my ($name, @legs) = @_;
 
     my %peers = peers();
 
-    $_->{socks} = free_port() for @legs;
+    for my $leg (@legs) {
+        $leg->{socks} = free_port();
+        $leg->{dns_port} = free_port() if $leg->{dns};
+    }
 
     my $config = $name =~ /^sing-box/ ? singbox_client(@legs)
                                       : xray_client(@legs);
@@ -361,9 +366,12 @@ sub client {
 
     local $ENV{GOMAXPROCS} = 1 if $name eq 'xray';
 
+    local $ENV{XRAY_CONE_DISABLED} = 'true' if ($legs[0]{udp} // '') eq 'udp';
+
     my $pid = start("$name-client", command($name, $file));
 
-    wait_port($pid, map { $_->{socks} } @legs);
+    wait_port($pid, map { $_->{socks},
+                          $_->{dns} ? "udp:$_->{dns_port}" : () } @legs);
 
     return $pid;
 }
@@ -424,7 +432,7 @@ sub xray_stream {
 # both Xray and v2ray
 
 sub xray_client {
-    my (@inbounds, @outbounds, @rules);
+    my (@inbounds, @outbounds, @rules, %dns);
     my ($crt) = certificate();
     my $i = 0;
 
@@ -448,13 +456,18 @@ sub xray_client {
 
         push @inbounds, {
             tag => "in$i", protocol => 'socks', listen => '127.0.0.1',
-            port => $leg->{socks}, settings => { udp => JSON::PP::false },
+            port => $leg->{socks}, settings => {
+                $leg->{udp} ? (udp => JSON::PP::true, ip => '127.0.0.1')
+                            : (udp => JSON::PP::false),
+            },
         };
 
         push @outbounds, {
             tag => "out$i", protocol => 'vmess', streamSettings => $stream,
-            $leg->{mux} ? (mux => { enabled => JSON::PP::true,
-                                    concurrency => $leg->{mux} }) : (),
+            $leg->{mux} ? (mux => {
+                enabled => JSON::PP::true, concurrency => $leg->{mux},
+                $leg->{xudp} ? (xudpConcurrency => $leg->{xudp}) : (),
+            }) : (),
             settings => { vnext => [
                 { address => '127.0.0.1', port => $leg->{port},
                   users => [ \%user ] }
@@ -465,13 +478,36 @@ sub xray_client {
             type => 'field', inboundTag => [ "in$i" ], outboundTag => "out$i",
         };
 
+        if ($leg->{dns}) {
+            my ($address, $port) = split /:/, $leg->{dns};
+
+            push @inbounds, {
+                tag => 'dns-in', protocol => 'dokodemo-door',
+                listen => '127.0.0.1', port => $leg->{dns_port},
+                settings => { address => $address, port => $port + 0,
+                              network => 'udp' },
+            };
+
+            push @outbounds, { tag => 'dns-out', protocol => 'dns' };
+
+            push @rules, map {
+                { type => 'field', inboundTag => [ $_->[0] ],
+                  outboundTag => $_->[1] }
+            } [ 'dns-in', 'dns-out' ], [ 'resolver', "out$i" ];
+
+            %dns = (dns => {
+                tag => 'resolver',
+                servers => [ { address => $address, port => $port + 0 } ],
+            });
+        }
+
         $i++;
     }
 
     return {
         log => { loglevel => 'warning' },
         inbounds => \@inbounds, outbounds => \@outbounds,
-        routing => { domainStrategy => 'AsIs', rules => \@rules },
+        routing => { domainStrategy => 'AsIs', rules => \@rules }, %dns,
     };
 }
 
@@ -498,7 +534,7 @@ sub singbox_transport {
 
 
 sub singbox_client {
-    my (@inbounds, @outbounds, @rules);
+    my (@inbounds, @outbounds, @rules, %dns);
     my ($crt) = certificate();
     my $i = 0;
 
@@ -512,6 +548,9 @@ sub singbox_client {
         for my $option (qw(global_padding authenticated_length)) {
             $outbound{$option} = JSON::PP::true if $leg->{$option};
         }
+
+        $outbound{packet_encoding} = $leg->{udp}
+            if ($leg->{udp} // 'udp') ne 'udp';
 
         my $transport = singbox_transport($leg);
 
@@ -535,13 +574,29 @@ sub singbox_client {
             inbound => [ "in$i" ], action => 'route', outbound => "out$i",
         };
 
+        if ($leg->{dns}) {
+            my ($address, $port) = split /:/, $leg->{dns};
+
+            push @inbounds, {
+                type => 'direct', tag => 'dns-in', listen => '127.0.0.1',
+                listen_port => $leg->{dns_port}, network => 'udp',
+            };
+
+            push @rules, { inbound => [ 'dns-in' ], action => 'hijack-dns' };
+
+            %dns = (dns => { servers => [ {
+                type => 'udp', tag => 'dns', server => $address,
+                server_port => $port + 0, detour => "out$i",
+            } ] });
+        }
+
         $i++;
     }
 
     return {
         log => { level => 'warn' },
         inbounds => \@inbounds, outbounds => \@outbounds,
-        route => { rules => \@rules },
+        route => { rules => \@rules }, %dns,
     };
 }
 
@@ -610,7 +665,8 @@ sub server {
 }
 
 
-# does another server know the carrier of a leg?
+# Does another server know what a leg does?  That of sing-box loses frames when
+# several sub-connections have datagrams.
 
 sub known {
     my ($name, $leg) = @_;
@@ -618,12 +674,13 @@ sub known {
     my $carrier = $leg->{carrier};
 
     if ($name eq 'xray') {
-        return $carrier ne 'http'
+        return $carrier ne 'http' && ($leg->{udp} // '') ne 'packetaddr'
                && (!$leg->{early} || $carrier eq 'httpupgrade'
                    || ($leg->{early_in} // '') eq 'Sec-WebSocket-Protocol');
     }
 
     return $carrier ne 'xhttp' && !$leg->{multi}
+           && ($leg->{udp} // '') ne 'mux'
            && !($carrier eq 'httpupgrade' && $leg->{early});
 }
 
@@ -775,7 +832,8 @@ sub nginx_stream {
     my $log = $options{quiet} ? '' : <<'END';
 log_format flows '$vmess_status $vmess_user $vmess_carrier '
                      '$vmess_security $vmess_command $vmess_host '
-                     '$status $bytes_received $bytes_sent';
+                     '$status $bytes_received $bytes_sent '
+                     '$vmess_network $vmess_mux_id';
 
     access_log access.log flows;
 END

@@ -3,7 +3,8 @@
  * that talk to it through a proxy under test.
  *
  *     traffic serve
- *         listens on a free loopback port, prints it, runs until stdin ends
+ *         listens on a free loopback port, prints its address and that of a
+ *         server of DNS, runs until stdin ends
  *
  *     traffic OP [flags]
  *         runs -flows flows (all at once) of OP to -target, each -times times
@@ -28,6 +29,11 @@
  *   packets-xudp
  *   idle         sends and receives -size bytes, holds the flow until stdin
  *                ends, and does it again
+ *   udp          sends datagrams of -from to -size bytes, which come back; one
+ *                of -gone bytes before them must not
+ *   cone         sends datagrams to three servers from one socket: all answer to
+ *                one address, and so does one that nothing was sent to
+ *   dns          sends queries of DNS to -target
  *
  * Flows go to -socks, a SOCKS5 server, or with -vmess straight to a VMess
  * server (vmess.go).
@@ -46,6 +52,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -216,12 +223,31 @@ func flowOf(seed uint64) *flow {
 }
 
 func serve() error {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	var ln net.Listener
+	var dns string
+	var err error
+
+	/* the port must be free for UDP as well */
+
+	for range 20 {
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return err
+		}
+
+		port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
+
+		if dns, err = serveUDP(port); err == nil {
+			break
+		}
+
+		ln.Close()
+	}
+
 	if err != nil {
 		return err
 	}
 
-	fmt.Println(ln.Addr())
+	fmt.Println(ln.Addr(), dns)
 
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
@@ -377,19 +403,30 @@ func dial() (net.Conn, error) {
 		return net.DialTimeout("tcp", *target, *timeout)
 	}
 
-	host, service, err := net.SplitHostPort(*target)
+	c, _, err := dialSocks(1, *target)
+	return c, err
+}
+
+/* a command to the SOCKS server; returns the address in its reply, too */
+
+func dialSocks(command byte, address string) (net.Conn, netip.AddrPort,
+	error) {
+
+	var bound netip.AddrPort
+
+	host, service, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, err
+		return nil, bound, err
 	}
 
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil {
-		return nil, err
+		return nil, bound, err
 	}
 
 	c, err := net.DialTimeout("tcp", *socks, *timeout)
 	if err != nil {
-		return nil, err
+		return nil, bound, err
 	}
 
 	c.SetDeadline(time.Now().Add(*timeout))
@@ -400,17 +437,17 @@ func dial() (net.Conn, error) {
 
 	if _, err = c.Write(b); err != nil {
 		c.Close()
-		return nil, err
+		return nil, bound, err
 	}
 
 	reply := make([]byte, 10)
 
 	if _, err = io.ReadFull(c, reply[:2]); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("SOCKS greeting: %w", err)
+		return nil, bound, fmt.Errorf("SOCKS greeting: %w", err)
 	}
 
-	b = []byte{5, 1, 0}
+	b = []byte{5, command, 0}
 	ip := net.ParseIP(host)
 
 	switch {
@@ -426,21 +463,24 @@ func dial() (net.Conn, error) {
 
 	if _, err = c.Write(b); err != nil {
 		c.Close()
-		return nil, err
+		return nil, bound, err
 	}
 
 	if _, err = io.ReadFull(c, reply); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("SOCKS reply: %w", err)
+		return nil, bound, fmt.Errorf("SOCKS reply: %w", err)
 	}
 
 	if reply[1] != 0 || reply[3] != 1 {
 		c.Close()
-		return nil, fmt.Errorf("SOCKS reply: code %d, address type %d",
+		return nil, bound, fmt.Errorf("SOCKS reply: code %d, address type %d",
 			reply[1], reply[3])
 	}
 
-	return c, nil
+	bound = netip.AddrPortFrom(netip.AddrFrom4([4]byte(reply[4:8])),
+		binary.BigEndian.Uint16(reply[8:]))
+
+	return c, bound, nil
 }
 
 /* a short question to the target itself, past the proxies */
@@ -791,7 +831,7 @@ func main() {
 	}
 
 	var wg, held sync.WaitGroup
-	var failures atomic.Int64
+	var failures, again atomic.Int64
 
 	release := make(chan struct{})
 	start := time.Now()
@@ -815,7 +855,19 @@ func main() {
 
 			for j := 0; j < *times; j++ {
 				seed := *seed0 + uint64(i)<<32 + uint64(j)
-				err := runFlow(name, seed, &held, release)
+
+				var err error
+
+				switch op {
+
+				case "udp", "cone", "dns":
+					var n int
+					n, err = runDatagrams(op, i, seed)
+					again.Add(int64(n))
+
+				default:
+					err = runFlow(name, seed, &held, release)
+				}
 
 				if err != nil {
 					if failures.Add(1) <= 10 {
@@ -838,9 +890,10 @@ func main() {
 
 	wg.Wait()
 
-	fmt.Printf("%s flows:%d failed:%d bytes:%d seconds:%.3f\n",
+	fmt.Printf("%s flows:%d failed:%d bytes:%d again:%d seconds:%.3f\n",
 		op, *nflows, failures.Load(),
-		int64(*nflows)*int64(*times)**size, time.Since(start).Seconds())
+		int64(*nflows)*int64(*times)**size, again.Load(),
+		time.Since(start).Seconds())
 
 	if failures.Load() != 0 {
 		os.Exit(1)
