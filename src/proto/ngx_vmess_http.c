@@ -168,15 +168,15 @@ ngx_vmess_http_check_host(const ngx_vmess_http_conf_t *conf, u_char *p,
         return NGX_OK;
     }
 
-    for ( ;; ) {
-        p = ngx_strlchr(p, last, LF) + 1;
+    len = sizeof(name) - 1;
 
-        if (p == last) {
-            return NGX_DECLINED;
-        }
+    for ( /* void */ ; /* void */ ; p = end + 1) {
 
         end = ngx_strlchr(p, last, LF);
-        len = sizeof(name) - 1;
+
+        if (end == NULL) {
+            return NGX_DECLINED;
+        }
 
         if ((size_t) (end - p) < len) {
             continue;
