@@ -39,42 +39,10 @@ push @legs, map {
     { carrier => 'tcp', security => $_, mux => 8, title => 'mux 8' }
 } qw(aes-128-gcm none);
 
-# Datagrams.  It reads up to 2048 bytes, 10 of which are the header of SOCKS, and
-# cuts what is larger.  A sealed chunk has at most 2048 bytes, too, with a length,
-# a tag and up to 63 bytes of padding: one that would be larger ends the flow.
-# With "none" and mux it damages frames over TLS, whatever the server.
-
-for my $carrier (qw(tcp tls)) {
-    for my $security (qw(aes-128-gcm chacha20-poly1305 none)) {
-        push @legs, { carrier => $carrier, security => $security };
-    }
-}
-
-for my $listen (qw(http https)) {
-    push @legs, {
-        carrier => 'websocket', listen => $listen, path => '/ray',
-        security => 'aes-128-gcm', title => $listen,
-    };
-}
-
-for my $path (qw(/h2 /any/)) {
-    push @legs, {
-        carrier => 'http', listen => 'https', path => $path,
-        security => 'aes-128-gcm', title => "https, $path",
-            many => $path eq '/h2' ? 200 : 0,
-    };
-}
-
-# Mux.Cool
-
-push @legs, map {
-    { carrier => 'tcp', security => $_, mux => 8, title => 'mux 8' }
-} qw(aes-128-gcm none);
-
-# Datagrams.  It reads up to 2048 bytes, 10 of which are the header of SOCKS, and
-# cuts what is larger.  A sealed chunk has at most 2048 bytes, too, with a length,
-# a tag and up to 63 bytes of padding: it ends a flow with others.  (With "none" it
-# damages frames of datagrams over TLS, whatever the server.)
+# Datagrams.  It reads up to 2048 bytes, 10 of which are the header of SOCKS,
+# and cuts what is larger.  A sealed chunk has at most 2048 bytes, too, with a
+# length, a tag and up to 63 bytes of padding: one that would be larger ends the
+# flow.  With "none" and mux it damages frames over TLS, whatever the server.
 
 for my $carrier (
     { carrier => 'tcp', dns => 1 },

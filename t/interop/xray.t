@@ -122,10 +122,10 @@ for my $mux ([ 'tcp', 8 ], [ 'tls', 128 ], [ 'websocket', 8 ]) {
 
 # Datagrams: each with the command UDP (without "cone", as with an environment
 # variable of Xray); XUDP, which is the default for ports other than 53 and 443;
-# in sub-connections of Mux.Cool, with other flows (or with xudpConcurrency) and
-# XUDP's ids.  In a frame of XUDP the client sends up to 7526 bytes.  Of frames
-# of Mux.Cool that come together it takes the last one's address for that of all,
-# so that one at a time are exchanged with several servers.
+# in sub-connections of Mux.Cool, alone (xudpConcurrency) or not, with XUDP's
+# ids.  In a frame of XUDP the client sends up to 7526 bytes.  Of frames of
+# Mux.Cool that come together it takes the address of the last for that of all:
+# with several servers one datagram at a time is exchanged.
 
 my %xudp = (largest => 7526, larger => [ -gone => 8000 ]);
 

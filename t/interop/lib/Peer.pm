@@ -344,8 +344,8 @@ sub hold_flows {
 # each with mux => sub-connections at once for Xray and v2ray, and for Xray
 # "experiments", for sing-box any further options of the outbound.  Those for
 # datagrams have udp => 'udp', 'mux', 'xudp' or 'packetaddr': how they are sent.
-# Xray has one way for all of a process.  With dns => address of a server one leg
-# has an inbound for the client's own resolver, too (dns_port).
+# Xray has one way for all of a process.  With dns => address of a server one
+# leg has an inbound for the client's own resolver, too (dns_port).
 
 sub client {
     my ($name, @legs) = @_;
