@@ -24,6 +24,7 @@ use VMess::Mux;
 plan "no_plan";
 no_shuffle();
 worker_connections(4096);
+workers(2);
 
 our $PERIOD = 65521;
 our $MAX = 1 << 20;              # bytes of a sub-connection
