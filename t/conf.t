@@ -106,7 +106,7 @@ good('no resolver', $users . $server, qr/resolver/);
 good('no resolver, but none needed', $users
      . server('vmess main; vmess_resolve off; proxy_pass 127.0.0.1:1;'));
 
-for my $p (qw(alter_id=16 expires=2030-01-31 quota=100g max_conns=64 max_ips=3)) {
+for my $p (qw(expires=2030-01-31 quota=100g max_conns=64 max_ips=3)) {
     my ($name) = split /=/, $p;
     good("a parameter not enforced, $name", user("alice $id $p;") . $resolver
          . $server, qr/\Q$name\E.*(?:not (?:enforced|supported)|only)/);
@@ -120,9 +120,44 @@ good('a part of a UUID', user('alice ' . substr($id, 0, 28) . ';') . $resolver
      . $server, qr/alice.*part of a UUID/);
 good('a text of letters a to f', user('alice ' . 'abcdef' x 3 . ';') . $resolver
      . $server);
-good('a cipher that is to come', $users . $resolver
-     . server('vmess main; vmess_ciphers aes-128-gcm aes-128-cfb;'
-              . ' proxy_pass vmess_target;'), qr/aes-128-cfb.*not supported/);
+good('users of the original header', user("alice $id alter_id=16;")
+     . $resolver . $server, qr/"alter_id".*"main".*original header/);
+good('none of them', user("alice $id alter_id=0;") . $resolver . $server);
+good('a cipher without users for it', $users . $resolver
+     . "vmess_ciphers aes-128-gcm aes-128-cfb;\n" . $server,
+     qr/aes-128-cfb.*"alter_id".*has none/);
+good('with users for it', user("alice $id alter_id=1;") . $resolver
+     . "vmess_ciphers aes-128-cfb;\n" . $server, qr/original header/);
+
+# listeners without TLS that are not of this machine
+sub exposed { return "server { listen %%PORT_1%%; vmess main; proxy_pass vmess_target; @_ }" }
+
+good('open, without a fallback', $users . $resolver . exposed(''),
+     qr/listens without "ssl" and has no "vmess_fallback"/);
+good('open, with a fallback', $users . $resolver
+     . exposed('vmess_fallback 127.0.0.1:1;'));
+for my $cipher (qw(none zero)) {
+    good("open, and $cipher is named", $users . $resolver
+         . exposed("vmess_fallback 127.0.0.1:1; vmess_ciphers $cipher;"),
+         qr/"vmess_ciphers".*encrypts nothing/);
+}
+good('open, and others are named', $users . $resolver
+     . exposed('vmess_fallback 127.0.0.1:1; vmess_ciphers aes-128-gcm;'));
+
+# dynamic ports
+good('vmess_detour', user("alice $id alter_id=1;") . $resolver
+     . 'vmess_ciphers aes-128-gcm aes-128-cfb;'
+     . server('vmess main; vmess_detour ports=1000-2000 refresh=1m; proxy_pass vmess_target;'),
+     qr/original header/);
+good('vmess_detour without the cipher of its clients', $users . $resolver
+     . server('vmess main; vmess_detour ports=1000; proxy_pass vmess_target;'),
+     qr/vmess_detour.*aes-128-cfb.*not in/);
+
+# disguise
+good('vmess_http_header', $users . $resolver
+     . server('vmess main; vmess_http_header on path=/a path=/b host=x wait=1s; proxy_pass vmess_target;'));
+good('vmess_http_header off', $users . $resolver
+     . server('vmess main; vmess_http_header off; proxy_pass vmess_target;'));
 good('low bits of a block', $users . $resolver . "vmess_deny 10.1.2.3/8;\n"
      . $server, qr{10\.1\.2\.3/8});
 
@@ -224,8 +259,25 @@ bad('a time-out that is none', $users . "vmess_handshake_timeout soon;\n" . $ser
     qr/vmess_handshake_timeout/);
 bad('no time at all', $users . "vmess_handshake_timeout 0;\n" . $server,
     qr/vmess_handshake_timeout.*more than zero/);
-bad('a cipher that is to come, alone', $users . $resolver
-    . "vmess_ciphers aes-128-cfb;\n" . $server, qr/aes-128-cfb.*not supported/);
+for my $p ('', 'refresh=1m', 'ports=0-5', 'ports=5-4', 'ports=1-65536',
+           'ports=x', 'ports=1-2 refresh=59s', 'ports=1-2 refresh=256m',
+           'ports=1-2 refresh=x', 'ports=1-2 port=3')
+{
+    bad("vmess_detour $p", $users . server("vmess main; vmess_detour $p;"
+        . ' proxy_pass vmess_target;'), qr/vmess_detour/);
+}
+bad('two times of one zone', $users . $resolver
+    . server('vmess main; vmess_detour ports=1-2; proxy_pass vmess_target;')
+    . server('vmess main; vmess_detour ports=1-2 refresh=1m; proxy_pass vmess_target;')
+      =~ s/PORT_1/PORT_2/r, qr/refresh.*vmess_detour.*must be 300 seconds/);
+for my $p ('maybe', 'off path=/', 'on path=a', 'on host=', 'on wait=x',
+           'on wait=0', 'on colour=red')
+{
+    bad("vmess_http_header $p", $users . server("vmess main; vmess_http_header $p;"
+        . ' proxy_pass vmess_target;'), qr/vmess_http_header/);
+}
+bad('too many ids', user(join ' ', map { sprintf 'u%d 00000000-0000-4000-8000-%012x alter_id=256;', $_, $_ } 1 .. 4097)
+    . $server, qr/1048832 ids by "alter_id".*1048576/);
 bad('resolving maybe', $users . "vmess_resolve maybe;\n" . $server,
     qr/vmess_resolve|maybe/);
 bad('resolving by a variable that is not there', $users

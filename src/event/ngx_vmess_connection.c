@@ -114,12 +114,32 @@ ngx_vmess_get_connection(ngx_connection_t *c)
 ngx_int_t
 ngx_vmess_start(ngx_vmess_connection_t *vc)
 {
-    u_char             key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN];
+    u_char            *p, key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN];
+    size_t             size;
     ngx_int_t          rc;
     ngx_str_t          response;
     ngx_connection_t  *c;
 
     c = vc->connection;
+
+    size = NGX_VMESS_RESPONSE_LEN + vc->command.len;
+
+    if (vc->disguised) {
+        size += NGX_VMESS_HTTP_RESPONSE_MAX;
+    }
+
+    p = ngx_pnalloc(c->pool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    vc->response.data = p;
+
+    if (vc->disguised) {
+        p = ngx_vmess_http_response(p, (ngx_str_t *) &ngx_cached_http_time);
+    }
+
+    response.data = p;
 
     ngx_vmess_response_keys(&vc->header, key, iv);
 
@@ -131,9 +151,11 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
     }
 
     if (rc == NGX_OK) {
-        response.data = vc->response;
-        rc = ngx_vmess_response_create(&vc->header, key, iv, NULL,
+        rc = ngx_vmess_response_create(&vc->header, key, iv,
+                                       vc->command.len ? &vc->command : NULL,
                                        &vc->out.cfb, &response);
+
+        vc->response.len = p + response.len - vc->response.data;
     }
 
     ngx_explicit_memzero(key, sizeof(key));
@@ -142,6 +164,10 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
     ngx_explicit_memzero(vc->header.iv, sizeof(vc->header.iv));
     ngx_explicit_memzero(vc->header.cmd_key, sizeof(vc->header.cmd_key));
     ngx_explicit_memzero(vc->account.cmd_key, sizeof(vc->account.cmd_key));
+
+    if (vc->command.len) {
+        ngx_explicit_memzero(vc->command.data, vc->command.len);
+    }
 
     if (rc != NGX_OK) {
         ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "starting VMess failed");

@@ -12,6 +12,7 @@
 #include "ngx_vmess_vconn.h"
 #include "proto/ngx_vmess_header.h"
 #include "proto/ngx_vmess_chunk.h"
+#include "proto/ngx_vmess_http.h"
 
 
 /*
@@ -70,12 +71,15 @@ struct ngx_vmess_connection_s {
     ngx_uint_t                 received;    /* datagrams of a flow */
     ngx_uint_t                 sent;
 
+    ngx_vmess_http_conf_t     *disguise;    /* of requests, or NULL */
+    ngx_vmess_http_t           http;
     ngx_vmess_header_t         header;
 
     ngx_vmess_chunk_t          in;
     ngx_vmess_chunk_t          out;
 
-    u_char                     response[NGX_VMESS_RESPONSE_LEN];
+    ngx_str_t                  command;     /* for the client, or empty */
+    ngx_str_t                  response;    /* header of it */
 
     /*
      * Held between calls, in memory of their own, only while there is
@@ -90,6 +94,8 @@ struct ngx_vmess_connection_s {
     size_t                     drained;
     size_t                     drain;
 
+    unsigned                   prompt:1;    /* a fallback waits */
+    unsigned                   disguised:1; /* the head of a request was read */
     unsigned                   packetaddr:1;
     unsigned                   cone:1;      /* datagrams have their peers */
     unsigned                   counted:1;   /* in the user's flows */

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_handshake.h"
+#include "proto/ngx_vmess_legacy.h"
 
 
 #define NGX_VMESS_HEADER_BUFFER  4096
@@ -40,20 +41,24 @@ ngx_int_t
 ngx_vmess_handshake(ngx_vmess_connection_t *vc)
 {
     ssize_t            n;
+    size_t             size;
     ngx_int_t          rc;
     ngx_connection_t  *c;
 
     c = vc->connection;
 
     if (vc->raw.start == NULL) {
-        vc->raw.start = ngx_alloc(NGX_VMESS_HEADER_BUFFER, c->log);
+        size = NGX_VMESS_HEADER_BUFFER
+               + (vc->disguise ? NGX_VMESS_HTTP_MAX : 0);
+
+        vc->raw.start = ngx_alloc(size, c->log);
         if (vc->raw.start == NULL) {
             return NGX_ERROR;
         }
 
         vc->raw.pos = vc->raw.start;
         vc->raw.last = vc->raw.start;
-        vc->raw.end = vc->raw.start + NGX_VMESS_HEADER_BUFFER;
+        vc->raw.end = vc->raw.start + size;
     }
 
     for ( ;; ) {
@@ -61,6 +66,18 @@ ngx_vmess_handshake(ngx_vmess_connection_t *vc)
         n = vc->recv(c, vc->raw.last, vc->raw.end - vc->raw.last);
 
         if (n == NGX_AGAIN) {
+
+            /*
+             * VMess, "Failure behaviour": a fallback is given other clients
+             * as soon as they have sent the bytes of a token
+             */
+
+            if (vc->header.legacy && vc->prompt) {
+                vc->header.err = "not whole";
+                ngx_vmess_refuse(vc, NGX_VMESS_STATUS_HEADER);
+                return NGX_DECLINED;
+            }
+
             return NGX_AGAIN;
         }
 
@@ -76,8 +93,26 @@ ngx_vmess_handshake(ngx_vmess_connection_t *vc)
 
         vc->raw.last += n;
 
+        if (vc->disguise && !vc->disguised) {
+
+            rc = ngx_vmess_http_read(&vc->http, vc->disguise, &vc->raw);
+
+            if (rc == NGX_AGAIN) {
+                continue;
+            }
+
+            if (rc == NGX_DECLINED) {
+                ngx_vmess_refuse(vc, NGX_VMESS_STATUS_UNKNOWN);
+                return NGX_DECLINED;
+            }
+
+            vc->disguised = 1;
+        }
+
         do {
-            rc = ngx_vmess_header_read(&vc->header, &vc->raw);
+            rc = vc->header.legacy
+                 ? ngx_vmess_legacy_read(&vc->header, &vc->raw)
+                 : ngx_vmess_header_read(&vc->header, &vc->raw);
 
             if (rc == NGX_DONE) {
                 rc = ngx_vmess_handshake_auth(vc);
@@ -141,6 +176,10 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
 
     if (status == NGX_VMESS_STATUS_OK) {
         ngx_memcpy(vc->header.cmd_key, vc->account.cmd_key, NGX_VMESS_KEY_LEN);
+
+        vc->header.legacy = vc->account.legacy;
+        vc->header.time = vc->account.time;
+
         return NGX_DONE;
     }
 
@@ -179,6 +218,10 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
 
     log = vc->connection->log;
 
+    if (vc->header.legacy) {
+        ngx_vmess_user_taint(vc->zone, &vc->account, vc->header.eauid, log);
+    }
+
     if (!ngx_vmess_log_allowed(log)) {
         return;
     }
@@ -186,6 +229,14 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
     switch (status) {
 
     case NGX_VMESS_STATUS_UNKNOWN:
+
+        if (vc->disguise && !vc->disguised) {
+            ngx_log_error(NGX_LOG_INFO, log, 0,
+                          "client sent no request of \"vmess_http_header\": "
+                          "%s", vc->http.err);
+            break;
+        }
+
         ngx_log_error(NGX_LOG_INFO, log, 0,
                       "client sent no VMess header of a known user");
         break;

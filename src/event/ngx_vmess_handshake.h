@@ -23,7 +23,10 @@
  */
 ngx_int_t ngx_vmess_handshake(ngx_vmess_connection_t *vc);
 
-/* ends the handshake as one that was not VMess at all, and logs it */
+/*
+ * Ends the handshake as one that was not VMess at all, and logs it.  The token
+ * of a legacy header will not be found again.
+ */
 void ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status);
 
 /*

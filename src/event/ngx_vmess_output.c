@@ -76,7 +76,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
         last = p + NGX_VMESS_BURST;
 
         if (!vc->responded) {
-            p = ngx_cpymem(p, vc->response, NGX_VMESS_RESPONSE_LEN);
+            p = ngx_cpymem(p, vc->response.data, vc->response.len);
             vc->responded = 1;
         }
 

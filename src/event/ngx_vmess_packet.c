@@ -319,7 +319,7 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
         p = start;
 
         if (!vc->responded) {
-            p = ngx_cpymem(p, vc->response, NGX_VMESS_RESPONSE_LEN);
+            p = ngx_cpymem(p, vc->response.data, vc->response.len);
         }
 
         first = p;

@@ -6,7 +6,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_user.h"
+#include "ngx_vmess_detour.h"
 #include "proto/ngx_vmess_crypto.h"
+#include "proto/ngx_vmess_kdf.h"
 
 
 #define NGX_VMESS_HINTS  8       /* of one address: a cache line */
@@ -16,7 +18,11 @@ static ngx_vmess_users_t *ngx_vmess_users_alloc(ngx_vmess_zone_t *zone,
     ngx_uint_t n);
 static ngx_vmess_user_t *ngx_vmess_user_get(ngx_vmess_zone_t *zone,
     ngx_str_node_t *name);
-static ngx_vmess_users_t *ngx_vmess_users_acquire(ngx_vmess_zone_sh_t *sh);
+static void ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone,
+    ngx_vmess_users_t *users);
+static ngx_vmess_status_e ngx_vmess_user_token(ngx_vmess_zone_t *zone,
+    ngx_vmess_users_t *users, const u_char *token,
+    ngx_vmess_account_t *account, time_t now);
 static uint64_t *ngx_vmess_user_hints(ngx_vmess_zone_sh_t *sh,
     struct sockaddr *sockaddr, uint32_t *tag);
 static ngx_int_t ngx_vmess_user_claim(ngx_vmess_zone_t *zone,
@@ -54,9 +60,9 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     for (i = 0; i < n; i++) {
 
-        users->accounts[i].user = ngx_vmess_user_get(zone, &conf[i]->name);
+        users->records[i].user = ngx_vmess_user_get(zone, &conf[i]->name);
 
-        if (users->accounts[i].user == NULL) {
+        if (users->records[i].user == NULL) {
             goto nomem;
         }
     }
@@ -69,10 +75,11 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     for (i = 0; i < n; i++) {
 
-        ngx_memcpy(users->accounts[i].cmd_key, conf[i]->cmd_key,
+        ngx_memcpy(users->records[i].cmd_key, conf[i]->cmd_key,
                    NGX_VMESS_KEY_LEN);
 
-        users->accounts[i].rate = conf[i]->rate;
+        users->records[i].rate = conf[i]->rate;
+        users->records[i].alter_id = conf[i]->alter_id;
 
         if (method->init(&users->keys[i], conf[i]->cmd_key) != NGX_OK) {
             ngx_ssl_error(NGX_LOG_EMERG, log, 0,
@@ -80,6 +87,10 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
                           &zone->name, &conf[i]->name.str);
             return NGX_ERROR;
         }
+    }
+
+    if (users->tokens) {
+        ngx_vmess_users_add_tokens(zone, users);
     }
 
     return NGX_OK;
@@ -98,9 +109,41 @@ nomem:
                   "needs room for the old users and the new), "
                   "use a size of %uzk or more",
                   &zone->name, n, zone->shm_zone->shm.size / 1024,
-                  ngx_max(zone->shm_zone->shm.size * 2, n * 1536) / 1024);
+                  ngx_max(zone->shm_zone->shm.size * 2,
+                          n * 1536 + 4 * ngx_vmess_token_size(zone->nlegacy))
+                  / 1024);
 
     return NGX_ERROR;
+}
+
+
+/* the tokens of all seconds that count, before anybody asks for them */
+
+static void
+ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
+{
+    u_char                   id[NGX_VMESS_ID_LEN];
+    ngx_uint_t               i, n;
+    ngx_vmess_user_conf_t  **conf;
+
+    conf = zone->users.elts;
+
+    for (i = 0; i < users->n; i++) {
+
+        ngx_memcpy(id, conf[i]->uuid, NGX_VMESS_ID_LEN);
+
+        for (n = conf[i]->alter_id; n; n--) {
+            ngx_vmess_next_id(id, id);
+            ngx_vmess_token_add(users->tokens, id, i);
+        }
+    }
+
+    ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
+
+    if (!ngx_test_config) {
+        (void) ngx_vmess_token_refresh(users->tokens, ngx_time(),
+                                       NGX_MAX_UINT32_VALUE, ngx_pid);
+    }
 }
 
 
@@ -109,6 +152,7 @@ nomem:
 static ngx_vmess_users_t *
 ngx_vmess_users_alloc(ngx_vmess_zone_t *zone, ngx_uint_t n)
 {
+    void               *p;
     ngx_vmess_users_t  *users;
 
     users = ngx_slab_calloc_locked(zone->shpool, sizeof(ngx_vmess_users_t));
@@ -124,10 +168,22 @@ ngx_vmess_users_alloc(ngx_vmess_zone_t *zone, ngx_uint_t n)
 
     users->keys = ngx_slab_alloc_locked(zone->shpool,
                                         n * sizeof(ngx_vmess_auth_key_t));
-    users->accounts = ngx_slab_alloc_locked(zone->shpool,
-                                            n * sizeof(ngx_vmess_account_t));
+    users->records = ngx_slab_alloc_locked(zone->shpool,
+                                           n * sizeof(ngx_vmess_record_t));
 
-    if (users->keys == NULL || users->accounts == NULL) {
+    if (zone->nlegacy) {
+        users->tokens_size = ngx_vmess_token_size(zone->nlegacy);
+
+        p = ngx_slab_alloc_locked(zone->shpool, users->tokens_size);
+        if (p) {
+            users->tokens = ngx_vmess_token_create(p, zone->nlegacy);
+        }
+    }
+
+    if (users->keys == NULL || users->records == NULL
+        || (zone->nlegacy && users->tokens == NULL)
+        || ngx_vmess_detour_create(zone, users) != NGX_OK)
+    {
         ngx_vmess_users_free(zone, users);
         return NULL;
     }
@@ -145,11 +201,18 @@ ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
         ngx_slab_free_locked(zone->shpool, users->keys);
     }
 
-    if (users->accounts) {
-        ngx_explicit_memzero(users->accounts,
-                             users->n * sizeof(ngx_vmess_account_t));
-        ngx_slab_free_locked(zone->shpool, users->accounts);
+    if (users->records) {
+        ngx_explicit_memzero(users->records,
+                             users->n * sizeof(ngx_vmess_record_t));
+        ngx_slab_free_locked(zone->shpool, users->records);
     }
+
+    if (users->tokens) {
+        ngx_explicit_memzero(users->tokens, users->tokens_size);
+        ngx_slab_free_locked(zone->shpool, users->tokens);
+    }
+
+    ngx_vmess_detour_free(zone, users);
 
     ngx_slab_free_locked(zone->shpool, users);
 }
@@ -237,13 +300,20 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
         i = method->scan(users->keys, 0, n, eauid, &t);
     }
 
-    if (i == n) {
-        status = NGX_VMESS_STATUS_UNKNOWN;
-        goto done;
-    }
+    if (i < n) {
+        ngx_vmess_users_get(users, i, account);
+        account->tried = (k < NGX_VMESS_HINTS) ? 0 : i + 1;
 
-    *account = users->accounts[i];
-    account->tried = (k < NGX_VMESS_HINTS) ? 0 : i + 1;
+    } else {
+        i = ngx_vmess_detour_scan(zone, users, eauid, account, &t);
+
+        if (i == n) {
+            status = ngx_vmess_user_token(zone, users, eauid, account, now);
+            goto done;
+        }
+
+        account->tried = n;
+    }
 
     *skew = t - now;
 
@@ -264,7 +334,7 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
 
     status = NGX_VMESS_STATUS_OK;
 
-    if (hint && k == NGX_VMESS_HINTS) {
+    if (hint && k == NGX_VMESS_HINTS && !account->temporary) {
 
         /* the newest first, the oldest falls out */
 
@@ -277,15 +347,70 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
 
 done:
 
-    ngx_vmess_memory_barrier();
-
-    sh->readers[ngx_process_slot] = NULL;
+    ngx_vmess_users_release(sh);
 
     if (status == NGX_VMESS_STATUS_TIME || status == NGX_VMESS_STATUS_REPLAY) {
         ngx_vmess_user_try_rest(zone, account, eauid);
     }
 
     return status;
+}
+
+
+void
+ngx_vmess_users_get(ngx_vmess_users_t *users, ngx_uint_t i,
+    ngx_vmess_account_t *account)
+{
+    ngx_vmess_record_t  *record;
+
+    record = &users->records[i];
+
+    ngx_memzero(account, sizeof(ngx_vmess_account_t));
+
+    account->user = record->user;
+    ngx_memcpy(account->cmd_key, record->cmd_key, NGX_VMESS_KEY_LEN);
+    account->rate = record->rate;
+    account->alter_id = record->alter_id;
+    account->number = i;
+}
+
+
+/* a token may come again, unless it was once refused */
+
+static ngx_vmess_status_e
+ngx_vmess_user_token(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
+    const u_char *token, ngx_vmess_account_t *account, time_t now)
+{
+    int64_t     t;
+    ngx_uint_t  i;
+
+    if (users->tokens == NULL
+        || ngx_vmess_token_find(users->tokens, token, now, &i, &t) != NGX_OK)
+    {
+        return NGX_VMESS_STATUS_UNKNOWN;
+    }
+
+    ngx_vmess_users_get(users, i, account);
+    account->legacy = 1;
+    account->time = t;
+    account->tried = users->n;
+
+    (void) ngx_atomic_fetch_add(&account->user->refs, 1);
+
+    if (ngx_vmess_replay_find(zone->sh->replay, token, now) == NGX_OK) {
+        return NGX_VMESS_STATUS_REPLAY;
+    }
+
+    return NGX_VMESS_STATUS_OK;
+}
+
+
+void
+ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *token, ngx_log_t *log)
+{
+    (void) ngx_vmess_user_claim(zone, token,
+                                account->time + NGX_VMESS_TIME_WINDOW, log);
 }
 
 
@@ -305,9 +430,12 @@ ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
         i = ngx_vmess_auth_method()->scan(users->keys, i, users->n, eauid, &t);
     }
 
-    ngx_vmess_memory_barrier();
+    if (users->temporary && !account->temporary) {
+        (void) ngx_vmess_auth_method()->scan(users->temporary, 0,
+                                             2 * users->n, eauid, &t);
+    }
 
-    zone->sh->readers[ngx_process_slot] = NULL;
+    ngx_vmess_users_release(zone->sh);
 }
 
 
@@ -316,7 +444,7 @@ ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
  * being freed, without a lock that anybody would wait for.
  */
 
-static ngx_vmess_users_t *
+ngx_vmess_users_t *
 ngx_vmess_users_acquire(ngx_vmess_zone_sh_t *sh)
 {
     ngx_vmess_users_t  *users;
@@ -332,6 +460,15 @@ ngx_vmess_users_acquire(ngx_vmess_zone_sh_t *sh)
     } while (users != sh->users);
 
     return users;
+}
+
+
+void
+ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh)
+{
+    ngx_vmess_memory_barrier();
+
+    sh->readers[ngx_process_slot] = NULL;
 }
 
 
@@ -395,6 +532,7 @@ ngx_vmess_user_session(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     const u_char *key, const u_char *iv, ngx_log_t *log)
 {
     u_char     data[3 * 16], digest[32];
+    time_t     expires;
     ngx_int_t  rc;
 
     ngx_memcpy(data, account->cmd_key, NGX_VMESS_KEY_LEN);
@@ -403,8 +541,10 @@ ngx_vmess_user_session(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
     ngx_vmess_sha256(digest, data, sizeof(data));
 
-    rc = ngx_vmess_user_claim(zone, digest,
-                              ngx_time() + NGX_VMESS_SESSION_WINDOW, log);
+    expires = account->legacy ? account->time + NGX_VMESS_TIME_WINDOW
+                              : ngx_time() + NGX_VMESS_SESSION_WINDOW;
+
+    rc = ngx_vmess_user_claim(zone, digest, expires, log);
 
     ngx_explicit_memzero(data, sizeof(data));
 

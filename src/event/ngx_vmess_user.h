@@ -10,6 +10,7 @@
 #include "ngx_vmess.h"
 #include "ngx_vmess_zone.h"
 #include "proto/ngx_vmess_proto.h"
+#include "ngx_vmess_token.h"
 #include "proto/ngx_vmess_auth.h"
 
 
@@ -22,6 +23,7 @@ typedef struct {
     ngx_str_node_t             name;       /* in zone->names */
     ngx_str_node_t             id;         /* in zone->ids */
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+    u_char                     uuid[NGX_VMESS_ID_LEN];
 
     ngx_uint_t                 alter_id;
     time_t                     expires;    /* 0: never */
@@ -57,7 +59,22 @@ typedef struct {
     ngx_vmess_user_t          *user;
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
     size_t                     rate;
+    ngx_uint_t                 alter_id;   /* 0: AEAD header only */
+} ngx_vmess_record_t;
+
+
+/* the user of a connection */
+
+typedef struct {
+    ngx_vmess_user_t          *user;
+    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+    size_t                     rate;
+    ngx_uint_t                 alter_id;
+    ngx_uint_t                 number;     /* of its record */
     ngx_uint_t                 tried;      /* keys, before this was found */
+    int64_t                    time;       /* of a token */
+    unsigned                   legacy:1;   /* by a token */
+    unsigned                   temporary:1;  /* by an id of "vmess_detour" */
 } ngx_vmess_account_t;
 
 
@@ -65,7 +82,14 @@ struct ngx_vmess_users_s {
     ngx_vmess_users_t         *next;       /* in sh->retired */
     ngx_uint_t                 n;
     ngx_vmess_auth_key_t      *keys;
-    ngx_vmess_account_t       *accounts;
+    ngx_vmess_record_t        *records;
+
+    ngx_vmess_tokens_t        *tokens;     /* of alter ids, or NULL */
+    size_t                     tokens_size;
+
+    ngx_vmess_auth_key_t      *temporary;  /* see ngx_vmess_detour_create() */
+    time_t                    *until;
+    time_t                     refresh;
 };
 
 
@@ -93,6 +117,17 @@ typedef enum {
  * NGX_OK or NGX_ERROR (logged: the zone is too small).
  */
 ngx_int_t ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log);
+
+/*
+ * The tables of users, kept from being freed until they are released: one at a
+ * time, and not across events
+ */
+ngx_vmess_users_t *ngx_vmess_users_acquire(ngx_vmess_zone_sh_t *sh);
+void ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh);
+
+/* fills in an account by a record, but for how it was found */
+void ngx_vmess_users_get(ngx_vmess_users_t *users, ngx_uint_t i,
+    ngx_vmess_account_t *account);
 
 /* frees tables that no worker reads; called with the zone locked */
 void ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users);
@@ -122,9 +157,13 @@ void ngx_vmess_user_release(ngx_vmess_user_t *user);
 void ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account, const u_char *eauid);
 
+/* keeps the token of a header that was refused from being found again */
+void ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *token, ngx_log_t *log);
+
 /*
  * Claims a session of a user, key and IV of its body for
- * NGX_VMESS_SESSION_WINDOW.  NGX_OK, or NGX_DECLINED if it was used.
+ * NGX_VMESS_SESSION_WINDOW, or as long as its token is valid.  NGX_OK, or NGX_DECLINED if it was used.
  */
 ngx_int_t ngx_vmess_user_session(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account, const u_char *key, const u_char *iv,

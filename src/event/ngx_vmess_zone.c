@@ -8,9 +8,18 @@
 #include <sys/mman.h>
 #include "ngx_vmess_zone.h"
 #include "ngx_vmess_user.h"
+#include "ngx_vmess_detour.h"
+#include "ngx_vmess_token.h"
 #include "proto/ngx_vmess_crypto.h"
 
 
+/* tokens made in a step, and the time between steps, in ms */
+
+#define NGX_VMESS_ZONE_STEP      1000
+#define NGX_VMESS_ZONE_INTERVAL  5
+
+
+static void ngx_vmess_zone_refresh_handler(ngx_event_t *ev);
 static ngx_int_t ngx_vmess_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 static ngx_int_t ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log);
 static ngx_vmess_zone_t *ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone,
@@ -187,7 +196,9 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    if (RAND_bytes((u_char *) &random, sizeof(random)) != 1) {
+    if (RAND_bytes((u_char *) &random, sizeof(random)) != 1
+        || RAND_bytes(sh->secret, NGX_VMESS_SECRET_LEN) != 1)
+    {
         ngx_ssl_error(NGX_LOG_EMERG, log, 0, "RAND_bytes() failed");
         return NGX_ERROR;
     }
@@ -215,7 +226,7 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     ngx_uint_t            i;
     ngx_vmess_zone_t     *old;
     ngx_vmess_zone_sh_t  *sh;
-    ngx_vmess_account_t  *account;
+    ngx_vmess_record_t   *record;
 
     sh = zone->sh;
 
@@ -227,6 +238,8 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     ngx_shmtx_lock(&zone->shpool->mutex);
 
     if (sh->users) {
+        ngx_vmess_detour_copy(sh->pending, sh->users);
+
         sh->users->next = sh->retired;
         sh->retired = sh->users;
     }
@@ -235,10 +248,10 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     sh->pending = NULL;
     sh->generation++;
 
-    account = sh->users->accounts;
+    record = sh->users->records;
 
     for (i = 0; i < sh->users->n; i++) {
-        account[i].user->generation = sh->generation;
+        record[i].user->generation = sh->generation;
     }
 
     ngx_vmess_zone_reclaim(zone);
@@ -283,13 +296,13 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
     ngx_shm_t            *shm;
     ngx_uint_t            i;
     ngx_vmess_user_t     *from, *to;
-    ngx_vmess_account_t  *account;
+    ngx_vmess_record_t   *record;
 
-    account = zone->sh->pending->accounts;
+    record = zone->sh->pending->records;
 
     for (i = 0; i < zone->sh->pending->n; i++) {
 
-        to = account[i].user;
+        to = record[i].user;
         from = (ngx_vmess_user_t *)
                    ngx_str_rbtree_lookup(&old->sh->names, &to->name.str,
                                          to->name.node.key);
@@ -301,6 +314,8 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
             to->last_seen = from->last_seen;
         }
     }
+
+    ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
 
     shm = &old->shm_zone->shm;
 
@@ -435,4 +450,63 @@ ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone)
         ngx_rbtree_delete(&sh->names, node);
         ngx_slab_free_locked(zone->shpool, user);
     }
+}
+
+
+void
+ngx_vmess_zone_init_worker(ngx_cycle_t *cycle)
+{
+    ngx_uint_t          i;
+    ngx_event_t        *ev;
+    ngx_vmess_conf_t   *vcf;
+    ngx_vmess_zone_t  **zone;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    zone = vcf->zones.elts;
+
+    for (i = 0; i < vcf->zones.nelts; i++) {
+
+        if (zone[i]->nlegacy == 0) {
+            continue;
+        }
+
+        ev = &zone[i]->refresher;
+
+        ev->handler = ngx_vmess_zone_refresh_handler;
+        ev->data = zone[i];
+        ev->log = cycle->log;
+        ev->cancelable = 1;
+
+        ngx_add_timer(ev, NGX_VMESS_ZONE_INTERVAL);
+    }
+}
+
+
+static void
+ngx_vmess_zone_refresh_handler(ngx_event_t *ev)
+{
+    ngx_int_t           rc;
+    ngx_msec_t          delay;
+    ngx_vmess_zone_t   *zone;
+    ngx_vmess_users_t  *users;
+
+    zone = ev->data;
+
+    if (ngx_exiting) {
+        return;
+    }
+
+    users = ngx_vmess_users_acquire(zone->sh);
+
+    rc = users->tokens
+         ? ngx_vmess_token_refresh(users->tokens, ngx_time(),
+                                   NGX_VMESS_ZONE_STEP, ngx_pid)
+         : NGX_DECLINED;
+
+    ngx_vmess_users_release(zone->sh);
+
+    delay = (rc == NGX_AGAIN) ? NGX_VMESS_ZONE_INTERVAL : 1000;
+
+    ngx_add_timer(ev, delay);
 }

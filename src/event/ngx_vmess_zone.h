@@ -11,6 +11,9 @@
 #include "ngx_vmess_replay.h"
 
 
+#define NGX_VMESS_SECRET_LEN  16
+
+
 /* what all workers share */
 
 typedef struct {
@@ -22,6 +25,10 @@ typedef struct {
     ngx_rbtree_node_t          sentinel;
 
     ngx_vmess_replay_t        *replay;
+
+    /* of the zone, known to nobody else */
+
+    u_char                     secret[NGX_VMESS_SECRET_LEN];
 
     uint64_t                  *hints;
     ngx_uint_t                 hints_mask;
@@ -43,6 +50,7 @@ typedef struct {
 struct ngx_vmess_zone_s {
     ngx_str_t                  name;
     ngx_array_t                users;      /* of ngx_vmess_user_conf_t */
+    ngx_uint_t                 nlegacy;    /* alter ids of all of them */
     ngx_rbtree_t               names;
     ngx_rbtree_t               ids;
     ngx_rbtree_node_t          sentinel;
@@ -64,7 +72,11 @@ struct ngx_vmess_zone_s {
 
     ngx_pool_t                *pool;
 
+    time_t                     refresh;    /* of temporary ids, 0: none */
+
     ngx_uint_t                 drain;      /* VMess, "Failure behaviour" */
+
+    ngx_event_t                refresher;  /* of tokens */
 };
 
 
@@ -80,6 +92,9 @@ struct ngx_vmess_zone_s {
 /* adds a zone to the configuration; NULL after an error that was logged */
 ngx_vmess_zone_t *ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name,
     size_t size);
+
+/* starts what a worker does for zones from time to time */
+void ngx_vmess_zone_init_worker(ngx_cycle_t *cycle);
 
 /* finds a zone of the configuration by name, NULL if there is none */
 ngx_vmess_zone_t *ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name);

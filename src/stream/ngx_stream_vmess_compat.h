@@ -12,13 +12,47 @@
 #include <ngx_stream.h>
 
 
-/* 1 if a server listens on UDP; "listen" was reworked in 1.25.5 */
+#define NGX_VMESS_LISTEN_UDP  0x01
+#define NGX_VMESS_LISTEN_RAW  0x02    /* TCP of others, without TLS */
+
 
 static ngx_inline ngx_uint_t
-ngx_vmess_listens_udp(ngx_stream_core_main_conf_t *cmcf,
+ngx_vmess_listen_kind(ngx_uint_t type, ngx_uint_t ssl, struct sockaddr *sa)
+{
+    u_char  *p;
+
+    if (type == SOCK_DGRAM) {
+        return NGX_VMESS_LISTEN_UDP;
+    }
+
+    if (ssl || sa->sa_family == AF_UNIX) {
+        return 0;
+    }
+
+    if (sa->sa_family == AF_INET) {
+        p = (u_char *) &((struct sockaddr_in *) sa)->sin_addr;
+        return p[0] == 127 ? 0 : NGX_VMESS_LISTEN_RAW;
+    }
+
+#if (NGX_HAVE_INET6)
+    if (IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *) sa)->sin6_addr)) {
+        return 0;
+    }
+#endif
+
+    return NGX_VMESS_LISTEN_RAW;
+}
+
+
+/* on what a server listens; "listen" was reworked in 1.25.5 */
+
+static ngx_inline ngx_uint_t
+ngx_vmess_listens(ngx_stream_core_main_conf_t *cmcf,
     ngx_stream_core_srv_conf_t *cscf)
 {
-    ngx_uint_t  i;
+    ngx_uint_t  i, kinds;
+
+    kinds = 0;
 
 #if (nginx_version >= 1025005)
 
@@ -34,11 +68,6 @@ ngx_vmess_listens_udp(ngx_stream_core_main_conf_t *cmcf,
     port = cmcf->ports->elts;
 
     for (i = 0; i < cmcf->ports->nelts; i++) {
-
-        if (port[i].type != SOCK_DGRAM) {
-            continue;
-        }
-
         addr = port[i].addrs.elts;
 
         for (a = 0; a < port[i].addrs.nelts; a++) {
@@ -46,7 +75,9 @@ ngx_vmess_listens_udp(ngx_stream_core_main_conf_t *cmcf,
 
             for (n = 0; n < addr[a].servers.nelts; n++) {
                 if (server[n] == cscf) {
-                    return 1;
+                    kinds |= ngx_vmess_listen_kind(port[i].type,
+                                                   addr[a].opt.ssl,
+                                                   addr[a].opt.sockaddr);
                 }
             }
         }
@@ -59,14 +90,15 @@ ngx_vmess_listens_udp(ngx_stream_core_main_conf_t *cmcf,
     listen = cmcf->listen.elts;
 
     for (i = 0; i < cmcf->listen.nelts; i++) {
-        if (listen[i].type == SOCK_DGRAM && listen[i].ctx == cscf->ctx) {
-            return 1;
+        if (listen[i].ctx == cscf->ctx) {
+            kinds |= ngx_vmess_listen_kind(listen[i].type, listen[i].ssl,
+                                           listen[i].sockaddr);
         }
     }
 
 #endif
 
-    return 0;
+    return kinds;
 }
 
 

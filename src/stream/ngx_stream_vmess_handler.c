@@ -8,6 +8,7 @@
 #include "ngx_stream_vmess_handler.h"
 #include "ngx_stream_vmess_flow.h"
 #include "ngx_stream_vmess_target.h"
+#include "event/ngx_vmess_detour.h"
 #include "event/ngx_vmess_handshake.h"
 
 
@@ -19,6 +20,7 @@
 static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_switch(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_command(ngx_stream_session_t *s,
     ngx_uint_t command);
 static ngx_int_t ngx_stream_vmess_open_mux(ngx_stream_session_t *s);
@@ -115,6 +117,15 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
     switch (rc) {
 
     case NGX_AGAIN:
+
+        if (ctx->vc->disguised && ctx->vc->prompt && !ctx->hurried) {
+
+            /* to this request the site has an answer */
+
+            ctx->hurried = 1;
+            ngx_add_timer(c->read, vscf->http_wait);
+        }
+
         return ngx_stream_vmess_wait(s);
 
     case NGX_DECLINED:
@@ -173,7 +184,12 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
 
     if (vconn) {
         ctx->carrier = vconn->carrier->name;
+
+    } else {
+        ctx->vc->disguise = vscf->http_header;
     }
+
+    ctx->vc->prompt = (vconn || vscf->fallback_server);
 
     ngx_stream_set_ctx(s, ctx, ngx_stream_vmess_module);
 
@@ -213,7 +229,7 @@ static ngx_int_t
 ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 {
     ngx_str_t                    *name;
-    ngx_uint_t                    command;
+    ngx_uint_t                    cipher, command;
     ngx_connection_t             *c;
     ngx_vmess_vconn_t            *vconn;
     ngx_vmess_connection_t       *vc;
@@ -235,7 +251,14 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
-    if (!(vscf->ciphers & ngx_stream_vmess_cipher(&vc->header))) {
+    cipher = ngx_stream_vmess_cipher(&vc->header);
+
+    /* the old cipher is for those with the old header */
+
+    if (!(vscf->ciphers & cipher)
+        || (cipher == NGX_STREAM_VMESS_CFB && vc->account.alter_id == 0
+            && !vc->account.temporary))
+    {
 
         vc->status = NGX_VMESS_STATUS_CIPHER;
 
@@ -273,6 +296,10 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
+    if (vscf->detour_from && ngx_stream_vmess_switch(s) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (ngx_vmess_start(vc) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -294,6 +321,49 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
     }
 
     return ngx_stream_vmess_route(s);
+}
+
+
+/* tells the client to go on at another port, with another id */
+
+static ngx_int_t
+ngx_stream_vmess_switch(ngx_stream_session_t *s)
+{
+    uint32_t                      random;
+    ngx_vmess_switch_t            sw;
+    ngx_vmess_connection_t       *vc;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vc = ctx->vc;
+
+    ngx_memzero(&sw, sizeof(ngx_vmess_switch_t));
+
+    if (vc->account.temporary
+        || ngx_vmess_detour_id(vc->zone, &vc->account, sw.id, &random)
+           != NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    vc->command.data = ngx_pnalloc(s->connection->pool,
+                                   NGX_VMESS_COMMAND_MAX);
+    if (vc->command.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    sw.port = (in_port_t) (vscf->detour_from
+                           + random % (vscf->detour_to - vscf->detour_from
+                                       + 1));
+    sw.minutes = (u_char) (vscf->detour_refresh / 60);
+
+    vc->command.len = ngx_vmess_switch_create(&sw, vc->command.data);
+
+    ngx_explicit_memzero(sw.id, NGX_VMESS_ID_LEN);
+
+    return NGX_OK;
 }
 
 
@@ -528,8 +598,8 @@ ngx_stream_vmess_cipher(ngx_vmess_header_t *h)
         return (h->opt & NGX_VMESS_OPT_CHUNK) ? NGX_STREAM_VMESS_NONE
                                               : NGX_STREAM_VMESS_ZERO;
 
-    default: /* aes-128-cfb: not implemented */
-        return 0;
+    default: /* NGX_VMESS_SEC_AES_128_CFB */
+        return NGX_STREAM_VMESS_CFB;
     }
 }
 

@@ -18,6 +18,10 @@ static ngx_int_t ngx_stream_vmess_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_check_server(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
+static ngx_int_t ngx_stream_vmess_check_detour(ngx_conf_t *cf,
+    ngx_stream_core_srv_conf_t *cscf);
+static void ngx_stream_vmess_warn_raw(ngx_conf_t *cf,
+    ngx_stream_core_srv_conf_t *cscf);
 static ngx_int_t ngx_stream_vmess_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_stream_vmess_init_process(ngx_cycle_t *cycle);
 static void *ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf);
@@ -25,6 +29,10 @@ static char *ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_stream_vmess(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_listen(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_stream_vmess_detour(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_stream_vmess_fallback_slot(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
@@ -118,6 +126,20 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       ngx_conf_set_size_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, mux_buffer),
+      NULL },
+
+    { ngx_string("vmess_http_header"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
+      ngx_stream_vmess_http_header,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_detour"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
+      ngx_stream_vmess_detour,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("vmess_udp_filter"),
@@ -253,7 +275,7 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 {
-    ngx_uint_t                    level;
+    ngx_uint_t                    kinds;
     ngx_stream_core_srv_conf_t   *fallback, *other;
     ngx_stream_core_main_conf_t  *cmcf;
     ngx_stream_vmess_srv_conf_t  *vscf, *fvscf;
@@ -298,7 +320,9 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
-    if (ngx_vmess_listens_udp(cmcf, cscf)) {
+    kinds = ngx_vmess_listens(cmcf, cscf);
+
+    if (kinds & NGX_VMESS_LISTEN_UDP) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"vmess %V\" in %s:%ui is for TCP, and the server in "
                       "%s:%ui has a \"listen\" with \"udp\"",
@@ -314,18 +338,24 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
                       cscf->file_name, cscf->line);
     }
 
-    if (vscf->ciphers & NGX_STREAM_VMESS_CFB) {
-        level = (vscf->ciphers & ~(NGX_STREAM_VMESS_CFB|NGX_CONF_BITMASK_SET))
-                ? NGX_LOG_WARN : NGX_LOG_EMERG;
-
-        ngx_log_error(level, cf->log, 0,
+    if ((vscf->ciphers & NGX_STREAM_VMESS_CFB) && vscf->zone->nlegacy == 0
+        && vscf->detour_from == 0)
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "\"aes-128-cfb\" in \"vmess_ciphers\" for the server in "
-                      "%s:%ui is not supported in this version",
-                      cscf->file_name, cscf->line);
+                      "%s:%ui is for users with \"alter_id\", and "
+                      "vmess_users \"%V\" has none",
+                      cscf->file_name, cscf->line, &vscf->zone_name);
+    }
 
-        if (level == NGX_LOG_EMERG) {
-            return NGX_ERROR;
-        }
+    if (vscf->detour_from
+        && ngx_stream_vmess_check_detour(cf, cscf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (kinds & NGX_VMESS_LISTEN_RAW) {
+        ngx_stream_vmess_warn_raw(cf, cscf);
     }
 
     if (vscf->fallback_server || ngx_strcmp(vscf->fallback.data, "off") == 0) {
@@ -358,6 +388,72 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     vscf->fallback_server = fallback;
 
     return NGX_OK;
+}
+
+
+/* temporary ids are of the zone, and so is the time for which they are good */
+
+static ngx_int_t
+ngx_stream_vmess_check_detour(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_vmess_zone_t             *zone;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+    zone = vscf->zone;
+
+    if (zone->refresh && zone->refresh != vscf->detour_refresh) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"refresh\" of \"vmess_detour\" for the server in %s:%ui "
+                      "must be %T seconds, as in other servers with "
+                      "\"vmess %V\"",
+                      cscf->file_name, cscf->line, zone->refresh,
+                      &vscf->zone_name);
+        return NGX_ERROR;
+    }
+
+    zone->refresh = vscf->detour_refresh;
+
+    if (!(vscf->ciphers & NGX_STREAM_VMESS_CFB)) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "clients that follow \"vmess_detour\" use the cipher "
+                      "\"aes-128-cfb\", which is not in \"vmess_ciphers\" for "
+                      "the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+    }
+
+    return NGX_OK;
+}
+
+
+/* what anybody on the way sees of a server that listens without TLS */
+
+static void
+ngx_stream_vmess_warn_raw(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    /* NGX_CONF_BITMASK_SET: the default */
+
+    if (!(vscf->ciphers & NGX_CONF_BITMASK_SET)
+        && (vscf->ciphers & (NGX_STREAM_VMESS_NONE|NGX_STREAM_VMESS_ZERO)))
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"vmess_ciphers\" for the server in %s:%ui names a "
+                      "cipher that encrypts nothing, and a \"listen\" there "
+                      "has no \"ssl\"",
+                      cscf->file_name, cscf->line);
+    }
+
+    if (ngx_strcmp(vscf->fallback.data, "off") == 0) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "the server with \"vmess\" in %s:%ui listens without "
+                      "\"ssl\" and has no \"vmess_fallback\": probes find "
+                      "a server that never answers",
+                      cscf->file_name, cscf->line);
+    }
 }
 
 
@@ -418,6 +514,7 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
     if (ngx_process == NGX_PROCESS_WORKER
         || ngx_process == NGX_PROCESS_SINGLE)
     {
+        ngx_vmess_zone_init_worker(cycle);
         ngx_vmess_xudp_init(cycle);
     }
 
@@ -604,6 +701,192 @@ ngx_stream_vmess_fallback_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     vscf->fallback_server = ngx_stream_vmess_add_server(cf, &value[1]);
 
     return vscf->fallback_server ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+/* on [path=...] [host=...] [wait=time] */
+
+static char *
+ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    ngx_str_t               *value, *s, wait;
+    ngx_uint_t               i;
+    ngx_array_t            **list;
+    ngx_vmess_http_conf_t   *hcf;
+
+    if (vscf->http_wait) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    vscf->http_wait = 200;
+
+    if (ngx_strcmp(value[1].data, "off") == 0 && cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "on") != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"vmess_http_header\", it "
+                           "must be \"on\", with parameters, or \"off\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    hcf = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_http_conf_t));
+    if (hcf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "path=/", 6) == 0) {
+            list = &hcf->paths;
+
+        } else if (ngx_strncmp(value[i].data, "host=", 5) == 0
+                   && value[i].len > 5)
+        {
+            list = &hcf->hosts;
+            ngx_strlow(value[i].data, value[i].data, value[i].len);
+
+        } else if (ngx_strncmp(value[i].data, "wait=", 5) == 0) {
+
+            wait.data = value[i].data + 5;
+            wait.len = value[i].len - 5;
+
+            vscf->http_wait = ngx_parse_time(&wait, 0);
+
+            if (vscf->http_wait == (ngx_msec_t) NGX_ERROR
+                || vscf->http_wait == 0)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid time \"%V\" in "
+                                   "\"vmess_http_header\", it must be like "
+                                   "\"200ms\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in "
+                               "\"vmess_http_header\", parameters are "
+                               "\"path=/...\", \"host=...\" and \"wait=time\"",
+                               &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (*list == NULL) {
+            *list = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+            if (*list == NULL) {
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        s = ngx_array_push(*list);
+        if (s == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        s->data = value[i].data + 5;
+        s->len = value[i].len - 5;
+    }
+
+    vscf->http_header = hcf;
+
+    return NGX_CONF_OK;
+}
+
+
+/* ports=from-to [refresh=time] */
+
+static char *
+ngx_stream_vmess_detour(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    u_char      *p, *last;
+    ngx_int_t    from, to;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
+
+    if (vscf->detour_from) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    vscf->detour_refresh = 5 * 60;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "ports=", 6) == 0) {
+
+            p = value[i].data + 6;
+            last = value[i].data + value[i].len;
+
+            s.data = ngx_strlchr(p, last, '-');
+
+            if (s.data == NULL) {
+                s.data = last;
+            }
+
+            from = ngx_atoi(p, s.data - p);
+            to = (s.data == last) ? from
+                                  : ngx_atoi(s.data + 1, last - s.data - 1);
+
+            if (from < 1 || to < from || to > 65535) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid ports \"%V\" in \"vmess_detour\", "
+                                   "they must be like \"ports=20000-20100\"",
+                                   &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            vscf->detour_from = (in_port_t) from;
+            vscf->detour_to = (in_port_t) to;
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "refresh=", 8) == 0) {
+
+            s.data = value[i].data + 8;
+            s.len = value[i].len - 8;
+
+            vscf->detour_refresh = ngx_parse_time(&s, 1);
+
+            /* clients are told whole minutes, in a byte */
+
+            if (vscf->detour_refresh == (time_t) NGX_ERROR
+                || vscf->detour_refresh < 60
+                || vscf->detour_refresh > 255 * 60)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid time \"%V\" in \"vmess_detour\", "
+                                   "it must be from \"1m\" to \"255m\"",
+                                   &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"vmess_detour\", "
+                           "parameters are \"ports=\" and \"refresh=\"",
+                           &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (vscf->detour_from == 0) {
+        return "needs the parameter \"ports=\"";
+    }
+
+    return NGX_CONF_OK;
 }
 
 

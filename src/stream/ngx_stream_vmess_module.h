@@ -43,6 +43,13 @@ typedef struct {
     ngx_uint_t                     mux_streams;
     size_t                         mux_buffer;
     ngx_flag_t                     udp_filter;
+
+    ngx_vmess_http_conf_t         *http_header;  /* NULL: none */
+    ngx_msec_t                     http_wait;
+
+    in_port_t                      detour_from;  /* 0: none */
+    in_port_t                      detour_to;
+    time_t                         detour_refresh;
     ngx_msec_t                     handshake_timeout;
 
     ngx_array_t                   *rules;        /* ngx_stream_vmess_rule_t */
@@ -82,6 +89,7 @@ typedef struct {
     unsigned                       mapped:1;     /* its socket is of IPv6 */
     unsigned                       moved:1;
     unsigned                       draining:1;
+    unsigned                       hurried:1;    /* see "wait=" */
     unsigned                       forbidden:1;  /* some datagrams were */
     unsigned                       waiting:1;    /* for the first datagram */
     unsigned                       preread_ended:1;

@@ -49,8 +49,7 @@ static ngx_stream_vmess_param_t  ngx_stream_vmess_params[] = {
 
     { ngx_string("alter_id="), ngx_stream_vmess_alter_id,
       offsetof(ngx_vmess_user_conf_t, alter_id),
-      "the original header is not supported, "
-      "such users are served with the AEAD header only" },
+      NULL },
 
     { ngx_string("expires="), ngx_stream_vmess_expires,
       offsetof(ngx_vmess_user_conf_t, expires),
@@ -166,11 +165,13 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 0; ngx_stream_vmess_params[i].set; i++) {
 
-        if (!(ctx.unenforced & ((ngx_uint_t) 1 << i))) {
+        param = &ngx_stream_vmess_params[i];
+
+        if (!(ctx.unenforced & ((ngx_uint_t) 1 << i))
+            || param->unenforced == NULL)
+        {
             continue;
         }
-
-        param = &ngx_stream_vmess_params[i];
 
         s.data = param->name.data;
         s.len = param->name.len - 1;
@@ -179,6 +180,22 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            "parameter \"%V\" of users in vmess_users \"%V\": "
                            "in this version %s",
                            &s, &zone->name, param->unenforced);
+    }
+
+    if (zone->nlegacy) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "users with \"alter_id\" in vmess_users \"%V\" may "
+                           "use the original header, which is weaker than that "
+                           "of current clients", &zone->name);
+    }
+
+    if (zone->nlegacy > NGX_VMESS_TOKEN_IDS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%ui ids by \"alter_id\" in vmess_users \"%V\", "
+                           "there may be %ui in all",
+                           zone->nlegacy, &zone->name,
+                           (ngx_uint_t) NGX_VMESS_TOKEN_IDS);
+        return NGX_CONF_ERROR;
     }
 
     ngx_stream_vmess_drain_size(zone);
@@ -293,6 +310,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     cln->data = user;
 
     ngx_vmess_cmd_key(user->cmd_key, id);
+    ngx_memcpy(user->uuid, id, NGX_VMESS_ID_LEN);
     ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
 
     user->name.str = value[0];
@@ -405,6 +423,8 @@ ngx_stream_vmess_add_user(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
 
     *userp = user;
 
+    zone->nlegacy += user->alter_id;
+
     ngx_rbtree_insert(&zone->names, &user->name.node);
     ngx_rbtree_insert(&zone->ids, &user->id.node);
 
@@ -437,6 +457,12 @@ ngx_stream_vmess_drain_size(ngx_vmess_zone_t *zone)
 
     zone->drain = 54 + (data[0] << 8 | data[1]) % 3266;
 
+    /* not less than what it may take to find an original header wrong */
+
+    if (zone->nlegacy && zone->drain < NGX_VMESS_LEGACY_MAX) {
+        zone->drain += NGX_VMESS_LEGACY_MAX;
+    }
+
     ngx_explicit_memzero(data, sizeof(data));
 }
 
@@ -447,6 +473,7 @@ ngx_stream_vmess_wipe_user(void *data)
     ngx_vmess_user_conf_t *user = data;
 
     ngx_explicit_memzero(user->cmd_key, NGX_VMESS_KEY_LEN);
+    ngx_explicit_memzero(user->uuid, NGX_VMESS_ID_LEN);
 }
 
 
