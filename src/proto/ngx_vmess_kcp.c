@@ -576,12 +576,11 @@ ngx_vmess_kcp_rtt(ngx_vmess_kcp_t *kcp, uint32_t rtt)
 
         kcp->rttvar = (3 * kcp->rttvar + delta) / 4;
         kcp->srtt = (7 * kcp->srtt + rtt) / 8;
-        kcp->srtt = ngx_max(kcp->srtt, tti);
     }
 
     /* an Ack that is lost is followed by another in a tti */
 
-    kcp->rto = kcp->srtt + ngx_max(4 * kcp->rttvar, tti);
+    kcp->rto = ngx_max(kcp->srtt, tti) + ngx_max(4 * kcp->rttvar, tti);
     kcp->rto = ngx_min(kcp->rto, NGX_VMESS_KCP_RTO_MAX) * 5 / 4;
 }
 

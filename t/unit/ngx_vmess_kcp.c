@@ -484,6 +484,7 @@ test_probe(void)
 static void
 test_rtt(void)
 {
+    char              number[16];
     ngx_uint_t        i;
     ngx_vmess_kcp_t  *kcp;
 
@@ -520,9 +521,8 @@ test_rtt(void)
         /* others are not of interest */
 
         test_time += samples[i].rtt;
-        test_ack(i, 776, samples[i].rtt, i == 0 ? "0" : i == 1 ? "1"
-                                         : i == 2 ? "2" : i == 3 ? "3"
-                                         : i == 4 ? "4" : "5");
+        (void) sprintf(number, "%d", (int) i);
+        test_ack(i, 776, samples[i].rtt, number);
 
         test_ok(kcp->srtt == samples[i].srtt
                 && kcp->rttvar == samples[i].rttvar
@@ -535,6 +535,18 @@ test_rtt(void)
 
     test_command(NGX_VMESS_KCP_PING, 0, 0, 700);
     test_ok(kcp->rto == 12500, "RTO of the peer is not better");
+
+    for (i = 6; i < 60; i++) {
+        test_write(1);
+        test_output();
+
+        test_time += 3;
+        (void) sprintf(number, "%d", (int) i);
+        test_ack(i, 776, 3, number);
+    }
+
+    test_ok(kcp->srtt < 11 && kcp->rto == 125, "RTO of a fast link: %d, %d",
+            (int) kcp->srtt, (int) kcp->rto);
 
     test_log_len = 0;
     test_end("RTT");
@@ -1436,7 +1448,7 @@ test_link_run(test_link_t *link)
 
     test_now = link;
     start = link->now;
-    end = start + 60000 + link->size / 20;
+    end = start + 60000 + link->size / 10;
     whole = 0;
 
     for (n = 0; n < TEST_STEPS && link->err == NULL; n++) {
