@@ -570,6 +570,14 @@ sub singbox_client {
 
         push @outbounds, \%outbound;
 
+        # Without data that it has sniffed it writes the header alone, within
+        # 300 ms, and goes on if that failed, although TLS has lost a record.
+
+        push @rules, {
+            inbound => [ "in$i" ], network => 'tcp', action => 'sniff',
+            sniffer => [ 'tls' ], timeout => '30s',
+        } if over_tls($leg);
+
         push @rules, {
             inbound => [ "in$i" ], action => 'route', outbound => "out$i",
         };
