@@ -221,7 +221,7 @@ sub connection {
     # opened: the last id; want: so many at once; until: its life
     $m->{late} = 1;
     @$m{qw(number carrier tcp opened live out rest)} = ($number, $name, $s, 0, {}, '', 0);
-    $m->{want} = (1, 20, $STREAMS, $STREAMS)[rand 4];
+    $m->{want} = $number ? (1, 20, $STREAMS, $STREAMS)[rand 4] : $STREAMS;
     $m->{until} = Time::HiRes::time() + 0.3 + rand 4;
     $count{$name}++;
 
