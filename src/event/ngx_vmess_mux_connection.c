@@ -734,6 +734,10 @@ ngx_vmess_mux_write(ngx_vmess_mux_connection_t *mux, u_char *p, size_t len)
 
     c = mux->connection;
 
+    if (c->write->error) {
+        return NGX_ERROR;
+    }
+
     n = c->send(c, p, len);
 
     if (n == NGX_AGAIN && mux->vc->out.raw) {
@@ -778,6 +782,12 @@ ngx_vmess_mux_flush(ngx_vmess_mux_connection_t *mux)
 
     c = mux->connection;
     b = &mux->out;
+
+    /* TLS must not be asked to write after an error */
+
+    if (c->write->error) {
+        return NGX_ERROR;
+    }
 
     while (b->start) {
 
