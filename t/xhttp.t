@@ -1279,3 +1279,44 @@ for my $i (1 .. 20) {
 }
 wait_for(sub { active() == $start });
 --- stream_response: 1
+
+
+=== TEST 16: too few connections
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location /x { vmess_pass ray; root html; log_not_found off; }
+}
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+edit_conf(sub { s/worker_connections\s+\d+/worker_connections 40/ });
+reload();
+my $c = h2();
+my $new = sub { x(mode => $_[0], connect => sub { $c }, late => 1) };
+my $header = sub { vmess(to => 'echo')->header };
+
+# all that there are, with half of a header
+my @s = map { my $s = $new->('stream-one')->up;
+              $s->send(substr $header->(), 0, 20);
+              $s } 1 .. 40;
+is($s[-1]->status, 404, 'the last one is the site\'s');
+is($s[0]->h->{head}, undef, 'the first is not');
+
+my $x = $new->('stream-one');
+push @s, $x->up;
+$s[-1]->send($header->(), end => 1);
+is($s[-1]->status, 404, 'stream-one');
+$x = $new->('packet-up');
+push @s, $x->get, $x->post(0, $header->());
+is($s[-2]->status, 404, 'packet-up: GET');
+is($s[-1]->status, 404, 'POST');
+$_->reset for @s;
+$c->close;
+is(wait_for(sub { (active() // 0) == $start }), 1, 'all have gone');
+--- may_alert

@@ -30,6 +30,18 @@ static ngx_int_t ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx);
 
 
 ngx_int_t
+ngx_http_vmess_body_start(ngx_http_vmess_ctx_t *ctx,
+    const ngx_vmess_carrier_t *carrier)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_vmess_body_open(ctx);
+
+    return rc == NGX_OK ? ngx_http_vmess_start(ctx, carrier) : rc;
+}
+
+
+ngx_int_t
 ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_int_t            rc;
@@ -408,13 +420,30 @@ ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
 {
-    ngx_buf_t            *b;
-    ngx_chain_t          *cl;
-    ngx_http_request_t   *r;
+    size_t               n;
+    ngx_buf_t           *b;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
 
-    b = ngx_create_temp_buf(r->pool, size);
+    ctx->saved_size += size;
+
+    if (ctx->saved) {
+        b = ctx->saved_last->buf;
+        n = ngx_min(size, (size_t) (b->end - b->last));
+
+        b->last = ngx_cpymem(b->last, data, n);
+
+        data += n;
+        size -= n;
+
+        if (size == 0) {
+            return NGX_OK;
+        }
+    }
+
+    b = ngx_create_temp_buf(r->pool, ngx_max(size, NGX_HTTP_VMESS_BODY_MIN));
     cl = ngx_alloc_chain_link(r->pool);
 
     if (b == NULL || cl == NULL) {
@@ -426,15 +455,36 @@ ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
     cl->buf = b;
     cl->next = NULL;
 
-    if (ctx->saved == NULL) {
-        ctx->saved_last = &ctx->saved;
+    if (ctx->saved) {
+        ctx->saved_last->next = cl;
+
+    } else {
+        ctx->saved = cl;
     }
 
-    *ctx->saved_last = cl;
-    ctx->saved_last = &cl->next;
-    ctx->saved_size += size;
+    ctx->saved_last = cl;
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_vmess_body_forget(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_pool_t   *pool;
+    ngx_chain_t  *cl;
+
+    pool = ctx->request->pool;
+
+    while (ctx->saved) {
+        cl = ctx->saved;
+        ctx->saved = cl->next;
+
+        ngx_pfree(pool, cl->buf->start);
+        ngx_free_chain(pool, cl);
+    }
+
+    ctx->saved_size = 0;
 }
 
 
@@ -458,25 +508,24 @@ ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
 
     rc = ngx_http_vmess_body_collect(ctx);
 
-    if (rc == NGX_AGAIN
-        && r->http_version >= NGX_HTTP_VERSION_20
+    if (rc != NGX_AGAIN) {
+        return rc == NGX_OK ? NGX_DECLINED : rc;
+    }
+
+    if (r->http_version != NGX_HTTP_VERSION_11
         && r->method == NGX_HTTP_POST && r->content_handler == NULL)
     {
-        /* content that takes no body does not wait for the rest of it */
+        /* over HTTP/3 content that takes no body does not wait for the rest */
 
         r->reading_body = 0;
 
         return NGX_DECLINED;
     }
 
-    if (rc == NGX_AGAIN) {
-        r->read_event_handler = ngx_http_vmess_body_collect_handler;
-        r->write_event_handler = ngx_http_request_empty_handler;
+    r->read_event_handler = ngx_http_vmess_body_collect_handler;
+    r->write_event_handler = ngx_http_request_empty_handler;
 
-        return NGX_DONE;
-    }
-
-    return rc == NGX_OK ? NGX_DECLINED : rc;
+    return NGX_DONE;
 }
 
 
@@ -697,7 +746,6 @@ static ngx_int_t
 ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx)
 {
     ssize_t                    n;
-    ngx_chain_t               *cl, *ln;
     ngx_temp_file_t           *tf;
     ngx_http_request_t        *r;
     ngx_http_core_loc_conf_t  *clcf;
@@ -732,16 +780,7 @@ ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx)
 
     tf->offset += n;
 
-    for (cl = ctx->saved; cl; /* void */) {
-        ngx_pfree(r->pool, cl->buf->start);
-
-        ln = cl;
-        cl = cl->next;
-        ngx_free_chain(r->pool, ln);
-    }
-
-    ctx->saved = NULL;
-    ctx->saved_size = 0;
+    ngx_http_vmess_body_forget(ctx);
 
     return NGX_OK;
 }

@@ -34,7 +34,6 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_grpc_carrier = {
 ngx_int_t
 ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_int_t   rc;
     ngx_str_t  *type;
 
     if (r->http_version < NGX_HTTP_VERSION_20 || r->method != NGX_HTTP_POST
@@ -55,13 +54,7 @@ ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
     ctx->answer = ngx_http_vmess_grpc_answer;
     ctx->finish = ngx_http_vmess_grpc_finish;
 
-    rc = ngx_http_vmess_body_open(ctx);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_http_vmess_start(ctx, &ngx_http_vmess_grpc_carrier);
+    return ngx_http_vmess_body_start(ctx, &ngx_http_vmess_grpc_carrier);
 }
 
 

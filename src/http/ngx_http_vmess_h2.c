@@ -41,7 +41,6 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_h2_raw_carrier = {
 ngx_int_t
 ngx_http_vmess_h2_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_int_t                   rc;
     ngx_http_vmess_loc_conf_t  *vlcf;
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
@@ -68,17 +67,11 @@ ngx_http_vmess_h2_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
         ctx->answer = ngx_http_vmess_h2_answer;
         ctx->finish = ngx_http_vmess_body_finish;
 
-        rc = ngx_http_vmess_body_open(ctx);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
         ctx->late.handler = ngx_http_vmess_h2_late_handler;
         ctx->late.data = ctx;
         ctx->late.log = r->connection->log;
 
-        return ngx_http_vmess_start(ctx, &ngx_http_vmess_h2_carrier);
+        return ngx_http_vmess_body_start(ctx, &ngx_http_vmess_h2_carrier);
     }
 
     /* clients send the request together with the first data */
@@ -121,10 +114,9 @@ ngx_http_vmess_h2_answer_raw(ngx_http_vmess_ctx_t *ctx)
 
     /* neither a length nor chunks: till the end, as HTTP/1.0 has it */
 
-    r->keepalive = 0;
     r->http_version = NGX_HTTP_VERSION_10;
 
-    ngx_http_vmess_moving_writes(r->connection);
+    ngx_http_vmess_raw_open(ctx);
 
     return ngx_http_vmess_h2_answer(ctx);
 }

@@ -141,7 +141,10 @@ failed:
 }
 
 
-/* in the abstract namespace, which leaves no files behind */
+/*
+ * In the abstract namespace, which leaves no files behind.  Random bytes, as
+ * containers may share it and have the same numbers of processes.
+ */
 
 static socklen_t
 ngx_http_vmess_link_addr(struct sockaddr_un *sun, ngx_pid_t pid)
@@ -152,7 +155,9 @@ ngx_http_vmess_link_addr(struct sockaddr_un *sun, ngx_pid_t pid)
 
     sun->sun_family = AF_UNIX;
 
-    p = ngx_sprintf((u_char *) &sun->sun_path[1], "ngx_vmess.%P", pid);
+    p = ngx_cpymem(&sun->sun_path[1], "ngx_vmess.", 10);
+    p = ngx_hex_dump(p, ngx_http_vmess_session_key(), NGX_HTTP_VMESS_KEY_LEN);
+    p = ngx_sprintf(p, ".%P", pid);
 
     return p - (u_char *) sun;
 }

@@ -230,11 +230,6 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ctx->vconn = ngx_vmess_vconn_create(c, carrier, ctx, *vlcf->listen);
-    if (ctx->vconn == NULL) {
-        return NGX_HTTP_SERVICE_UNAVAILABLE;
-    }
-
     cln->handler = ngx_http_vmess_cleanup;
     cln->data = ctx;
 
@@ -244,9 +239,13 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
 
     pos = r->header_in->pos;
 
-    ngx_vmess_vconn_start(ctx->vconn);
+    ctx->vconn = ngx_vmess_vconn_create(c, carrier, ctx, *vlcf->listen);
 
-    /* refused, or closed by the server for a reason of its own */
+    if (ctx->vconn) {
+        ngx_vmess_vconn_start(ctx->vconn);
+    }
+
+    /* refused, or closed by the server, or there is no connection */
 
     if (ctx->declined || (ctx->vconn == NULL && !ctx->answered)) {
 
@@ -488,31 +487,6 @@ ngx_http_vmess_write_handler(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    if (ngx_http_vmess_add_header(&r->headers_out.headers, "Upgrade",
-                                  "websocket")
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    r->keepalive = 0;
-
-    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
-    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
-
-    ngx_http_vmess_moving_writes(r->connection);
-
-    return ngx_http_vmess_send_header(ctx);
-}
-
-
-ngx_int_t
 ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_int_t                  rc;
@@ -522,6 +496,8 @@ ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
     r = ctx->request;
 
     ctx->answered = 1;
+
+    ngx_http_vmess_body_forget(ctx);
 
 #if (NGX_HTTP_GZIP)
     r->gzip_tested = 1;
@@ -571,68 +547,6 @@ ngx_http_vmess_add_header(ngx_list_t *headers, char *name, char *value)
 }
 
 
-void
-ngx_http_vmess_moving_writes(ngx_connection_t *c)
-{
-#if (NGX_HTTP_SSL)
-
-    if (c->ssl) {
-        SSL_set_mode(c->ssl->connection,
-                     SSL_MODE_ENABLE_PARTIAL_WRITE
-                     |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    }
-
-#endif
-}
-
-
-ssize_t
-ngx_http_vmess_read_early(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
-{
-    size = ngx_min(size, ctx->early.len);
-
-    ngx_memcpy(buf, ctx->early.data, size);
-
-    ctx->early.data += size;
-    ctx->early.len -= size;
-
-    return size;
-}
-
-
-ssize_t
-ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf, size_t size)
-{
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ngx_vmess_get_vconn(fc)->data;
-
-    /*
-     * What came with the request is early data: it may tell whether to
-     * answer at all.
-     */
-
-    if (!ctx->answered
-        && ctx->request->header_in->pos == ctx->request->header_in->last
-        && ctx->answer(ctx) != NGX_OK)
-    {
-        return ngx_http_vmess_received(fc, NGX_ERROR);
-    }
-
-    return ngx_http_vmess_received(fc, ngx_http_vmess_read_client(ctx, buf,
-                                                                  size));
-}
-
-
-ssize_t
-ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf, size_t size)
-{
-    return ngx_http_vmess_sent(fc, ngx_http_vmess_write_client(
-                                       ngx_vmess_get_vconn(fc)->data,
-                                       buf, size));
-}
-
-
 ssize_t
 ngx_http_vmess_received(ngx_connection_t *fc, ssize_t n)
 {
@@ -672,77 +586,6 @@ ngx_http_vmess_sent(ngx_connection_t *fc, ssize_t n)
 }
 
 
-ssize_t
-ngx_http_vmess_read_client(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
-{
-    ssize_t              n;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-    c = r->connection;
-
-    n = r->header_in->last - r->header_in->pos;
-
-    if (n) {
-        n = ngx_min((size_t) n, size);
-
-        ngx_memcpy(buf, r->header_in->pos, n);
-        r->header_in->pos += n;
-
-        return n;
-    }
-
-    n = c->recv(c, buf, size);
-
-    if (n == NGX_AGAIN && ngx_handle_read_event(c->read, 0) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return n;
-}
-
-
-ssize_t
-ngx_http_vmess_write_client(ngx_http_vmess_ctx_t *ctx, u_char *buf,
-    size_t size)
-{
-    ssize_t              n;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-    c = r->connection;
-
-    /* the response header goes first */
-
-    if (r->out || c->buffered) {
-
-        if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        if (r->out || c->buffered) {
-            goto again;
-        }
-    }
-
-    n = c->send(c, buf, size);
-
-    if (n != NGX_AGAIN) {
-        return n;
-    }
-
-again:
-
-    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return NGX_AGAIN;
-}
-
-
 ngx_str_t *
 ngx_http_vmess_header(ngx_http_request_t *r, ngx_str_t *name)
 {
@@ -771,36 +614,6 @@ ngx_http_vmess_header(ngx_http_request_t *r, ngx_str_t *name)
             return &header[i].value;
         }
     }
-}
-
-
-ngx_uint_t
-ngx_http_vmess_is_upgrade(ngx_http_request_t *r)
-{
-    ngx_str_t         *value;
-    static ngx_str_t   connection = ngx_string("connection");
-
-    if (r->method != NGX_HTTP_GET || r->http_version != NGX_HTTP_VERSION_11
-        || r->headers_in.upgrade == NULL
-        || r->headers_in.content_length_n > 0 || r->headers_in.chunked)
-    {
-        return 0;
-    }
-
-    value = &r->headers_in.upgrade->value;
-
-    if (value->len != 9 || ngx_strncasecmp(value->data, (u_char *) "websocket",
-                                           9) != 0)
-    {
-        return 0;
-    }
-
-    value = ngx_http_vmess_header(r, &connection);
-
-    return value
-           && ngx_strlcasestrn(value->data, value->data + value->len,
-                               (u_char *) "upgrade", 7 - 1)
-              != NULL;
 }
 
 

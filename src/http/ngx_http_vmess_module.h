@@ -97,8 +97,8 @@ struct ngx_http_vmess_ctx_s {
     /* a session in bodies */
 
     void                     **loc_conf;     /* of the site */
-    ngx_chain_t               *saved;        /* read before the answer */
-    ngx_chain_t              **saved_last;
+    ngx_chain_t               *saved;        /* while the site may get it */
+    ngx_chain_t               *saved_last;
     off_t                      saved_size;
     ngx_buf_t                  out;
     ngx_chain_t                out_chain;
@@ -123,8 +123,8 @@ struct ngx_http_vmess_ctx_s {
 
 /*
  * Hands the request to the stream server of its location: NGX_DONE, or
- * NGX_DECLINED if the client was found not to be authentic at once, and the
- * request is the site's; or a status.
+ * NGX_DECLINED if the client was found not to be authentic at once, or if no
+ * connection is free, and the request is the site's; or a status.
  */
 ngx_int_t ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
     const ngx_vmess_carrier_t *carrier);
@@ -154,9 +154,6 @@ ssize_t ngx_http_vmess_sent(ngx_connection_t *fc, ssize_t n);
  */
 ngx_int_t ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx);
 
-/* as above, "101 Switching Protocols" */
-ngx_int_t ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx);
-
 /*
  * Adds a header to those of the response or its trailers, of strings that are
  * terminated and stay; NGX_OK or NGX_ERROR
@@ -164,35 +161,8 @@ ngx_int_t ngx_http_vmess_switch(ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_add_header(ngx_list_t *headers, char *name,
     char *value);
 
-/* what TLS could not take goes on from another place in memory */
-void ngx_http_vmess_moving_writes(ngx_connection_t *c);
-
-/* c->recv and c->send of a session in bytes as they are */
-ssize_t ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf,
-    size_t size);
-ssize_t ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf,
-    size_t size);
-
-/*
- * Reads from the client, what nginx has read already first; returns as
- * c->recv
- */
-ssize_t ngx_http_vmess_read_client(ngx_http_vmess_ctx_t *ctx, u_char *buf,
-    size_t size);
-
-/* writes to the client; bytes or NGX_AGAIN or NGX_ERROR */
-ssize_t ngx_http_vmess_write_client(ngx_http_vmess_ctx_t *ctx, u_char *buf,
-    size_t size);
-
-/* early data into buf, of which there must be some */
-ssize_t ngx_http_vmess_read_early(ngx_http_vmess_ctx_t *ctx, u_char *buf,
-    size_t size);
-
 /* a header of the request by its name in lower case, or NULL */
 ngx_str_t *ngx_http_vmess_header(ngx_http_request_t *r, ngx_str_t *name);
-
-/* 1 if the request asks for "Connection: upgrade", "Upgrade: websocket" */
-ngx_uint_t ngx_http_vmess_is_upgrade(ngx_http_request_t *r);
 
 /* a transport: NGX_DECLINED if the request is none of it */
 ngx_int_t ngx_http_vmess_ws_handler(ngx_http_request_t *r,
@@ -203,6 +173,13 @@ ngx_int_t ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx);
 
 ngx_int_t ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
+
+/* 1 if the request asks for "Connection: upgrade", "Upgrade: websocket" */
+ngx_uint_t ngx_http_vmess_upgrade_test(ngx_http_request_t *r);
+
+/* as ngx_http_vmess_send_header(), "101 Switching Protocols" */
+ngx_int_t ngx_http_vmess_upgrade_answer(ngx_http_vmess_ctx_t *ctx);
+
 ngx_int_t ngx_http_vmess_xhttp_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 ngx_uint_t ngx_http_vmess_xhttp_candidate(ngx_http_request_t *r);
@@ -211,11 +188,35 @@ ngx_int_t ngx_http_vmess_grpc_handler(ngx_http_request_t *r,
 ngx_int_t ngx_http_vmess_h2_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 
+/* a session on the connection itself, which ends with it */
+void ngx_http_vmess_raw_open(ngx_http_vmess_ctx_t *ctx);
+
+/*
+ * Reads from the client, what nginx has read already first; returns as
+ * c->recv
+ */
+ssize_t ngx_http_vmess_raw_read(ngx_http_vmess_ctx_t *ctx, u_char *buf,
+    size_t size);
+
+/* writes to the client; bytes or NGX_AGAIN or NGX_ERROR */
+ssize_t ngx_http_vmess_raw_write(ngx_http_vmess_ctx_t *ctx, u_char *buf,
+    size_t size);
+
+/* c->recv and c->send of a session in bytes as they are */
+ssize_t ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+ssize_t ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf,
+    size_t size);
+
 /*
  * A session in the body of the request, read without buffering, and that of
  * the response.  Opens the former: NGX_OK, or a status.
  */
 ngx_int_t ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx);
+
+/* opens it and starts the session, as ngx_http_vmess_start() */
+ngx_int_t ngx_http_vmess_body_start(ngx_http_vmess_ctx_t *ctx,
+    const ngx_vmess_carrier_t *carrier);
 
 /* reads from the body of the request; returns as c->recv */
 ssize_t ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf,
@@ -238,6 +239,9 @@ ssize_t ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *buf,
 
 /* NGX_OK if all that was taken is sent, NGX_AGAIN or NGX_ERROR */
 ngx_int_t ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx);
+
+/* the site will not get what was read */
+void ngx_http_vmess_body_forget(ngx_http_vmess_ctx_t *ctx);
 
 /* the session has ended: ends the request */
 void ngx_http_vmess_body_close(ngx_http_vmess_ctx_t *ctx);

@@ -34,6 +34,7 @@ typedef struct {
 } ngx_http_vmess_owner_t;
 
 typedef struct {
+    u_char                       key[NGX_HTTP_VMESS_KEY_LEN];
     ngx_rbtree_t                 rbtree;
     ngx_rbtree_node_t            sentinel;
     ngx_queue_t                  live;
@@ -109,6 +110,12 @@ ngx_http_vmess_session_init_zone(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
+    if (RAND_bytes(owners->key, NGX_HTTP_VMESS_KEY_LEN) != 1) {
+        ngx_ssl_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "RAND_bytes() failed");
+        return NGX_ERROR;
+    }
+
     ngx_rbtree_init(&owners->rbtree, &owners->sentinel,
                     ngx_http_vmess_sid_insert);
     ngx_queue_init(&owners->live);
@@ -156,6 +163,17 @@ ngx_http_vmess_session_init(ngx_shm_zone_t *zone)
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+u_char *
+ngx_http_vmess_session_key(void)
+{
+    ngx_http_vmess_owners_t  *owners;
+
+    owners = ngx_http_vmess_session_zone->data;
+
+    return owners->key;
 }
 
 

@@ -18,6 +18,7 @@
  */
 
 #define NGX_HTTP_VMESS_SID_LEN  20           /* SHA-1 of names */
+#define NGX_HTTP_VMESS_KEY_LEN  16
 
 
 /* what an upload is told, also through a link */
@@ -55,6 +56,9 @@ struct ngx_http_vmess_session_s {
 ngx_int_t ngx_http_vmess_session_add_zone(ngx_conf_t *cf,
     ngx_http_vmess_main_conf_t *vmcf);
 void ngx_http_vmess_session_init(ngx_shm_zone_t *zone);
+
+/* random bytes of the zone, NGX_HTTP_VMESS_KEY_LEN of them */
+u_char *ngx_http_vmess_session_key(void);
 
 /*
  * The session of this worker with that identifier; one that has none is

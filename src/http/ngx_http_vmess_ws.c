@@ -39,7 +39,7 @@ ngx_http_vmess_ws_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
     static ngx_str_t   key = ngx_string("sec-websocket-key");
     static ngx_str_t   version = ngx_string("sec-websocket-version");
 
-    if (!ngx_http_vmess_is_upgrade(r)) {
+    if (!ngx_http_vmess_upgrade_test(r)) {
         return NGX_DECLINED;
     }
 
@@ -211,7 +211,7 @@ ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
         ngx_add_timer(&ctx->late, vlcf->heartbeat);
     }
 
-    return ngx_http_vmess_switch(ctx);
+    return ngx_http_vmess_upgrade_answer(ctx);
 }
 
 
@@ -254,7 +254,14 @@ ngx_http_vmess_ws_recv(ngx_connection_t *fc, u_char *buf, size_t size)
     ctx = ngx_vmess_get_vconn(fc)->data;
 
     if (ctx->early.len) {
-        return ngx_http_vmess_read_early(ctx, buf, size);
+        size = ngx_min(size, ctx->early.len);
+
+        ngx_memcpy(buf, ctx->early.data, size);
+
+        ctx->early.data += size;
+        ctx->early.len -= size;
+
+        return size;
     }
 
     if (!ctx->answered && ngx_http_vmess_ws_answer(ctx) != NGX_OK) {
@@ -275,7 +282,7 @@ ngx_http_vmess_ws_recv(ngx_connection_t *fc, u_char *buf, size_t size)
             return 0;
         }
 
-        n = ngx_http_vmess_read_client(ctx, buf, size);
+        n = ngx_http_vmess_raw_read(ctx, buf, size);
 
         if (n == NGX_AGAIN) {
             rev->ready = 0;
@@ -369,7 +376,7 @@ ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx)
 
     while (ctx->control_pos < ctx->control_last) {
 
-        n = ngx_http_vmess_write_client(ctx, ctx->control_pos,
+        n = ngx_http_vmess_raw_write(ctx, ctx->control_pos,
                                         ctx->control_last - ctx->control_pos);
         if (n < 0) {
             return n;
@@ -426,7 +433,7 @@ ngx_http_vmess_ws_send(ngx_connection_t *fc, u_char *buf, size_t size)
         ngx_memcpy(buf - len, ctx->header + NGX_VMESS_WS_HEADER_MAX - len,
                    len);
 
-        n = ngx_http_vmess_write_client(ctx, buf - len,
+        n = ngx_http_vmess_raw_write(ctx, buf - len,
                                         len + ngx_min(size, ctx->left));
 
         if (n == NGX_AGAIN || n == NGX_ERROR) {

@@ -76,7 +76,6 @@ ngx_http_vmess_xhttp_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
     u_char     sid[NGX_HTTP_VMESS_SID_LEN];
     int64_t    seq;
-    ngx_int_t  rc;
     ngx_str_t  name;
 
     if (ngx_http_vmess_xhttp_parse(r, &name, &seq) != NGX_OK) {
@@ -103,13 +102,7 @@ ngx_http_vmess_xhttp_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
     ctx->answer = ngx_http_vmess_xhttp_answer;
     ctx->finish = ngx_http_vmess_body_finish;
 
-    rc = ngx_http_vmess_body_open(ctx);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_http_vmess_start(ctx, &ngx_http_vmess_xhttp_one_carrier);
+    return ngx_http_vmess_body_start(ctx, &ngx_http_vmess_xhttp_one_carrier);
 }
 
 
@@ -203,23 +196,17 @@ ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx, u_char *sid)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_vmess_session_open(s, ctx);
-
-    if (rc != NGX_OK) {
-        return rc == NGX_ERROR ? NGX_HTTP_SERVICE_UNAVAILABLE : NGX_DECLINED;
+    if (ngx_http_vmess_session_open(s, ctx) != NGX_OK) {
+        return NGX_DECLINED;
     }
 
     ctx->session = s;
     ctx->answer = ngx_http_vmess_xhttp_answer;
     ctx->finish = ngx_http_vmess_body_finish;
 
-    rc = ngx_http_vmess_body_open(ctx);
+    rc = ngx_http_vmess_body_start(ctx, &ngx_http_vmess_xhttp_carrier);
 
-    if (rc == NGX_OK) {
-        rc = ngx_http_vmess_start(ctx, &ngx_http_vmess_xhttp_carrier);
-    }
-
-    if (rc != NGX_DONE && ctx->session) {
+    if (ctx->vconn == NULL && ctx->session) {
         ngx_http_vmess_session_close(ctx->session);
     }
 
@@ -451,6 +438,8 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
 
     case NGX_HTTP_VMESS_UPLOAD_AUTHENTIC:
         ctx->authentic = 1;
+
+        ngx_http_vmess_body_forget(ctx);
 
         if (upload->seq != NGX_VMESS_XHTTP_NO_SEQ) {
             return;
