@@ -4,18 +4,10 @@ use lib "t/lib";
 use TestVMess;
 use VMess::GRPC;
 use VMess::HTTP2;
+use VMess::Site;
 
 plan "no_plan";
 no_shuffle();
-
-# a connection to a server with HTTP/2: n => of %%PORT_n%%, tls => 1
-
-sub h2 {
-    my (%o) = @_;
-    my $port = stream_port() + (delete $o{n} // 2);
-    return VMess::HTTP2->new(delete $o{tls}
-        ? tls(port => $port, SSL_alpn_protocols => ['h2']) : tcp($port), %o);
-}
 
 
 # a call: path, type, method; codec => options of the messages, raw => 1 for
@@ -44,20 +36,6 @@ sub on {
 }
 
 
-# the response to a request and all of its body, as text
-
-sub answer {
-    my ($s) = @_;
-    my %h = %{ $s->headers };
-    my $body = $s->rest;
-    delete $h{date};
-    my %t = %{ $s->trailers };
-    return join "\n", (map { "$_: $h{$_}" } sort keys %h), '', $body,
-                      (map { "$_: $t{$_}" } sort keys %t),
-                      $s->ended ? 'end' : 'cut';
-}
-
-
 # bytes in a message, or in several
 
 sub message { return VMess::GRPC::message(VMess::GRPC::field($_[0])) }
@@ -73,21 +51,6 @@ sub is_good {
         for qw(content-length content-encoding grpc-status);
 }
 
-
-# a web application that tells what it was sent
-
-$TestVMess::Kind{app} = sub {
-    my ($s) = @_;
-    my $head = '';
-    while ($head !~ /\r\n\r\n/ && sysread($s, my $b, 4096)) { $head .= $b }
-    ($head, my $body) = split /\r\n\r\n/, $head, 2;
-    my ($n) = $head =~ /^Content-Length: (\d+)/mi;
-    $body .= read_n($s, ($n // 0) - length $body);
-    $head =~ s/:\d+\b//g;
-    $body = "$head\n" . length($body) . ' ' . sha256_hex($body) . "\n";
-    put($s, "HTTP/1.1 200 OK\r\nContent-Length: " . length($body)
-            . "\r\nConnection: close\r\n\r\n$body");
-};
 
 run_tests();
 
@@ -451,21 +414,9 @@ server {
     vmess_listen ray; vmess main; proxy_pass vmess_target;
     access_log %%DIR%%/stream.log l;
 }
---- http_config
-server {
+--- http_config eval
+VMess::Site::twice(<<'END') . <<'END';
     listen 127.0.0.1:%%PORT_2%% http2;
-    server_name site;
-    log_not_found off;
-    client_max_body_size 2m;
-    keepalive_requests 10000;
-    location /app { proxy_pass http://127.0.0.1:%%app%%; }
-    location /file { alias html/page; add_header X-A b always; }
-    location /limit { proxy_pass http://127.0.0.1:%%app%%;
-                      client_max_body_size 20k; }
-    location /grpc { grpc_pass 127.0.0.1:%%PORT_4%%; }
-}
-server {
-    listen 127.0.0.1:%%PORT_3%% http2;
     server_name site;
     log_not_found off;
     client_max_body_size 2m;
@@ -476,7 +427,7 @@ server {
     location /limit { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray;
                       client_max_body_size 20k; }
     location /grpc { grpc_pass 127.0.0.1:%%PORT_4%%; vmess_pass ray grpc; }
-}
+END
 server {
     # somebody else's service
     listen 127.0.0.1:%%PORT_4%% http2;
@@ -486,6 +437,7 @@ server {
         add_trailer grpc-status 0;
     }
 }
+END
 --- user_files
 >>> page
 a page
@@ -496,19 +448,10 @@ my @c = map { h2(n => $_) } 2, 3;
 my $bad = message(vmess(user => 'mallory')->header);
 my %seen;
 
-# what the test sends is a list of pieces; the last ends the request
 my $same = sub {
     my ($name, $call, @piece) = @_;
-    my ($site, $ours) = map {
-        my $s = call($_, %$call, raw => 1, data => $piece[0],
-                     end => @piece < 2);
-        for my $i (1 .. $#piece) {
-            $s->send($piece[$i], end => $i == $#piece);
-        }
-        answer($s);
-    } @c;
-    $seen{ $site =~ /^:status: (\d+)/m ? $1 : 'none' }++;
-    is($ours, $site, "$name " . join ' ', %$call);
+    $seen{ same("$name " . join(' ', %$call), \@c,
+                sub { call(shift, %$call, raw => 1, @_) }, @piece) }++;
 };
 
 for my $path (qw(/app/Tun /file/TunMulti /limit/Tun /grpc/Tun)) {
@@ -540,15 +483,7 @@ for my $path (qw(/app/Tun /file/TunMulti /limit/Tun /grpc/Tun)) {
 $same->('too much', { path => $_ }, pattern(2_200_000))
     for qw(/app/Tun /limit/Tun /grpc/Tun);
 
-# what is authentic by half
-for my $case (['time', skew => -3600], ['tag', bad => 'tag'],
-              ['length tag', bad => 'ltag'], ['check sum', bad => 'crc'],
-              ['header', fnv => 1])
-{
-    my ($name, @o) = @$case;
-    $same->($name, { path => '/app/Tun' },
-            message(vmess(@o)->header . 'x' x 70_000));
-}
+$same->($_->[0], { path => '/app/Tun' }, message($_->[1])) for halves();
 is(join(' ', sort keys %seen), '200 404 405 413', 'many answers');
 
 # the connections are still there

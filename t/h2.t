@@ -3,18 +3,10 @@
 use lib "t/lib";
 use TestVMess;
 use VMess::HTTP2;
+use VMess::Site;
 
 plan "no_plan";
 no_shuffle();
-
-# a connection to a server with HTTP/2: n => of %%PORT_n%%, tls => 1
-
-sub h2 {
-    my (%o) = @_;
-    my $port = stream_port() + (delete $o{n} // 2);
-    return VMess::HTTP2->new(delete $o{tls}
-        ? tls(port => $port, SSL_alpn_protocols => ['h2']) : tcp($port), %o);
-}
 
 
 # a flow on a new stream; h2 => options of the request
@@ -40,18 +32,6 @@ sub at_once {
 }
 
 
-# the response to a request and all of its body, as text
-
-sub answer {
-    my ($s) = @_;
-    my %h = %{ $s->headers };
-    my $body = $s->rest;
-    delete $h{date};
-    return join "\n", (map { "$_: $h{$_}" } sort keys %h), '',
-                      $body, $s->ended ? 'end' : 'cut';
-}
-
-
 # sing-box's form: the bytes behind the request, the socket, and the head of
 # the answer
 
@@ -74,34 +54,6 @@ sub h1_flow {
     my ($s, $head) = h1($v->header . $v->chunk($data), via => $via);
     return ($v->connect($s, quiet => 1), $head);
 }
-
-
-# a web application that tells what it was sent
-
-$TestVMess::Kind{app} = sub {
-    my ($s) = @_;
-    my ($head, $body) = ('', '');
-    while ($head !~ /\r\n\r\n/ && sysread($s, my $b, 4096)) { $head .= $b }
-    ($head, $body) = split /\r\n\r\n/, $head, 2;
-    if ($head =~ /^Content-Length: (\d+)/mi) {
-        $body .= read_n($s, $1 - length $body);
-    } elsif ($head =~ /^Transfer-Encoding: chunked/mi) {
-        while ($body !~ /(?:^|\r\n)0\r\n\r\n$/ && sysread($s, my $b, 1 << 16)) {
-            $body .= $b;
-        }
-        my $all = '';
-        while ($body =~ s/^([0-9a-f]+)\r\n//i && hex $1) {
-            $all .= substr $body, 0, hex $1, '';
-            $body =~ s/^\r\n//;
-        }
-        $body = $all;
-    }
-    $head =~ s/:\d+\b//g;
-    $head =~ s/\r\n(?:Content-Length|Transfer-Encoding): \w+//g;
-    $body = "$head\n" . length($body) . ' ' . sha256_hex($body) . "\n";
-    put($s, "HTTP/1.1 200 OK\r\nContent-Length: " . length($body)
-            . "\r\nConnection: close\r\n\r\n$body");
-};
 
 
 run_tests();
@@ -400,37 +352,17 @@ connect() failed
 
 === TEST 5: what does not authenticate is the site's
 --- servers
-app app
+app app Content-Length Transfer-Encoding
 --- stream_config
 log_format l '$vmess_carrier $vmess_status';
 server {
     vmess_listen ray; vmess main; proxy_pass vmess_target;
     access_log %%DIR%%/stream.log l;
 }
---- http_config
-server {
+--- http_config eval
+VMess::Site::twice(<<'END');
     listen 127.0.0.1:%%PORT_2%% http2;
     listen 127.0.0.1:%%PORT_4%%;
-    server_name site;
-    log_not_found off;
-    client_max_body_size 2m;
-    keepalive_requests 10000;
-    location /app { proxy_pass http://127.0.0.1:%%app%%; }
-    location /chunked {
-        proxy_pass http://127.0.0.1:%%app%%; proxy_http_version 1.1;
-        proxy_request_buffering off; proxy_set_header Host a;
-    }
-    location /file { alias html/page; add_header X-A b always; }
-    location /text { return 202 text; }
-    location /tiny { proxy_pass http://127.0.0.1:%%app%%;
-                     client_body_buffer_size 1; }
-    location /limit { proxy_pass http://127.0.0.1:%%app%%;
-                      client_max_body_size 20k; }
-    location / { root html; }
-}
-server {
-    listen 127.0.0.1:%%PORT_3%% http2;
-    listen 127.0.0.1:%%PORT_5%%;
     server_name site;
     log_not_found off;
     client_max_body_size 2m;
@@ -447,7 +379,7 @@ server {
     location /limit { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray;
                       client_max_body_size 20k; }
     location / { root html; vmess_pass ray; }
-}
+END
 --- user_files
 >>> page
 a page
@@ -459,19 +391,10 @@ my @path = qw(/app /chunked /file /text /tiny /limit /none /page);
 my $bad = vmess(user => 'mallory')->header;
 my %seen;
 
-# what the test sends is a list of pieces; the last ends the request
 my $same = sub {
     my ($name, $method, $path, $headers, @piece) = @_;
-    my ($site, $ours) = map {
-        my $s = $_->request($method, $path, headers => $headers,
-                            data => $piece[0], end => @piece < 2);
-        for my $i (1 .. $#piece) {
-            $s->send($piece[$i], end => $i == $#piece);
-        }
-        answer($s);
-    } @c;
-    $seen{ $site =~ /^:status: (\d+)/ ? $1 : 'none' }++;
-    is($ours, $site, "$method $path: $name");
+    $seen{ same("$method $path: $name", \@c, sub {
+        shift->request($method, $path, headers => $headers, @_) }, @piece) }++;
 };
 
 for my $path (@path) {
@@ -497,15 +420,7 @@ for my $path (@path) {
             substr vmess()->header, 0, 40);
 }
 
-# what is authentic by half
-for my $case (['time', skew => -3600], ['tag', bad => 'tag'],
-              ['length tag', bad => 'ltag'], ['check sum', bad => 'crc'],
-              ['header', fnv => 1])
-{
-    my ($name, @o) = @$case;
-    my $bytes = vmess(@o)->header . 'x' x 70_000;
-    $same->($name, PUT => '/app', [], $bytes);
-}
+$same->($_->[0], PUT => '/app', [], $_->[1]) for halves();
 is(join(' ', sort keys %seen), '200 202 404 405 413', 'many answers');
 
 # the connections are still there, and so are flows
@@ -1024,23 +939,15 @@ for my $case (['plain', sub { tcp(stream_port() + 2) }],
 app app
 --- stream_config
 server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
---- http_config
-server {
+--- http_config eval
+VMess::Site::twice(<<'END');
     listen 127.0.0.1:%%PORT_4%%;
-    server_name site;
-    location /app { proxy_pass http://127.0.0.1:%%app%%; }
-    location /file { alias html/page; add_header X-A b always; }
-    location /text { return 202 text; }
-    location / { root html; }
-}
-server {
-    listen 127.0.0.1:%%PORT_5%%;
     server_name site;
     location /app { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray; }
     location /file { alias html/page; add_header X-A b always; vmess_pass ray; }
     location /text { return 202 text; vmess_pass ray; }
     location / { root html; vmess_pass ray; }
-}
+END
 --- user_files
 >>> page
 a page
@@ -1096,18 +1003,13 @@ for my $path (qw(/app /file /text /page)) {
 app app
 --- stream_config
 server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
---- http_config
-client_body_timeout 1s;
-server {
+--- http_config eval
+VMess::Site::twice(<<'END');
     listen 127.0.0.1:%%PORT_2%% http2;
-    location /file { root html; }
-    location /app { proxy_pass http://127.0.0.1:%%app%%; }
-}
-server {
-    listen 127.0.0.1:%%PORT_3%% http2;
+    client_body_timeout 1s;
     location /file { root html; vmess_pass ray; }
     location /app { proxy_pass http://127.0.0.1:%%app%%; vmess_pass ray; }
-}
+END
 --- config
 location = /alive { return 200; }
 --- stream_client

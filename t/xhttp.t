@@ -4,6 +4,7 @@
 use lib "t/lib";
 use TestVMess;
 use VMess::HTTP2;
+use VMess::Site qw(answer);
 use VMess::XHTTP;
 
 plan "no_plan";
@@ -34,19 +35,6 @@ sub x {
 }
 
 
-# the response to a request and all of its body, as text
-
-sub answer {
-    my ($s) = @_;
-    my %h = %{ $s->headers };
-    my $body = $s->rest;
-    delete $h{date};
-    s/:\d+\b//g for values %h;
-    return join "\n", (map { "$_: $h{$_}" } sort keys %h), '',
-                      $body, $s->ended ? 'end' : 'cut';
-}
-
-
 # the answer to what the site does not get
 
 sub is_good {
@@ -63,23 +51,6 @@ sub is_good {
     is($h->{'content-type'}, 'text/event-stream', 'Content-Type')
         if $down eq 'down';
 }
-
-
-# a web application that tells what it was sent
-
-$TestVMess::Kind{app} = sub {
-    my ($s) = @_;
-    my ($head, $body) = ('', '');
-    while ($head !~ /\r\n\r\n/ && sysread($s, my $b, 4096)) { $head .= $b }
-    ($head, $body) = split /\r\n\r\n/, $head, 2;
-    if ($head =~ /^Content-Length: (\d+)/mi) {
-        $body .= read_n($s, $1 - length $body);
-    }
-    $head =~ s/:\d+\b//g;
-    $body = "$head\n" . length($body) . ' ' . sha256_hex($body) . "\n";
-    put($s, "HTTP/1.1 200 OK\r\nContent-Length: " . length($body)
-            . "\r\nConnection: close\r\n\r\n$body");
-};
 
 
 run_tests();
@@ -503,21 +474,10 @@ echo echo
 app app
 --- stream_config
 server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
---- http_config
-server {
+--- http_config eval
+VMess::Site::twice(<<'END');
     listen 127.0.0.1:%%PORT_2%% http2;
     listen 127.0.0.1:%%PORT_4%%;
-    server_name site;
-    log_not_found off;
-    client_max_body_size 100k;
-    location /app { proxy_pass http://127.0.0.1:%%app%%; }
-    location /text { return 202 text; }
-    location /file { alias html/page; add_header X-A b always; }
-    location / { root html; }
-}
-server {
-    listen 127.0.0.1:%%PORT_3%% http2;
-    listen 127.0.0.1:%%PORT_5%%;
     server_name site;
     log_not_found off;
     client_max_body_size 100k;
@@ -526,7 +486,7 @@ server {
     location /file { alias html/page; add_header X-A b always;
                      vmess_pass ray xhttp; }
     location / { root html; vmess_pass ray xhttp; }
-}
+END
 --- user_files
 >>> page
 a page

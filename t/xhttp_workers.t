@@ -42,21 +42,6 @@ sub owner {
 }
 
 
-# a web application that tells what it was sent
-
-$TestVMess::Kind{app} = sub {
-    my ($s) = @_;
-    my ($head, $body) = ('', '');
-    while ($head !~ /\r\n\r\n/ && sysread($s, my $b, 4096)) { $head .= $b }
-    ($head, $body) = split /\r\n\r\n/, $head, 2;
-    $body .= read_n($s, $1 - length $body)
-        if $head =~ /^Content-Length: (\d+)/mi;
-    $body = ($head =~ /^(\w+)/)[0] . ' ' . length($body) . ' '
-            . sha256_hex($body) . "\n";
-    put($s, "HTTP/1.1 200 OK\r\nContent-Length: " . length($body)
-            . "\r\nConnection: close\r\n\r\n$body");
-};
-
 run_tests();
 
 __DATA__
@@ -129,6 +114,9 @@ for my $mode (qw(packet-up stream-up)) {
     cmp_ok(spread(@x), '>', 1, 'at several workers');
 }
 is(wait_for(sub { active() == $start }), 1, 'all have gone');
+open my $unix, '<', '/proc/net/unix';
+my %name = map { $_ => 1 } join('', <$unix>) =~ /\@ngx_vmess\.[0-9a-f]{32}\.(\d+)$/mg;
+is(scalar(grep { $name{$_} } TestVMess::children()), 4, 'sockets of workers');
 my %seen = map { $_ => 1 } split /\n/, access_log();
 join ', ', sort keys %seen;
 --- stream_response: xhttp ok 200
@@ -229,7 +217,7 @@ cmp_ok(spread(@x), '>', 50, 'at several workers');
 
 === TEST 4: a bad VMess header, and what comes late
 --- servers
-app app
+app app brief
 banner banner bye
 --- stream_config
 server { vmess_listen ray; vmess main; proxy_pass vmess_target; }

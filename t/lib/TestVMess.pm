@@ -163,6 +163,41 @@ our %Kind = (
         while ($in !~ /\r\n\r\n/ && sysread($s, my $b, 4096)) { $in .= $b }
         put($s, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n@text\n");
     },
+
+    # a web application that tells what it was sent: the head, in which ports
+    # are left out, and so are headers with the names given, and "bytes sha256"
+    # of the body; with "brief", the method instead of the head
+    app => sub {
+        my ($s, @but) = @_;
+        my $in = '';
+        while ($in !~ /\r\n\r\n/ && sysread($s, my $b, 4096)) { $in .= $b }
+        my ($head, $body) = split /\r\n\r\n/, $in, 2;
+
+        if ($head =~ /^Content-Length: (\d+)/mi) {
+            $body .= read_n($s, $1 - length $body);
+
+        } elsif ($head =~ /^Transfer-Encoding: chunked/mi) {
+            while ($body !~ /(?:^|\r\n)0\r\n\r\n$/
+                   && sysread($s, my $b, 1 << 16))
+            {
+                $body .= $b;
+            }
+            my $all = '';
+            while ($body =~ s/^([0-9a-f]+)\r\n//i && hex $1) {
+                $all .= substr $body, 0, hex $1, '';
+                $body =~ s/^\r\n//;
+            }
+            $body = $all;
+        }
+
+        $head =~ s/:\d+\b//g;
+        $head =~ s/\r\n$_: [^\r]*//i for @but;
+        $head =~ s/ .*//s if "@but" eq 'brief';
+        my $text = $head . ("@but" eq 'brief' ? ' ' : "\n") . length($body)
+                   . ' ' . sha256_hex($body) . "\n";
+        put($s, "HTTP/1.1 200 OK\r\nContent-Length: " . length($text)
+                . "\r\nConnection: close\r\n\r\n$text");
+    },
 );
 
 # servers of datagrams: each gets its socket and then its arguments, as well
