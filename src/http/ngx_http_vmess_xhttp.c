@@ -402,7 +402,9 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
     if (ctx->link) {
         ngx_http_vmess_link_pump(ctx->link);
 
-        if (ctx->link && !r->reading_body && r->request_body->bufs == NULL) {
+        if (!r->reading_body && r->request_body->bufs == NULL
+            && !ctx->closed.posted)
+        {
             ngx_http_test_reading(r);
         }
 
