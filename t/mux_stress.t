@@ -619,8 +619,9 @@ is(join("\n", @bad), '', 'each sum');
 is(join(' ', grep { !$count{$_} } qw(done reset aborted taken lost answers)), '', 'there was all of it');
 cmp_ok($count{most}, '>', 100, 'many at once');
 
-# of the allocator some is left by the first; leaks are found under ASan
-cmp_ok($rss[3] - $rss[2], '<', 12_000, 'memory') unless $Scale > 1;
+# the allocator keeps what the most sub-connections of a worker have taken;
+# leaks are found under ASan
+cmp_ok($rss[3] - $rss[2], '<', 24_000, 'memory') unless $Scale > 1;
 
 join '', grep { /\[error\]/ && !/Connection re(?:set|fused)|Broken pipe/ } split /^/, error_log();
 --- stream_response:
