@@ -90,7 +90,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
              * the header is a record of its own.
              */
 
-            if (vc->out.raw && c->ssl) {
+            if ((vc->out.raw || vc->out.stream) && c->ssl) {
                 break;
             }
 

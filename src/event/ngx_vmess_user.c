@@ -541,8 +541,11 @@ ngx_vmess_user_session(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
     ngx_vmess_sha256(digest, data, sizeof(data));
 
-    expires = account->legacy ? account->time + NGX_VMESS_TIME_WINDOW
-                              : ngx_time() + NGX_VMESS_SESSION_WINDOW;
+    expires = ngx_time() + NGX_VMESS_SESSION_WINDOW;
+
+    if (account->legacy) {
+        expires = ngx_max(expires, account->time + NGX_VMESS_TIME_WINDOW);
+    }
 
     rc = ngx_vmess_user_claim(zone, digest, expires, log);
 

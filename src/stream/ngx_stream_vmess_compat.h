@@ -12,17 +12,20 @@
 #include <ngx_stream.h>
 
 
-#define NGX_VMESS_LISTEN_UDP  0x01
-#define NGX_VMESS_LISTEN_RAW  0x02    /* TCP of others, without TLS */
+#define NGX_VMESS_LISTEN_UDP     0x01
+#define NGX_VMESS_LISTEN_SHARED  0x02    /* UDP without "reuseport" */
+#define NGX_VMESS_LISTEN_RAW     0x04    /* TCP of others, without TLS */
 
 
 static ngx_inline ngx_uint_t
-ngx_vmess_listen_kind(ngx_uint_t type, ngx_uint_t ssl, struct sockaddr *sa)
+ngx_vmess_listen_kind(ngx_uint_t type, ngx_uint_t reuseport, ngx_uint_t ssl,
+    struct sockaddr *sa)
 {
     u_char  *p;
 
     if (type == SOCK_DGRAM) {
-        return NGX_VMESS_LISTEN_UDP;
+        return NGX_VMESS_LISTEN_UDP
+               | (reuseport ? 0 : NGX_VMESS_LISTEN_SHARED);
     }
 
     if (ssl || sa->sa_family == AF_UNIX) {
@@ -76,6 +79,7 @@ ngx_vmess_listens(ngx_stream_core_main_conf_t *cmcf,
             for (n = 0; n < addr[a].servers.nelts; n++) {
                 if (server[n] == cscf) {
                     kinds |= ngx_vmess_listen_kind(port[i].type,
+                                                   addr[a].opt.reuseport,
                                                    addr[a].opt.ssl,
                                                    addr[a].opt.sockaddr);
                 }
@@ -91,7 +95,9 @@ ngx_vmess_listens(ngx_stream_core_main_conf_t *cmcf,
 
     for (i = 0; i < cmcf->listen.nelts; i++) {
         if (listen[i].ctx == cscf->ctx) {
-            kinds |= ngx_vmess_listen_kind(listen[i].type, listen[i].ssl,
+            kinds |= ngx_vmess_listen_kind(listen[i].type,
+                                           listen[i].reuseport,
+                                           listen[i].ssl,
                                            listen[i].sockaddr);
         }
     }
@@ -99,6 +105,40 @@ ngx_vmess_listens(ngx_stream_core_main_conf_t *cmcf,
 #endif
 
     return kinds;
+}
+
+
+/* the first server of a listening socket */
+
+static ngx_inline ngx_stream_core_srv_conf_t *
+ngx_vmess_listening_server(ngx_listening_t *ls)
+{
+    ngx_stream_port_t       *port;
+    ngx_stream_in_addr_t    *addr;
+    ngx_stream_addr_conf_t  *conf;
+#if (NGX_HAVE_INET6)
+    ngx_stream_in6_addr_t   *addr6;
+#endif
+
+    port = ls->servers;
+
+#if (NGX_HAVE_INET6)
+
+    if (ls->sockaddr->sa_family == AF_INET6) {
+        addr6 = port->addrs;
+        conf = &addr6[0].conf;
+    } else
+#endif
+    {
+        addr = port->addrs;
+        conf = &addr[0].conf;
+    }
+
+#if (nginx_version >= 1025005)
+    return conf->default_server;
+#else
+    return conf->ctx->srv_conf[ngx_stream_core_module.ctx_index];
+#endif
 }
 
 

@@ -25,7 +25,10 @@ ngx_stream_core_srv_conf_t *ngx_stream_vmess_find_server(ngx_conf_t *cf,
 ngx_int_t ngx_stream_vmess_add_listen(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 
-/* the same for sub-connections of mux, whose server that of the client is */
+/*
+ * The same for connections inside of those of the server: sub-connections of
+ * mux and sessions of mKCP
+ */
 ngx_int_t ngx_stream_vmess_add_flows(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 

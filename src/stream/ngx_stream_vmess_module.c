@@ -9,6 +9,7 @@
 #include "ngx_stream_vmess_compat.h"
 #include "ngx_stream_vmess_flow.h"
 #include "ngx_stream_vmess_handler.h"
+#include "ngx_stream_vmess_kcp.h"
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_stream_vmess_target.h"
 #include "event/ngx_vmess_xudp.h"
@@ -126,6 +127,13 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       ngx_conf_set_size_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, mux_buffer),
+      NULL },
+
+    { ngx_string("vmess_kcp"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_ANY,
+      ngx_stream_vmess_kcp,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("vmess_http_header"),
@@ -322,10 +330,31 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     kinds = ngx_vmess_listens(cmcf, cscf);
 
-    if (kinds & NGX_VMESS_LISTEN_UDP) {
+    if (vscf->kcp) {
+        vscf->kcp->listen = &vscf->sessions;
+    }
+
+    if (vscf->kcp && !(kinds & NGX_VMESS_LISTEN_UDP)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"vmess_kcp\" needs a \"listen\" with \"udp\" and "
+                      "\"reuseport\" in the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if (vscf->kcp && (kinds & NGX_VMESS_LISTEN_SHARED)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"listen\" with \"udp\" for \"vmess_kcp\" needs "
+                      "\"reuseport\" in the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if ((kinds & NGX_VMESS_LISTEN_UDP) && vscf->kcp == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"vmess %V\" in %s:%ui is for TCP, and the server in "
-                      "%s:%ui has a \"listen\" with \"udp\"",
+                      "%s:%ui has a \"listen\" with \"udp\", which is for "
+                      "\"vmess_kcp\"",
                       &vscf->zone_name, vscf->file_name, vscf->line,
                       cscf->file_name, cscf->line);
         return NGX_ERROR;
@@ -516,6 +545,8 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
     {
         ngx_vmess_zone_init_worker(cycle);
         ngx_vmess_xudp_init(cycle);
+
+        return ngx_stream_vmess_kcp_init(cycle);
     }
 
     return NGX_OK;

@@ -11,6 +11,7 @@
 #include <ngx_stream.h>
 #include "event/ngx_vmess_connection.h"
 #include "event/ngx_vmess_mux_connection.h"
+#include "event/ngx_vmess_kcp_socket.h"
 
 
 #define NGX_STREAM_VMESS_AES_128_GCM  0x0002
@@ -40,9 +41,12 @@ typedef struct {
     ngx_uint_t                     commands;
 
     ngx_vmess_listen_t             flows;        /* of mux */
+    ngx_vmess_listen_t             sessions;     /* of mKCP */
     ngx_uint_t                     mux_streams;
     size_t                         mux_buffer;
     ngx_flag_t                     udp_filter;
+
+    ngx_vmess_kcp_socket_conf_t   *kcp;          /* NULL: none */
 
     ngx_vmess_http_conf_t         *http_header;  /* NULL: none */
     ngx_msec_t                     http_wait;

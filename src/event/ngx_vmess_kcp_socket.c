@@ -1,0 +1,842 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_kcp_socket.h"
+
+
+#define NGX_VMESS_KCP_DATAGRAM  65535
+
+/* a session starts with one of its first segments, in whatever order */
+#define NGX_VMESS_KCP_FIRST     32
+
+/* datagrams taken in one event */
+#define NGX_VMESS_KCP_BATCH     256
+
+
+/* sessions of one address */
+
+typedef struct {
+    ngx_rbtree_node_t            node;
+    u_char                       addr[16];
+    ngx_uint_t                   n;
+} ngx_vmess_kcp_source_t;
+
+
+typedef struct {
+    ngx_vmess_kcp_socket_conf_t *conf;
+    ngx_listening_t             *listening;
+    ngx_connection_t            *connection;  /* to send, a descriptor of its
+                                                 own */
+    ngx_vmess_kcp_packet_t       packet;
+
+    ngx_rbtree_t                 sessions;
+    ngx_rbtree_node_t            sessions_sentinel;
+    ngx_rbtree_t                 sources;
+    ngx_rbtree_node_t            sources_sentinel;
+    ngx_queue_t                  all;
+    ngx_uint_t                   n;
+} ngx_vmess_kcp_socket_t;
+
+
+typedef struct {
+    ngx_rbtree_node_t            node;
+    ngx_queue_t                  all;
+    ngx_vmess_kcp_socket_t      *socket;
+    ngx_vmess_kcp_source_t      *source;
+    ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
+    ngx_vmess_kcp_t              kcp;
+    ngx_event_t                  event;       /* something is to be sent */
+
+    ngx_sockaddr_t               sockaddr;
+    socklen_t                    socklen;
+    ngx_sockaddr_t               local;
+    socklen_t                    local_len;
+} ngx_vmess_kcp_session_t;
+
+
+static void ngx_vmess_kcp_read_handler(ngx_event_t *rev);
+static socklen_t ngx_vmess_kcp_local(struct msghdr *msg, ngx_listening_t *ls,
+    ngx_sockaddr_t *local);
+static void ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p,
+    size_t len, ngx_sockaddr_t *sockaddr, socklen_t socklen,
+    ngx_sockaddr_t *local, socklen_t local_len);
+static ngx_vmess_kcp_session_t *ngx_vmess_kcp_create(
+    ngx_vmess_kcp_socket_t *ks, ngx_uint_t hash, ngx_uint_t conv,
+    ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
+    socklen_t local_len);
+static ngx_int_t ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn);
+static ngx_uint_t ngx_vmess_kcp_hash(ngx_sockaddr_t *sockaddr,
+    socklen_t socklen, ngx_uint_t conv);
+static ngx_vmess_kcp_session_t *ngx_vmess_kcp_find(ngx_vmess_kcp_socket_t *ks,
+    ngx_uint_t hash, ngx_uint_t conv, ngx_sockaddr_t *sockaddr,
+    socklen_t socklen);
+static ngx_vmess_kcp_source_t *ngx_vmess_kcp_get_source(
+    ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr);
+static void ngx_vmess_kcp_put_source(ngx_vmess_kcp_socket_t *ks,
+    ngx_vmess_kcp_source_t *source);
+static void ngx_vmess_kcp_event_handler(ngx_event_t *ev);
+static void ngx_vmess_kcp_wake(ngx_vmess_kcp_session_t *ksn);
+static void ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn);
+static ngx_int_t ngx_vmess_kcp_send_datagram(ngx_vmess_kcp_session_t *ksn,
+    u_char *p, size_t len);
+static void ngx_vmess_kcp_free(ngx_vmess_kcp_session_t *ksn);
+static void ngx_vmess_kcp_quit_handler(ngx_event_t *rev);
+static void ngx_vmess_kcp_empty_handler(ngx_event_t *ev);
+static void *ngx_vmess_kcp_alloc(void *data, size_t size);
+static void ngx_vmess_kcp_release(void *data, void *p, size_t size);
+
+static ssize_t ngx_vmess_kcp_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ssize_t ngx_vmess_kcp_send(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ngx_int_t ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic);
+static void ngx_vmess_kcp_closed(void *data);
+
+
+static const ngx_vmess_carrier_t  ngx_vmess_kcp_carrier = {
+    ngx_string("mkcp"),
+    ngx_vmess_kcp_recv,
+    ngx_vmess_kcp_send,
+    ngx_vmess_kcp_verdict,
+    ngx_vmess_kcp_closed
+};
+
+
+ngx_int_t
+ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
+    ngx_vmess_kcp_socket_conf_t *conf)
+{
+    uint16_t                 start;
+    ngx_socket_t             s;
+    ngx_connection_t        *c;
+    ngx_vmess_kcp_socket_t  *ks;
+
+    ks = ngx_pcalloc(cycle->pool, sizeof(ngx_vmess_kcp_socket_t));
+    if (ks == NULL) {
+        return NGX_ERROR;
+    }
+
+    ks->conf = conf;
+    ks->listening = ls;
+
+    ngx_rbtree_init(&ks->sessions, &ks->sessions_sentinel,
+                    ngx_rbtree_insert_value);
+    ngx_rbtree_init(&ks->sources, &ks->sources_sentinel,
+                    ngx_rbtree_insert_value);
+    ngx_queue_init(&ks->all);
+
+    if (RAND_bytes((u_char *) &start, sizeof(uint16_t)) != 1
+        || ngx_vmess_kcp_packet_init(&ks->packet, conf->seal, &conf->seed,
+                                     conf->header, &conf->domain, start)
+           != NGX_OK)
+    {
+        ngx_ssl_error(NGX_LOG_EMERG, cycle->log, 0, "starting mKCP failed");
+        return NGX_ERROR;
+    }
+
+    conf->kcp.overhead = ks->packet.head + ks->packet.tail;
+    conf->kcp.alloc = ngx_vmess_kcp_alloc;
+    conf->kcp.free = ngx_vmess_kcp_release;
+
+    ngx_vmess_kcp_conf_init(&conf->kcp);
+
+    /* sessions have something to say when the worker closes what listens */
+
+    s = fcntl(ls->fd, F_DUPFD_CLOEXEC, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno,
+                      "fcntl(F_DUPFD_CLOEXEC) failed");
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(s, cycle->log);
+
+    if (c == NULL) {
+        (void) ngx_close_socket(s);
+        return NGX_ERROR;
+    }
+
+    c->data = ks;
+    c->log = cycle->log;
+    c->read->log = cycle->log;
+    c->write->log = cycle->log;
+    c->type = SOCK_DGRAM;
+    c->listening = ls;
+    c->read->handler = ngx_vmess_kcp_quit_handler;
+    c->write->handler = ngx_vmess_kcp_empty_handler;
+    c->write->ready = 1;
+    c->idle = 1;
+
+    ks->connection = c;
+
+    ls->connection->data = ks;
+    ls->connection->read->handler = ngx_vmess_kcp_read_handler;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_vmess_kcp_read_handler(ngx_event_t *rev)
+{
+    ssize_t                  n;
+    ngx_err_t                err;
+    socklen_t                local_len;
+    ngx_uint_t               i;
+    struct iovec             iov;
+    struct msghdr            msg;
+    ngx_sockaddr_t           sa, local;
+    ngx_connection_t        *lc;
+    ngx_vmess_kcp_socket_t  *ks;
+    static u_char            buffer[NGX_VMESS_KCP_DATAGRAM];
+
+    union {
+        struct cmsghdr  align;
+        u_char          space[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    } control;
+
+    lc = rev->data;
+    ks = lc->data;
+
+    /* level-triggered: the rest is the next event */
+
+    for (i = 0; i < NGX_VMESS_KCP_BATCH; i++) {
+
+        iov.iov_base = buffer;
+        iov.iov_len = sizeof(buffer);
+
+        ngx_memzero(&msg, sizeof(struct msghdr));
+
+        msg.msg_name = &sa;
+        msg.msg_namelen = sizeof(ngx_sockaddr_t);
+        msg.msg_iov = &iov;
+        msg.msg_iovlen = 1;
+        msg.msg_control = &control;
+        msg.msg_controllen = sizeof(control);
+
+        n = recvmsg(lc->fd, &msg, 0);
+
+        if (n == -1) {
+            err = ngx_socket_errno;
+
+            if (err != NGX_EAGAIN && err != NGX_EINTR) {
+                ngx_log_error(NGX_LOG_ALERT, rev->log, err,
+                              "recvmsg() failed");
+            }
+
+            return;
+        }
+
+        if (msg.msg_flags & (MSG_TRUNC|MSG_CTRUNC)
+            || msg.msg_namelen > sizeof(ngx_sockaddr_t))
+        {
+            continue;
+        }
+
+        local_len = ngx_vmess_kcp_local(&msg, ks->listening, &local);
+
+        ngx_vmess_kcp_datagram(ks, buffer, n, &sa, msg.msg_namelen, &local,
+                               local_len);
+    }
+}
+
+
+/* the address that a datagram was sent to, which answers must come from */
+
+static socklen_t
+ngx_vmess_kcp_local(struct msghdr *msg, ngx_listening_t *ls,
+    ngx_sockaddr_t *local)
+{
+    struct cmsghdr     *cmsg;
+    struct in_pktinfo   pkt;
+#if (NGX_HAVE_INET6)
+    struct in6_pktinfo  pkt6;
+#endif
+
+    ngx_memcpy(local, ls->sockaddr, ls->socklen);
+
+    for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+
+        if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO
+            && ls->sockaddr->sa_family == AF_INET)
+        {
+            ngx_memcpy(&pkt, CMSG_DATA(cmsg), sizeof(struct in_pktinfo));
+            local->sockaddr_in.sin_addr = pkt.ipi_addr;
+        }
+
+#if (NGX_HAVE_INET6)
+        if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO
+            && ls->sockaddr->sa_family == AF_INET6)
+        {
+            ngx_memcpy(&pkt6, CMSG_DATA(cmsg), sizeof(struct in6_pktinfo));
+            local->sockaddr_in6.sin6_addr = pkt6.ipi6_addr;
+        }
+#endif
+    }
+
+    return ls->socklen;
+}
+
+
+static void
+ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
+    ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
+    socklen_t local_len)
+{
+    u_char                   *pos;
+    ngx_str_t                 segments;
+    ngx_uint_t                hash;
+    ngx_vmess_kcp_segment_t   seg;
+    ngx_vmess_kcp_session_t  *ksn;
+
+    if (ngx_vmess_kcp_packet_open(&ks->packet, p, len, &segments) != NGX_OK) {
+        return;
+    }
+
+    pos = segments.data;
+
+    if (ngx_vmess_kcp_segment_parse(&seg, &pos, segments.data + segments.len)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    hash = ngx_vmess_kcp_hash(sockaddr, socklen, seg.conv);
+    ksn = ngx_vmess_kcp_find(ks, hash, seg.conv, sockaddr, socklen);
+
+    if (ksn == NULL) {
+
+        if (seg.command != NGX_VMESS_KCP_DATA
+            || seg.number >= NGX_VMESS_KCP_FIRST || ngx_exiting)
+        {
+            return;
+        }
+
+        ksn = ngx_vmess_kcp_create(ks, hash, seg.conv, sockaddr, socklen,
+                                   local, local_len);
+        if (ksn == NULL) {
+            return;
+        }
+    }
+
+    (void) ngx_vmess_kcp_input(&ksn->kcp, segments.data, segments.len,
+                               ngx_current_msec);
+
+    ngx_vmess_kcp_wake(ksn);
+
+    ngx_post_event(&ksn->event, &ngx_posted_events);
+}
+
+
+static ngx_vmess_kcp_session_t *
+ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_uint_t hash,
+    ngx_uint_t conv, ngx_sockaddr_t *sockaddr, socklen_t socklen,
+    ngx_sockaddr_t *local, socklen_t local_len)
+{
+    uint32_t                  random;
+    ngx_log_t                *log;
+    ngx_vmess_kcp_source_t   *source;
+    ngx_vmess_kcp_session_t  *ksn;
+
+    log = ks->connection->log;
+
+    if (ks->n >= ks->conf->max
+        || RAND_bytes((u_char *) &random, sizeof(uint32_t)) != 1)
+    {
+        return NULL;
+    }
+
+    source = ngx_vmess_kcp_get_source(ks, sockaddr);
+    if (source == NULL) {
+        return NULL;
+    }
+
+    ksn = ngx_calloc(sizeof(ngx_vmess_kcp_session_t), log);
+    if (ksn == NULL) {
+        ngx_vmess_kcp_put_source(ks, source);
+        return NULL;
+    }
+
+    ksn->socket = ks;
+    ksn->source = source;
+
+    ngx_memcpy(&ksn->sockaddr, sockaddr, socklen);
+    ksn->socklen = socklen;
+    ngx_memcpy(&ksn->local, local, local_len);
+    ksn->local_len = local_len;
+
+    ksn->event.handler = ngx_vmess_kcp_event_handler;
+    ksn->event.data = ksn;
+    ksn->event.log = log;
+
+    ngx_vmess_kcp_init(&ksn->kcp, &ks->conf->kcp, conv, random,
+                       ngx_current_msec);
+
+    ksn->node.key = hash;
+    ngx_rbtree_insert(&ks->sessions, &ksn->node);
+    ngx_queue_insert_tail(&ks->all, &ksn->all);
+    ks->n++;
+
+    if (ngx_vmess_kcp_start(ksn) != NGX_OK) {
+        ngx_vmess_kcp_free(ksn);
+        return NULL;
+    }
+
+    return ksn;
+}
+
+
+/* the virtual connection takes its addresses from what was never accepted */
+
+static ngx_int_t
+ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn)
+{
+    u_char                   text[NGX_SOCKADDR_STRLEN];
+    ngx_connection_t         c;
+    ngx_vmess_kcp_socket_t  *ks;
+
+    ks = ksn->socket;
+
+    ngx_memzero(&c, sizeof(ngx_connection_t));
+
+    c.log = ks->connection->log;
+    c.fd = ks->connection->fd;
+    c.sockaddr = &ksn->sockaddr.sockaddr;
+    c.socklen = ksn->socklen;
+    c.local_sockaddr = &ksn->local.sockaddr;
+    c.local_socklen = ksn->local_len;
+    c.addr_text.data = text;
+    c.addr_text.len = ngx_sock_ntop(c.sockaddr, c.socklen, text, sizeof(text),
+                                    0);
+
+    ksn->vconn = ngx_vmess_vconn_create(&c, &ngx_vmess_kcp_carrier, ksn,
+                                        ks->conf->listen);
+    if (ksn->vconn == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_vmess_vconn_start(ksn->vconn);
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_vmess_kcp_hash(ngx_sockaddr_t *sockaddr, socklen_t socklen,
+    ngx_uint_t conv)
+{
+    return ngx_crc32_short((u_char *) sockaddr, socklen)
+           ^ (conv * 2654435761u);
+}
+
+
+static ngx_vmess_kcp_session_t *
+ngx_vmess_kcp_find(ngx_vmess_kcp_socket_t *ks, ngx_uint_t hash,
+    ngx_uint_t conv, ngx_sockaddr_t *sockaddr, socklen_t socklen)
+{
+    ngx_rbtree_node_t        *node;
+    ngx_vmess_kcp_session_t  *ksn;
+
+    node = ks->sessions.root;
+
+    while (node != &ks->sessions_sentinel) {
+
+        if (hash != node->key) {
+            node = (hash < node->key) ? node->left : node->right;
+            continue;
+        }
+
+        ksn = (ngx_vmess_kcp_session_t *) node;
+
+        if (ksn->kcp.conv == conv
+            && ngx_cmp_sockaddr(&ksn->sockaddr.sockaddr, ksn->socklen,
+                                &sockaddr->sockaddr, socklen, 1)
+               == NGX_OK)
+        {
+            return ksn;
+        }
+
+        node = node->right;
+    }
+
+    return NULL;
+}
+
+
+/* counts one more session of an address, NULL if it has too many */
+
+static ngx_vmess_kcp_source_t *
+ngx_vmess_kcp_get_source(ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr)
+{
+    u_char                   addr[16];
+    uint32_t                 hash;
+    ngx_rbtree_node_t       *node;
+    ngx_vmess_kcp_source_t  *source;
+
+    ngx_memzero(addr, sizeof(addr));
+
+#if (NGX_HAVE_INET6)
+
+    /* a host of IPv6 has a network of addresses */
+
+    if (sockaddr->sockaddr.sa_family == AF_INET6) {
+        ngx_memcpy(addr, &sockaddr->sockaddr_in6.sin6_addr,
+                   IN6_IS_ADDR_V4MAPPED(&sockaddr->sockaddr_in6.sin6_addr)
+                   ? 16 : 8);
+    } else
+#endif
+    {
+        ngx_memcpy(addr, &sockaddr->sockaddr_in.sin_addr, 4);
+    }
+
+    hash = ngx_crc32_short(addr, sizeof(addr));
+    node = ks->sources.root;
+
+    while (node != &ks->sources_sentinel) {
+
+        if (hash != node->key) {
+            node = (hash < node->key) ? node->left : node->right;
+            continue;
+        }
+
+        source = (ngx_vmess_kcp_source_t *) node;
+
+        if (ngx_memcmp(source->addr, addr, sizeof(addr)) == 0) {
+
+            if (source->n >= ks->conf->max_source) {
+                return NULL;
+            }
+
+            source->n++;
+            return source;
+        }
+
+        node = node->right;
+    }
+
+    source = ngx_alloc(sizeof(ngx_vmess_kcp_source_t), ks->connection->log);
+    if (source == NULL) {
+        return NULL;
+    }
+
+    source->n = 1;
+    ngx_memcpy(source->addr, addr, sizeof(addr));
+    source->node.key = hash;
+
+    ngx_rbtree_insert(&ks->sources, &source->node);
+
+    return source;
+}
+
+
+static void
+ngx_vmess_kcp_put_source(ngx_vmess_kcp_socket_t *ks,
+    ngx_vmess_kcp_source_t *source)
+{
+    if (--source->n == 0) {
+        ngx_rbtree_delete(&ks->sources, &source->node);
+        ngx_free(source);
+    }
+}
+
+
+static void
+ngx_vmess_kcp_event_handler(ngx_event_t *ev)
+{
+    ngx_vmess_kcp_flush(ev->data);
+}
+
+
+/* tells the virtual connection what it may do */
+
+static void
+ngx_vmess_kcp_wake(ngx_vmess_kcp_session_t *ksn)
+{
+    ngx_connection_t  *c;
+
+    if (ksn->vconn == NULL) {
+        return;
+    }
+
+    c = ksn->vconn->connection;
+
+    if (!c->read->ready && ngx_vmess_kcp_readable(&ksn->kcp)) {
+        ngx_vmess_vconn_wake(ksn->vconn, 0);
+    }
+
+    if (!c->write->ready && ngx_vmess_kcp_writable(&ksn->kcp)) {
+        ngx_vmess_vconn_wake(ksn->vconn, 1);
+    }
+}
+
+
+static void
+ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn)
+{
+    u_char          *p;
+    size_t           len;
+    ngx_msec_t       delay;
+    static u_char    buffer[NGX_VMESS_KCP_HEAD_MAX + NGX_VMESS_KCP_DATAGRAM];
+
+    p = buffer + NGX_VMESS_KCP_HEAD_MAX;
+
+    for ( ;; ) {
+        len = ngx_vmess_kcp_output(&ksn->kcp, p, ngx_current_msec);
+
+        if (len == 0) {
+            break;
+        }
+
+        /* what the socket does not take is lost, and sent again */
+
+        if (ngx_vmess_kcp_send_datagram(ksn, p, len) != NGX_OK) {
+            break;
+        }
+    }
+
+    ngx_vmess_kcp_wake(ksn);
+
+    delay = ngx_vmess_kcp_wakeup(&ksn->kcp, ngx_current_msec);
+
+    if (delay == (ngx_msec_t) -1) {
+        ngx_vmess_kcp_free(ksn);
+        return;
+    }
+
+    if (ksn->event.timer_set) {
+        ngx_del_timer(&ksn->event);
+    }
+
+    ngx_add_timer(&ksn->event, ngx_max(delay, 1));
+}
+
+
+static ngx_int_t
+ngx_vmess_kcp_send_datagram(ngx_vmess_kcp_session_t *ksn, u_char *p,
+    size_t len)
+{
+    u_char                   random[NGX_VMESS_KCP_RANDOM_LEN];
+    ngx_buf_t                b;
+    ngx_chain_t              out, *cl;
+    ngx_connection_t        *c;
+    ngx_vmess_kcp_socket_t  *ks;
+
+    ks = ksn->socket;
+    c = ks->connection;
+
+    if (RAND_bytes(random, sizeof(random)) != 1
+        || ngx_vmess_kcp_packet_seal(&ks->packet, p, len, random) != NGX_OK)
+    {
+        ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "sealing a datagram failed");
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&b, sizeof(ngx_buf_t));
+
+    b.pos = p - ks->packet.head;
+    b.last = p + len + ks->packet.tail;
+    b.memory = 1;
+    b.flush = 1;
+
+    out.buf = &b;
+    out.next = NULL;
+
+    c->sockaddr = &ksn->sockaddr.sockaddr;
+    c->socklen = ksn->socklen;
+    c->local_sockaddr = &ksn->local.sockaddr;
+    c->local_socklen = ksn->local_len;
+
+    cl = ngx_udp_send_chain(c, &out, 0);
+
+    c->write->ready = 1;
+    c->write->error = 0;
+
+    return cl ? NGX_AGAIN : NGX_OK;
+}
+
+
+static void
+ngx_vmess_kcp_free(ngx_vmess_kcp_session_t *ksn)
+{
+    ngx_vmess_kcp_socket_t  *ks;
+
+    ks = ksn->socket;
+
+    if (ksn->vconn) {
+        ngx_vmess_vconn_abort(ksn->vconn);
+    }
+
+    if (ksn->event.timer_set) {
+        ngx_del_timer(&ksn->event);
+    }
+
+    if (ksn->event.posted) {
+        ngx_delete_posted_event(&ksn->event);
+    }
+
+    ngx_rbtree_delete(&ks->sessions, &ksn->node);
+    ngx_queue_remove(&ksn->all);
+    ks->n--;
+
+    ngx_vmess_kcp_put_source(ks, ksn->source);
+    ngx_vmess_kcp_cleanup(&ksn->kcp);
+
+    ngx_free(ksn);
+}
+
+
+/*
+ * The worker quits, and the datagrams of its sessions go to another one: peers
+ * are told once, as nothing that they say will be heard.
+ */
+
+static void
+ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
+{
+    u_char                   *p;
+    ngx_queue_t              *q;
+    ngx_connection_t         *c;
+    ngx_vmess_kcp_socket_t   *ks;
+    ngx_vmess_kcp_segment_t   seg;
+    ngx_vmess_kcp_session_t  *ksn;
+    u_char                    buffer[NGX_VMESS_KCP_HEAD_MAX
+                                     + NGX_VMESS_KCP_COMMAND_LEN
+                                     + NGX_VMESS_KCP_TAIL_MAX];
+
+    c = rev->data;
+    ks = c->data;
+
+    while (!ngx_queue_empty(&ks->all)) {
+        q = ngx_queue_head(&ks->all);
+        ksn = ngx_queue_data(q, ngx_vmess_kcp_session_t, all);
+
+        ngx_memzero(&seg, sizeof(ngx_vmess_kcp_segment_t));
+
+        seg.conv = ksn->kcp.conv;
+        seg.command = NGX_VMESS_KCP_TERMINATE;
+
+        p = buffer + NGX_VMESS_KCP_HEAD_MAX;
+
+        (void) ngx_vmess_kcp_segment_create(p, &seg);
+        (void) ngx_vmess_kcp_send_datagram(ksn, p, NGX_VMESS_KCP_COMMAND_LEN);
+
+        ngx_vmess_kcp_free(ksn);
+    }
+
+    ngx_vmess_kcp_packet_cleanup(&ks->packet);
+
+    ngx_close_connection(c);
+}
+
+
+static void
+ngx_vmess_kcp_empty_handler(ngx_event_t *ev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_EVENT, ev->log, 0, "vmess kcp event");
+}
+
+
+static void *
+ngx_vmess_kcp_alloc(void *data, size_t size)
+{
+    return ngx_alloc(size, ngx_cycle->log);
+}
+
+
+static void
+ngx_vmess_kcp_release(void *data, void *p, size_t size)
+{
+    ngx_free(p);
+}
+
+
+static ssize_t
+ngx_vmess_kcp_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t                   n;
+    ngx_vmess_kcp_session_t  *ksn;
+
+    ksn = ngx_vmess_get_vconn(c)->data;
+
+    n = ngx_vmess_kcp_read(&ksn->kcp, buf, size);
+
+    if (n > 0) {
+
+        /* there may be a window to announce */
+
+        ngx_post_event(&ksn->event, &ngx_posted_events);
+
+        return n;
+    }
+
+    c->read->ready = 0;
+
+    if (n == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    if (n == 0) {
+        c->read->eof = 1;
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0, "mKCP session failed: %s",
+                  ksn->kcp.err ? ksn->kcp.err : "no memory");
+
+    c->read->error = 1;
+
+    return NGX_ERROR;
+}
+
+
+static ssize_t
+ngx_vmess_kcp_send(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t                   n;
+    ngx_vmess_kcp_session_t  *ksn;
+
+    ksn = ngx_vmess_get_vconn(c)->data;
+
+    n = ngx_vmess_kcp_write(&ksn->kcp, buf, size);
+
+    if (n > 0) {
+        ngx_post_event(&ksn->event, &ngx_posted_events);
+
+        c->sent += n;
+
+        return n;
+    }
+
+    c->write->ready = 0;
+
+    if (n == NGX_ERROR) {
+        c->write->error = 1;
+    }
+
+    return n;
+}
+
+
+static ngx_int_t
+ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic)
+{
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_vmess_kcp_closed(void *data)
+{
+    ngx_vmess_kcp_session_t *ksn = data;
+
+    ksn->vconn = NULL;
+
+    ngx_vmess_kcp_close(&ksn->kcp, ngx_current_msec);
+
+    ngx_post_event(&ksn->event, &ngx_posted_events);
+}
