@@ -33,6 +33,7 @@
                                                 it waits for its time */
 #define NGX_VMESS_KCP_PROBE_MAX    1000      /* of a closed window */
 #define NGX_VMESS_KCP_SILENCE      1000      /* of a peer that may be gone */
+#define NGX_VMESS_KCP_PACE         2         /* between bursts, at least */
 #define NGX_VMESS_KCP_SLOTS        16
 
 #define NGX_VMESS_KCP_NEVER        0xffffffff
@@ -88,6 +89,7 @@ static u_char *ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p,
 static ngx_uint_t ngx_vmess_kcp_silent(ngx_vmess_kcp_t *kcp);
 static uint32_t ngx_vmess_kcp_period(ngx_vmess_kcp_t *kcp);
 static uint32_t ngx_vmess_kcp_quota(ngx_vmess_kcp_t *kcp);
+static uint32_t ngx_vmess_kcp_pace_wait(ngx_vmess_kcp_t *kcp);
 static void ngx_vmess_kcp_tick(ngx_vmess_kcp_t *kcp);
 static uint32_t ngx_vmess_kcp_ping_wait(ngx_vmess_kcp_t *kcp);
 static u_char *ngx_vmess_kcp_output_ping(ngx_vmess_kcp_t *kcp, u_char *p,
@@ -163,6 +165,8 @@ ngx_vmess_kcp_init(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_conf_t *conf,
     kcp->out_time = kcp->now;
     kcp->ping_time = kcp->now;
     kcp->tick = kcp->now;
+    kcp->pace_time = kcp->now;
+    kcp->pace = (uint64_t) NGX_VMESS_KCP_EDGE * conf->tti;
     kcp->arrival = kcp->now;
 
     kcp->ack_time = kcp->now - (uint32_t) conf->tti;
@@ -170,6 +174,7 @@ ngx_vmess_kcp_init(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_conf_t *conf,
     ngx_queue_init(&kcp->sent);
 
     kcp->send_edge = NGX_VMESS_KCP_EDGE;
+    kcp->send_window = NGX_VMESS_KCP_EDGE;
     kcp->receive_edge = NGX_VMESS_KCP_EDGE;
 
     kcp->control = conf->in_flight;
@@ -375,11 +380,17 @@ static void
 ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 {
     u_char      *p, *last;
-    uint32_t     number, max, flying, age, arrived;
+    uint32_t     number, max, window, flying, age, arrived;
     ngx_uint_t   sample;
 
     if (ngx_vmess_kcp_before(kcp->send_edge, seg->receiving_window)) {
         kcp->send_edge = seg->receiving_window;
+    }
+
+    window = seg->receiving_window - seg->receiving_next;
+
+    if (ngx_vmess_kcp_before(kcp->send_window, window)) {
+        kcp->send_window = window;
     }
 
     p = seg->data.data;
@@ -915,7 +926,7 @@ ngx_vmess_kcp_next(ngx_vmess_kcp_t *kcp, uint32_t *wait)
 static uint32_t
 ngx_vmess_kcp_data_wait(ngx_vmess_kcp_t *kcp)
 {
-    uint32_t               wait, left;
+    uint32_t               wait, pace;
     ngx_vmess_kcp_data_t  *data;
 
     data = ngx_vmess_kcp_next(kcp, &wait);
@@ -926,13 +937,9 @@ ngx_vmess_kcp_data_wait(ngx_vmess_kcp_t *kcp)
         return NGX_VMESS_KCP_NEVER;
     }
 
-    if (kcp->tick_sent < ngx_vmess_kcp_quota(kcp)) {
-        return wait;
-    }
+    pace = ngx_vmess_kcp_pace_wait(kcp);
 
-    left = ngx_vmess_kcp_left(kcp, kcp->tick, ngx_vmess_kcp_period(kcp));
-
-    return ngx_max(wait, left);
+    return ngx_max(wait, pace);
 }
 
 
@@ -947,7 +954,7 @@ ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
 
     ngx_memzero(&seg, sizeof(ngx_vmess_kcp_segment_t));
 
-    while (kcp->tick_sent < ngx_vmess_kcp_quota(kcp)) {
+    while (ngx_vmess_kcp_pace_wait(kcp) == 0) {
 
         data = ngx_vmess_kcp_next(kcp, &wait);
 
@@ -971,6 +978,7 @@ ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
         data->time = kcp->now;
         data->order = ++kcp->order;
         kcp->tick_sent++;
+        kcp->pace -= ngx_vmess_kcp_period(kcp);
         kcp->acked = 0;
 
         seg.conv = kcp->conv;
@@ -1006,29 +1014,80 @@ ngx_vmess_kcp_period(ngx_vmess_kcp_t *kcp)
 }
 
 
-/* segments for that period */
+/*
+ * Segments for that period.  In the time of a round trip, or a tti, a peer
+ * takes not much more than it has room for.
+ */
 
 static uint32_t
 ngx_vmess_kcp_quota(ngx_vmess_kcp_t *kcp)
 {
+    uint32_t  tti, rtt;
+    uint64_t  quota, room;
+
     if (ngx_vmess_kcp_silent(kcp)) {
         return 1;
     }
 
-    if (kcp->conf->congestion) {
-        return kcp->control;
+    quota = kcp->control;
+
+    if (!kcp->conf->congestion) {
+        quota = (uint64_t) kcp->conf->in_flight * NGX_VMESS_KCP_BURST;
     }
 
-    return kcp->conf->in_flight * NGX_VMESS_KCP_BURST;
+    tti = (uint32_t) kcp->conf->tti;
+
+    rtt = ngx_max(kcp->srtt, NGX_VMESS_KCP_TTI_MIN);
+    rtt = ngx_min(rtt, tti);
+
+    room = (uint64_t) kcp->send_window * 5 / 4 * tti / rtt;
+
+    return (uint32_t) ngx_min(quota, room);
 }
 
+
+/*
+ * Returns ms until a segment may be sent.  They are spread over the period, as
+ * buffers of sockets on the way have room for some hundred datagrams; kcp->pace
+ * is the period for each that may be sent now.
+ */
+
+static uint32_t
+ngx_vmess_kcp_pace_wait(ngx_vmess_kcp_t *kcp)
+{
+    uint32_t  period, quota, burst, elapsed, wait;
+
+    period = ngx_vmess_kcp_period(kcp);
+    quota = ngx_vmess_kcp_quota(kcp);
+
+    burst = ngx_max(quota / 8, NGX_VMESS_KCP_EDGE);
+    burst = ngx_min(quota, burst);
+
+    elapsed = kcp->now - kcp->pace_time;
+    elapsed = ngx_min(elapsed, period);
+
+    kcp->pace_time = kcp->now;
+    kcp->pace += (uint64_t) elapsed * quota;
+    kcp->pace = ngx_min(kcp->pace, (uint64_t) burst * period);
+
+    if (kcp->pace >= period) {
+        return 0;
+    }
+
+    wait = (period - (uint32_t) kcp->pace + quota - 1) / quota;
+
+    return ngx_max(wait, NGX_VMESS_KCP_PACE);
+}
+
+
+/* congestion: the share of what was sent again */
 
 static void
 ngx_vmess_kcp_tick(ngx_vmess_kcp_t *kcp)
 {
     uint32_t  rate;
 
-    if (ngx_vmess_kcp_left(kcp, kcp->tick, ngx_vmess_kcp_period(kcp))) {
+    if (ngx_vmess_kcp_left(kcp, kcp->tick, (uint32_t) kcp->conf->tti)) {
         return;
     }
 

@@ -101,7 +101,11 @@ typedef struct {
     uint32_t                 send_next;      /* first not sent */
     uint32_t                 send_last;      /* end of what was written */
     uint32_t                 send_edge;      /* end of the peer's window */
+    uint32_t                 send_window;    /* the largest of the peer */
     uint32_t                 flying;         /* sent, not acknowledged */
+
+    uint64_t                 pace;           /* what may be sent now */
+    uint32_t                 pace_time;
 
     uint32_t                 tick;
     uint32_t                 tick_sent;

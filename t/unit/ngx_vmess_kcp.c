@@ -90,6 +90,7 @@ static void test_send(void);
 static void test_resend(void);
 static void test_probe(void);
 static void test_rtt(void);
+static void test_pace(void);
 static void test_congestion(void);
 static void test_idle(void);
 static void test_states(void);
@@ -143,6 +144,7 @@ main(void)
     test_resend();
     test_probe();
     test_rtt();
+    test_pace();
     test_congestion();
     test_idle();
     test_states();
@@ -435,8 +437,8 @@ test_resend(void)
     test_log_len = 0;
     test_wait(3000);
     test_expect("a silent peer gets one in a second",
-                "@1775 data 5 una=5 len=1326; @2710 data 6 una=5 len=1326; "
-                "@3710 data 7 una=5 len=1326; @4710 data 8 una=5 len=1326");
+                "@1775 data 5 una=5 len=1326; @2775 data 6 una=5 len=1326; "
+                "@3775 data 7 una=5 len=1326");
 
     test_end("resend");
 }
@@ -553,6 +555,39 @@ test_rtt(void)
 }
 
 
+/* what there is room for is sent in the time of a round trip */
+
+static void
+test_pace(void)
+{
+    ngx_vmess_kcp_t  *kcp;
+
+    test_start();
+
+    kcp = &test_side.kcp;
+
+    test_write(1);
+    test_wait(60);
+    test_ack(1, 777, 60, "0");
+    test_write(450 * 1326);
+    test_wait(0);
+    test_ok(kcp->flying == 121, "an eighth at once: %d", (int) kcp->flying);
+
+    test_ok(ngx_vmess_kcp_wakeup(kcp, test_time) == 2, "then it waits");
+
+    test_wakeups = 0;
+    test_wait(2);
+    test_ok(kcp->flying == 121 + 2 * 776 * 5 / 4 / 50, "and sends: %d",
+            (int) kcp->flying);
+
+    test_wait(20);
+    test_ok(kcp->flying == 450 && test_wakeups < 15, "until all is sent");
+
+    test_log_len = 0;
+    test_end("pace");
+}
+
+
 static void
 test_congestion(void)
 {
@@ -573,10 +608,12 @@ test_congestion(void)
     test_log_len = 0;
 
     test_write(400 * 1326);
-    test_output();
+    test_wait(0);
+    test_ok(kcp->flying == 32, "a burst of %d", (int) kcp->flying);
 
-    test_ok(kcp->tick_sent == kcp->control && kcp->flying == kcp->control,
-            "not more in a tti");
+    test_wait(50);
+    test_ok(kcp->flying >= 194 && kcp->flying < 194 * 5 / 4 + 40,
+            "%d in a tti", (int) kcp->flying);
 
     for (i = 0; i < 20; i++) {
         test_write(400 * 1326);
