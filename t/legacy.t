@@ -7,6 +7,7 @@ use TestVMess;
 use VMess::GRPC;
 use VMess::HTTP2;
 use VMess::Mux;
+use Time::HiRes ();
 
 plan "no_plan";
 no_shuffle();
@@ -469,7 +470,8 @@ $v->connect(tcp(), quiet => 1)->send_raw($captured);
 is($v->read(200), 'x' x 200, 'a session');
 
 # the site at the second port is nginx itself: what it says to bytes that are no
-# request.  A first byte of 0x80 and more is nothing that it would wait for the rest of
+# request.  A first byte of 0x80 and more is nothing of which it would wait for
+# the rest
 my $no_method = sub { substr($_[0], 0, 1) |= "\x80"; $_[0] };
 my %kind = (
     'random bytes' => sub {
@@ -488,12 +490,13 @@ my %kind = (
 my $talk = sub {
     my ($bytes, $port) = @_;
     my $s = tcp($port);
-    my $start = time;
+    my $start = Time::HiRes::time;
     put($s, $bytes);
-    my $got = '';
-    my $first;
-    my $n;
-    while ($n = sysread($s, my $b, 4096)) { $first //= time - $start; $got .= $b }
+    my ($n, $first, $got) = (0, undef, '');
+    while ($n = sysread($s, my $b, 4096)) {
+        $first //= Time::HiRes::time - $start;
+        $got .= $b;
+    }
     $got =~ s/^Date: .*$/Date: now/m;
     return ($got . (defined $n ? 'end' : "$!"), $first // 0);
 };

@@ -72,15 +72,15 @@ ngx_vmess_detour_copy(ngx_vmess_users_t *users, ngx_vmess_users_t *old)
 
             k %= users->n;
 
-            if (users->records[k].user == record->user) {
+            if (ngx_memcmp(users->records[k].cmd_key, record->cmd_key,
+                           NGX_VMESS_KEY_LEN)
+                == 0)
+            {
                 break;
             }
         }
 
-        if (m == users->n
-            || ngx_memcmp(users->records[k].cmd_key, record->cmd_key,
-                          NGX_VMESS_KEY_LEN) != 0)
-        {
+        if (m == users->n) {
             continue;
         }
 

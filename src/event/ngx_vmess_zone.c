@@ -317,6 +317,8 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
 
     ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
 
+    ngx_vmess_detour_copy(zone->sh->pending, old->sh->users);
+
     shm = &old->shm_zone->shm;
 
     if (ngx_vmess_zone_map(zone, shm->addr, shm->size) == NGX_OK) {
