@@ -1115,6 +1115,8 @@ server {
 }
 --- config
 log_not_found off;
+# nginx keeps a connection that is reset while it discards a body
+keepalive_timeout 1s;
 location /x { vmess_pass ray; root html; }
 location = /status { stub_status; }
 --- stream_client

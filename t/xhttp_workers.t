@@ -635,6 +635,8 @@ server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
 --- http_config
 server {
     listen 127.0.0.1:%%PORT_2%% reuseport;
+    # nginx keeps a connection that is reset while it discards a body
+    keepalive_timeout 1s;
     location /x { vmess_pass ray; root html; log_not_found off; }
 }
 --- config
