@@ -39,8 +39,8 @@
 #define NGX_VMESS_KCP_NEVER        0xffffffff
 
 /*
- * v2ray takes an older timestamp than this for none, and so our timestamps
- * have 31 bits
+ * v2ray looks for the newest timestamp of an Ack from 0 on, and so does not
+ * find those of the upper half: ours have 31 bits
  */
 
 #define NGX_VMESS_KCP_TIMESTAMP    0x7fffffff
@@ -393,8 +393,7 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
         kcp->send_window = window;
     }
 
-    p = seg->data.data;
-    last = p + seg->data.len;
+    last = seg->data.data + seg->data.len;
     max = 0;
 
     for (p = seg->data.data; p < last; p += NGX_VMESS_KCP_NUMBER_LEN) {
