@@ -35,6 +35,15 @@ for my $security (qw(aes-128-gcm chacha20-poly1305)) {
     }
 }
 
+# The original header: it uses the first alter id.
+
+push @legs, map {
+    { security => $_->[1], carrier => $_->[0], alter => $_->[2],
+      title => "alter_id $_->[2]",
+      $_->[1] eq 'none' ? (logged => 'zero') : () }
+} [ 'tcp', 'aes-128-cfb', 16 ], [ 'tcp', 'chacha20-poly1305', 1 ],
+  [ 'tls', 'none', 16 ];
+
 # Early data: in a header that has a name, or in the path.
 
 for my $listen (qw(http https)) {

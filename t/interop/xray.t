@@ -108,6 +108,12 @@ for my $carrier (
     };
 }
 
+# As HTTP.
+
+push @legs, map {
+    { carrier => $_, security => 'aes-128-gcm', disguise => 1, title => 'HTTP' }
+} qw(tcp tls);
+
 # Mux.Cool, where half-close does not exist.
 
 for my $mux ([ 'tcp', 8 ], [ 'tls', 128 ], [ 'websocket', 8 ]) {

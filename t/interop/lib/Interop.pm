@@ -374,6 +374,19 @@ sub logs {
            title($name, $leg) . ': no XUDP to port 53');
     }
 
+    for my $leg (grep { $_->{detour} } @legs) {
+        my @ports = ($leg->{port}, @{$leg->{range}});
+        my %flows = map { $_ => 0 } @ports;
+
+        $flows{$_->[11]}++ for grep { exists $flows{$_->[11]} } @flows;
+
+        my ($first, @rest) = @flows{@ports};
+
+        cmp_ok($first, '>', 0, title($name, $leg) . ': at the first port');
+        cmp_ok(eval join('+', @rest), '>', 10,
+               title($name, $leg) . ": at others (@rest)");
+    }
+
     for my $leg (grep { $_->{listen} } @legs) {
         my ($version, $request) = wire($leg);
 

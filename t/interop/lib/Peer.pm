@@ -118,6 +118,30 @@ sub free_port {
 }
 
 
+# so many, one after the other
+
+sub free_ports {
+    my ($n) = @_;
+
+    for (1 .. 100) {
+        my $first = free_port();
+        my @rest = map { $first + $_ } 1 .. $n - 1;
+        my @free = grep { !$ports{$_}
+                          && IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+                                                   LocalPort => $_, Listen => 1)
+                        } @rest;
+
+        next if @free != @rest;
+
+        $ports{$_}++ for @rest;
+
+        return ($first, @rest);
+    }
+
+    die "no $n free ports\n";
+}
+
+
 # starts a command in the background with its output in the directory
 
 sub start {
@@ -341,7 +365,10 @@ sub hold_flows {
 #     mode => ..., alpn => 'http/1.1' or 'h2' with https,
 #     one => 1 for all flows on one connection }
 #
-# each with mux => sub-connections at once for Xray and v2ray, and for Xray
+# with TCP and TLS there are disguise => 1, as HTTP, and with TCP detour => 1,
+# dynamic ports;
+#
+# each with alter => number of alter ids, mux => sub-connections at once for Xray and v2ray, and for Xray
 # "experiments", for sing-box any further options of the outbound.  Those for
 # datagrams have udp => 'udp', 'mux', 'xudp' or 'packetaddr': how they are sent.
 # Xray has one way for all of a process.  With dns => address of a server one
@@ -357,9 +384,13 @@ sub client {
         $leg->{dns_port} = free_port() if $leg->{dns};
     }
 
+    my @cfb = grep { $_->{security} eq 'aes-128-cfb' } @legs;
+
     my $config = $name =~ /^sing-box/ ? singbox_client(@legs)
                                       : xray_client(@legs);
     my $file = spew(path("$name-client.json"), encode_json($config));
+
+    $file = v2ray_cfb($file, scalar @cfb) if $name eq 'v2ray' && @cfb;
 
     # Xray reads the length of a buffer that it gave away, and sends it twice
     # (XHTTP, packet-up) if another thread was fast.
@@ -383,8 +414,27 @@ sub command {
     my %peers = peers();
     my $binary = $peers{$name} // die "no $name\n";
 
-    return $name eq 'v2ray' ? ($binary, '-config', $file)
+    return $name eq 'v2ray' ? ($binary, $file =~ /pb$/ ? qw(-format pb) : (),
+                               '-config', $file)
                             : ($binary, 'run', '-c', $file);
+}
+
+
+# v2ray takes "aes-128-cfb" in a file of JSON for "auto", although it has the
+# cipher: in the other form of the file it is a number.  A security_settings is
+# the field 3, of 2 bytes, with a type in the field 1.
+
+sub v2ray_cfb {
+    my ($file, $n) = @_;
+
+    my %peers = peers();
+    my $v2ctl = $peers{v2ray} =~ s/v2ray$/v2ctl/r;
+    my $config = `$v2ctl config $file 2>/dev/null`;
+    my $done = $config =~ s/\x1a\x02\x08\x02/\x1a\x02\x08\x01/g;
+
+    die "v2ctl config: $done of $n users\n" if $done != $n;
+
+    return spew($file =~ s/json$/pb/r, $config);
 }
 
 
@@ -418,6 +468,10 @@ sub xray_stream {
 
     my $alpn = ($leg->{listen} // '') eq 'h3' ? 'h3' : $leg->{alpn};
 
+    %settings = (header => { type => 'http', request => {
+        path => [ '/a' ], headers => { Host => [ 'h.example' ] },
+    } }) if $leg->{disguise};
+
     return {
         network => $name,
         %settings ? ("${name}Settings" => \%settings) : (),
@@ -437,7 +491,7 @@ sub xray_client {
     my $i = 0;
 
     for my $leg (@_) {
-        my %user = (id => USER_ID, alterId => 0,
+        my %user = (id => USER_ID, alterId => $leg->{alter} // 0,
                     security => $leg->{security});
 
         $user{experiments} = $leg->{experiments} if $leg->{experiments};
@@ -552,6 +606,8 @@ sub singbox_client {
         $outbound{packet_encoding} = $leg->{udp}
             if ($leg->{udp} // 'udp') ne 'udp';
 
+        $outbound{alter_id} = $leg->{alter} if $leg->{alter};
+
         my $transport = singbox_transport($leg);
 
         $outbound{transport} = $transport if $transport;
@@ -623,10 +679,13 @@ sub server {
     my ($name, %options) = @_;
 
     my %server = (
-        name => $name, map { $_ => free_port() } qw(tcp tls http https h2c h3)
+        name => $name, map { $_ => free_port() }
+        qw(tcp tls http https h2c h3 disguise tls_disguise detour)
     );
 
     my @legs = @{$options{legs} // []};
+
+    $server{range} = [ free_ports(4) ] if grep { $_->{detour} } @legs;
     my ($config, @ports);
 
     if ($name eq 'nginx+xray') {
@@ -647,7 +706,16 @@ sub server {
                : (@server{qw(tcp tls http https h2c)},
                   nginx_has('http_v3') ? "udp:$server{h3}" : ());
 
-        $_->{port} = $server{$_->{listen} // $_->{carrier}} for @legs;
+        for my $leg (@legs) {
+            my $on = $leg->{listen} // $leg->{carrier};
+
+            $on = 'detour' if $leg->{detour};
+            $on = $on eq 'tls' ? 'tls_disguise' : 'disguise'
+                if $leg->{disguise};
+
+            $leg->{port} = $server{$on};
+            $leg->{range} = $server{range};
+        }
 
     } else {
         for my $leg (@legs) {
@@ -680,6 +748,8 @@ sub known {
     my ($name, $leg) = @_;
 
     my $carrier = $leg->{carrier};
+
+    return if $leg->{alter} || $leg->{disguise} || $leg->{detour};
 
     if ($name eq 'xray') {
         return $carrier ne 'http' && ($leg->{udp} // '') ne 'packetaddr'
@@ -832,16 +902,45 @@ sub nginx_stream {
 
     $buffer = $buffer ? "proxy_buffer_size $buffer;" : '';
 
+    my @legs = @{$options{legs} // []};
+    my ($alter) = sort { $b <=> $a } map { $_->{alter} // 0 } @legs, {};
+    my $parameter = $alter ? " alter_id=$alter" : '';
+
     my $vmess = "vmess interop;\n        proxy_pass vmess_target;";
-    my $users = "vmess_users interop:4m {\n        tester $id;\n    }\n\n"
-                . "    vmess_allow 127.0.0.0/8;";
+    my $users = "vmess_users interop:4m {\n        tester $id$parameter;\n"
+                . "    }\n\n    vmess_allow 127.0.0.0/8;";
     my $listen = "server {\n        vmess_listen ray;\n        $vmess\n    }";
+
+    $users .= "\n    vmess_ciphers aes-128-gcm chacha20-poly1305 none zero"
+              . ' aes-128-cfb;'
+        if grep { $_->{alter} || $_->{detour} } @legs;
+
+    if (grep { $_->{disguise} } @legs) {
+        my $on = "vmess_http_header on path=/a host=h.example;\n        $vmess";
+
+        $listen .= "\n\n    server {\n"
+            . "        listen 127.0.0.1:$server->{disguise} backlog=4096;\n"
+            . "        $on\n    }\n\n    server {\n"
+            . "        listen 127.0.0.1:$server->{tls_disguise} ssl"
+            . " backlog=4096;\n        ssl_certificate $crt;\n"
+            . "        ssl_certificate_key $key;\n        $on\n    }";
+    }
+
+    if ($server->{range}) {
+        my $range = join '-', @{$server->{range}}[0, -1];
+
+        $listen .= "\n\n    server {\n"
+            . "        listen 127.0.0.1:$server->{detour} backlog=4096;\n"
+            . "        listen 127.0.0.1:$range backlog=4096;\n"
+            . "        vmess_detour ports=$range refresh=1m;\n"
+            . "        $vmess\n    }";
+    }
 
     my $log = $options{quiet} ? '' : <<'END';
 log_format flows '$vmess_status $vmess_user $vmess_carrier '
                      '$vmess_security $vmess_command $vmess_host '
                      '$status $bytes_received $bytes_sent '
-                     '$vmess_network $vmess_mux_id';
+                     '$vmess_network $vmess_mux_id $server_port';
 
     access_log access.log flows;
 END
