@@ -33,7 +33,8 @@
                                                 it waits for its time */
 #define NGX_VMESS_KCP_PROBE_MAX    1000      /* of a closed window */
 #define NGX_VMESS_KCP_SILENCE      1000      /* of a peer that may be gone */
-#define NGX_VMESS_KCP_PACE         2         /* between bursts, at least */
+#define NGX_VMESS_KCP_PACE         2         /* that a burst stands for */
+#define NGX_VMESS_KCP_BURST_MAX    64        /* if uplink does not need more */
 #define NGX_VMESS_KCP_SLOTS        16
 
 #define NGX_VMESS_KCP_NEVER        0xffffffff
@@ -120,6 +121,9 @@ ngx_vmess_kcp_conf_init(ngx_vmess_kcp_conf_t *conf)
     conf->mss = conf->size - NGX_VMESS_KCP_DATA_LEN;
 
     conf->in_flight = ngx_vmess_kcp_capacity(conf, conf->uplink);
+
+    conf->burst = NGX_VMESS_KCP_PACE * conf->in_flight / (uint32_t) conf->tti;
+    conf->burst = ngx_max(conf->burst, NGX_VMESS_KCP_BURST_MAX);
 
     conf->send_max = ngx_max(conf->write_buffer / conf->mtu,
                              NGX_VMESS_KCP_WINDOW_MIN);
@@ -1046,21 +1050,23 @@ ngx_vmess_kcp_quota(ngx_vmess_kcp_t *kcp)
 
 
 /*
- * Returns ms until a segment may be sent.  They are spread over the period, as
- * buffers of sockets on the way have room for some hundred datagrams; kcp->pace
- * is the period for each that may be sent now.
+ * Returns ms until a segment may be sent.  They are spread over the period: by
+ * default, the buffer of a socket has room for less than a hundred datagrams.
+ * kcp->pace is the period for each that may be sent now.
  */
 
 static uint32_t
 ngx_vmess_kcp_pace_wait(ngx_vmess_kcp_t *kcp)
 {
-    uint32_t  period, quota, burst, elapsed, wait;
+    uint32_t  period, quota, burst, elapsed;
 
     period = ngx_vmess_kcp_period(kcp);
     quota = ngx_vmess_kcp_quota(kcp);
 
-    burst = ngx_max(quota / 8, NGX_VMESS_KCP_EDGE);
-    burst = ngx_min(quota, burst);
+    burst = NGX_VMESS_KCP_PACE * quota / period;
+    burst = ngx_min(burst, kcp->conf->burst);
+    burst = ngx_max(burst, NGX_VMESS_KCP_EDGE);
+    burst = ngx_min(burst, quota);
 
     elapsed = kcp->now - kcp->pace_time;
     elapsed = ngx_min(elapsed, period);
@@ -1073,9 +1079,7 @@ ngx_vmess_kcp_pace_wait(ngx_vmess_kcp_t *kcp)
         return 0;
     }
 
-    wait = (period - (uint32_t) kcp->pace + quota - 1) / quota;
-
-    return ngx_max(wait, NGX_VMESS_KCP_PACE);
+    return (period - (uint32_t) kcp->pace + quota - 1) / quota;
 }
 
 

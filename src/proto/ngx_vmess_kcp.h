@@ -51,6 +51,7 @@ typedef struct {
     size_t                   size;           /* of segments in a datagram */
     size_t                   mss;            /* of payload in a segment */
     uint32_t                 in_flight;      /* segments to send in a tti */
+    uint32_t                 burst;          /* segments to send at once */
     uint32_t                 send_max;       /* segments, not acknowledged */
     uint32_t                 receive_max;    /* segments, not read */
 } ngx_vmess_kcp_conf_t;

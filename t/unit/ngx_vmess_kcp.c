@@ -571,17 +571,18 @@ test_pace(void)
     test_ack(1, 777, 60, "0");
     test_write(450 * 1326);
     test_wait(0);
-    test_ok(kcp->flying == 121, "an eighth at once: %d", (int) kcp->flying);
+    test_ok(kcp->flying == 2 * 970 / 50, "of two ms at once: %d",
+            (int) kcp->flying);
 
-    test_ok(ngx_vmess_kcp_wakeup(kcp, test_time) == 2, "then it waits");
+    test_ok(ngx_vmess_kcp_wakeup(kcp, test_time) == 1, "then it waits");
 
     test_wakeups = 0;
     test_wait(2);
-    test_ok(kcp->flying == 121 + 2 * 776 * 5 / 4 / 50, "and sends: %d",
+    test_ok(kcp->flying >= 75 && kcp->flying <= 78, "and sends: %d",
             (int) kcp->flying);
 
     test_wait(20);
-    test_ok(kcp->flying == 450 && test_wakeups < 15, "until all is sent");
+    test_ok(kcp->flying == 450 && test_wakeups < 25, "until all is sent");
 
     test_log_len = 0;
     test_end("pace");
