@@ -379,10 +379,13 @@ site tag site
 --- stream_config
 vmess_users main:4m { alice %%ALICE%% alter_id=16; bob %%BOB%%; }
 server { listen 127.0.0.1:%%PORT_2%%; vmess main; proxy_pass vmess_target; }
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
 --- stream_server_config
 vmess main;
 vmess_fallback 127.0.0.1:%%site%%;
 proxy_pass vmess_target;
+--- config
+location = /ray { vmess_pass ray; }
 --- stream_client
 # with a fallback it must be whole as soon as its token is
 for my $n (16, 17, 40, 60) {
@@ -409,6 +412,12 @@ for (split //, $v->header) {
 $v->connect($s, quiet => 1);
 $v->send('hello');
 is($v->read(5), 'hello', 'all of it in bytes');
+
+# and with http there is the site
+my $n = log_count(qr/not whole/);
+$s = ws();
+put($s, substr(vmess(port => 9, alter => 4)->header, 0, 30));
+is(wait_log(qr/not whole/, $n + 1), 1, 'over WebSocket');
 --- error_log
 client sent invalid VMess header of user "alice": not whole
 
