@@ -740,3 +740,42 @@ is(accepted(alter => 1), 0, 'no longer');
 is(accepted(user => 'bob', alter => 2), 1, 'now');
 accepted(user => 'carol', alter => 256);
 --- stream_response: 1
+
+
+=== TEST 16: a token that was used up in a zone of another size
+--- servers
+echo echo
+--- stream_config
+vmess_users main:4m { alice %%ALICE%% alter_id=4; bob %%BOB%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+# by an old worker after the reload, and by a new one; the second header is
+# looked up at the old worker, but later
+my $t = int time;
+my @v = map { vmess(port => 9, alter => $_, time => $t) } 1, 2;
+my @old = map { tcp() } 1, 2;
+put($old[0], substr($v[0]->header, 0, 30));
+put($old[1], substr($v[1]->header, 0, 10));
+wait_log(qr/ connected to /, 2);
+is(accepted(alter => 3), 1, 'both were seen');
+
+edit_conf(sub { s/vmess_users main:4m/vmess_users main:8m/ });
+reload();
+
+my $refused = sub {
+    my ($s, $bytes, $what) = @_;
+    my $n = log_count(qr/client sent /);
+    put($s, $bytes . 'x' x 5000);
+    is(slurp($s), '', $what);
+    is(wait_log(qr/client sent /, $n + 1), 1, 'and logged');
+};
+$refused->($old[0], 'x' x 400, 'a wrong header to an old worker');
+$refused->(tcp(), $v[0]->header, 'a good one to a new one');
+$refused->(tcp(), $v[1]->header ^ "\0" x 30 . "\1", 'a wrong one to a new one');
+$refused->($old[1], substr($v[1]->header, 10), 'a good one to an old one');
+is(log_count(qr/client sent replayed/), 2, 'the good ones are replays');
+is(accepted(alter => 3), 1, 'another token');
+wait_for(sub { workers_alive() == 1 });
+--- stream_response: 1

@@ -397,7 +397,10 @@ ngx_vmess_user_token(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
 
     (void) ngx_atomic_fetch_add(&account->user->refs, 1);
 
-    if (ngx_vmess_replay_find(zone->sh->replay, token, now) == NGX_OK) {
+    if (ngx_vmess_replay_find(zone->sh->replay, token, now) == NGX_OK
+        || (zone->old_replay && now <= zone->old_until
+            && ngx_vmess_replay_find(zone->old_replay, token, now) == NGX_OK))
+    {
         return NGX_VMESS_STATUS_REPLAY;
     }
 
