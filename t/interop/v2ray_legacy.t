@@ -62,4 +62,10 @@ push @legs, {
     title => 'dynamic ports',
 };
 
+push @legs, {
+    carrier => 'tcp', security => 'aes-128-cfb', alter => 16, udp => 'udp',
+    title => 'alterId 16, UDP', largest => 2037,
+    larger => [ -gone => 8000, -cut => 2038 ],
+};
+
 run_interop('v2ray', @legs);
