@@ -31,6 +31,7 @@
 #define NGX_VMESS_KCP_REPEAT_MAX   1000      /* of an Ack */
 #define NGX_VMESS_KCP_ACK_COUNT    3         /* Acks that list a number before
                                                 it waits for its time */
+#define NGX_VMESS_KCP_FAST         256       /* fast resends to judge by */
 #define NGX_VMESS_KCP_PROBE_MAX    1000      /* of a closed window */
 #define NGX_VMESS_KCP_SILENCE      1000      /* of a peer that may be gone */
 #define NGX_VMESS_KCP_PACE         2         /* that a burst stands for */
@@ -435,11 +436,18 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 
     kcp->validated = 1;
 
-    /* several Acks at once tell the same as one */
+    /*
+     * Several Acks at once tell the same as one.  If segments or Acks come out
+     * of order, another Ack is waited for.
+     */
 
     if (kcp->now - kcp->arrival >= NGX_VMESS_KCP_TTI_MIN) {
         kcp->arrival = kcp->now;
         kcp->lost = arrived;
+    }
+
+    if (kcp->early <= kcp->fast / 8) {
+        kcp->lost = kcp->arrived;
     }
 
     if (sample) {
@@ -536,6 +544,12 @@ ngx_vmess_kcp_acked(ngx_vmess_kcp_t *kcp, uint32_t number, uint32_t sent)
         && ngx_vmess_kcp_before(kcp->arrived, data->order))
     {
         kcp->arrived = data->order;
+    }
+
+    /* it was sent again, and the one before has come */
+
+    if (data->fast && ngx_vmess_kcp_before(sent, data->time)) {
+        kcp->early++;
     }
 
     ngx_queue_remove(&data->queue);
@@ -970,10 +984,18 @@ ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
         if (data->number == kcp->send_next) {
             kcp->send_next++;
             kcp->flying++;
+            data->fast = 0;
 
         } else {
             ngx_queue_remove(&data->queue);
             kcp->tick_lost++;
+
+            data->fast = (kcp->now - data->time < kcp->rto);
+
+            if (data->fast && ++kcp->fast == NGX_VMESS_KCP_FAST) {
+                kcp->fast /= 2;
+                kcp->early /= 2;
+            }
         }
 
         ngx_queue_insert_tail(&kcp->sent, &data->queue);

@@ -64,6 +64,7 @@ typedef struct {
                                                 is acknowledged again */
     uint32_t                 order;          /* in which it was sent */
     uint32_t                 count;          /* Acks that had its number */
+    ngx_uint_t               fast;           /* it was sent before its RTO */
     size_t                   len;
     size_t                   size;           /* allocated, with this */
 } ngx_vmess_kcp_data_t;
@@ -120,7 +121,9 @@ typedef struct {
     uint32_t                 order;          /* of sending, of all copies */
     uint32_t                 arrived;        /* the largest that has come */
     uint32_t                 arrival;        /* when we knew, */
-    uint32_t                 lost;           /* and what had come before */
+    uint32_t                 lost;           /* what is before is lost */
+    uint32_t                 fast;           /* fast resends, */
+    uint32_t                 early;          /* and those that need not be */
 
     ngx_vmess_kcp_window_t   receive;
     size_t                   receive_size;   /* of payload */
