@@ -135,8 +135,6 @@ for (1 .. 10) {
     $new = xudp(to => 'a', data => '?', global_id => 'ABCDEFGH');
     is(($new->receive(0))[0], $other, 'which is kept');
 }
---- no_error_log
-[error]
 --- may_alert
 
 

@@ -6,8 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_xudp.h"
-
-#include <sys/un.h>
+#include "ngx_vmess_worker.h"
 
 
 /* a session waits so long for its client, in ms, and so many of a worker */
@@ -20,7 +19,6 @@
 /* of the zone of users, for names */
 #define NGX_VMESS_XUDP_SHARE    32
 
-#define NGX_VMESS_XUDP_BACKLOG  511
 
 
 /* in shared memory: who has the session of that name */
@@ -54,9 +52,8 @@ static ngx_uint_t ngx_vmess_xudp_hash(ngx_vmess_user_t *user,
     u_char *global_id);
 static void ngx_vmess_xudp_orphan_handler(ngx_event_t *ev);
 
-static socklen_t ngx_vmess_xudp_addr(struct sockaddr_un *sun, ngx_pid_t pid,
+static void ngx_vmess_xudp_address(ngx_str_t *name, ngx_pid_t pid,
     uint32_t random);
-static ngx_uint_t ngx_vmess_xudp_trusted(ngx_socket_t s, ngx_pid_t pid);
 static ngx_connection_t *ngx_vmess_xudp_connection(ngx_socket_t s,
     ngx_event_handler_pt handler);
 static ngx_int_t ngx_vmess_xudp_claim(ngx_vmess_mux_flow_t *flow,
@@ -79,13 +76,13 @@ static uint32_t           ngx_vmess_xudp_random;     /* 0: it has no socket */
 void
 ngx_vmess_xudp_init(ngx_cycle_t *cycle)
 {
+    u_char               text[NGX_VMESS_WORKER_NAME];
     uint32_t             random;
-    socklen_t            len;
+    ngx_str_t            name;
     ngx_uint_t           i;
     ngx_socket_t         s;
     ngx_vmess_conf_t    *vcf;
     ngx_vmess_zone_t   **zone;
-    struct sockaddr_un   sun;
 
     ngx_rbtree_init(&ngx_vmess_xudp_names, &ngx_vmess_xudp_sentinel,
                     ngx_rbtree_insert_value);
@@ -102,46 +99,25 @@ ngx_vmess_xudp_init(ngx_cycle_t *cycle)
         ngx_vmess_xudp_sweep(zone[i]);
     }
 
-    s = ngx_socket(AF_UNIX, SOCK_SEQPACKET, 0);
-
-    if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
-                      ngx_socket_n " failed");
-        return;
-    }
-
     if (RAND_bytes((u_char *) &random, sizeof(uint32_t)) != 1) {
         ngx_ssl_error(NGX_LOG_ALERT, cycle->log, 0, "RAND_bytes() failed");
-        goto failed;
+        return;
     }
 
     random |= 1;
 
-    len = ngx_vmess_xudp_addr(&sun, ngx_pid, random);
+    name.data = text;
+    ngx_vmess_xudp_address(&name, ngx_pid, random);
 
-    if (bind(s, (struct sockaddr *) &sun, len) == -1
-        || listen(s, NGX_VMESS_XUDP_BACKLOG) == -1)
+    s = ngx_vmess_worker_listen(SOCK_SEQPACKET, &name, "XUDP", cycle->log);
+
+    if (s == (ngx_socket_t) -1
+        || ngx_vmess_xudp_connection(s, ngx_vmess_xudp_accept_handler) == NULL)
     {
-        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
-                      "socket for other workers failed, XUDP sessions are "
-                      "limited to one");
-        goto failed;
-    }
-
-    if (ngx_vmess_xudp_connection(s, ngx_vmess_xudp_accept_handler) == NULL) {
         return;
     }
 
     ngx_vmess_xudp_random = random;
-
-    return;
-
-failed:
-
-    if (ngx_close_socket(s) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
-                      ngx_close_socket_n " failed");
-    }
 }
 
 
@@ -432,37 +408,11 @@ ngx_vmess_xudp_orphan_handler(ngx_event_t *ev)
 }
 
 
-/* in the abstract namespace, which leaves no files behind */
-
-static socklen_t
-ngx_vmess_xudp_addr(struct sockaddr_un *sun, ngx_pid_t pid, uint32_t random)
+static void
+ngx_vmess_xudp_address(ngx_str_t *name, ngx_pid_t pid, uint32_t random)
 {
-    u_char  *p;
-
-    ngx_memzero(sun, sizeof(struct sockaddr_un));
-
-    sun->sun_family = AF_UNIX;
-
-    p = ngx_sprintf((u_char *) &sun->sun_path[1], "ngx_vmess.%P.%08xD", pid,
-                    random);
-
-    return p - (u_char *) sun;
-}
-
-
-/* anyone may listen on such an address, and connect to it */
-
-static ngx_uint_t
-ngx_vmess_xudp_trusted(ngx_socket_t s, ngx_pid_t pid)
-{
-    socklen_t     len;
-    struct ucred  cred;
-
-    len = sizeof(struct ucred);
-
-    return getsockopt(s, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0
-           && cred.uid == geteuid()
-           && (pid == 0 || cred.pid == pid);
+    name->len = ngx_sprintf(name->data, "ngx_vmess.%P.%08xD", pid, random)
+                - name->data;
 }
 
 
@@ -472,12 +422,6 @@ static ngx_connection_t *
 ngx_vmess_xudp_connection(ngx_socket_t s, ngx_event_handler_pt handler)
 {
     ngx_connection_t  *c;
-
-    if (ngx_nonblocking(s) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_socket_errno,
-                      ngx_nonblocking_n " failed");
-        goto failed;
-    }
 
     c = ngx_get_connection(s, ngx_cycle->log);
     if (c == NULL) {
@@ -493,7 +437,9 @@ ngx_vmess_xudp_connection(ngx_socket_t s, ngx_event_handler_pt handler)
 
     c->read->channel = 1;
 
-    if (ngx_add_event(c->read, NGX_READ_EVENT, 0) == NGX_ERROR) {
+    /* once: there may be no descriptor for what waits */
+
+    if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT) == NGX_ERROR) {
         ngx_free_connection(c);
         goto failed;
     }
@@ -516,33 +462,30 @@ failed:
 static ngx_int_t
 ngx_vmess_xudp_claim(ngx_vmess_mux_flow_t *flow, ngx_vmess_xudp_name_t *owner)
 {
-    socklen_t                len;
+    u_char                   text[NGX_VMESS_WORKER_NAME];
+    ngx_str_t                name;
     ngx_socket_t             s;
     ngx_connection_t        *c;
-    struct sockaddr_un       sun;
     ngx_vmess_xudp_claim_t   claim;
 
-    s = ngx_socket(AF_UNIX, SOCK_SEQPACKET|SOCK_NONBLOCK, 0);
+    name.data = text;
+    ngx_vmess_xudp_address(&name, owner->pid, owner->random);
+
+    s = ngx_vmess_worker_connect(SOCK_SEQPACKET, &name, owner->pid,
+                                 ngx_cycle->log);
 
     if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_socket_errno,
-                      ngx_socket_n " failed");
         return NGX_OK;
     }
-
-    len = ngx_vmess_xudp_addr(&sun, owner->pid, owner->random);
 
     ngx_memzero(&claim, sizeof(ngx_vmess_xudp_claim_t));
 
     claim.user = flow->user;
     ngx_memcpy(claim.global_id, flow->global_id, NGX_VMESS_MUX_GLOBAL_ID_LEN);
 
-    if (connect(s, (struct sockaddr *) &sun, len) == -1
-        || !ngx_vmess_xudp_trusted(s, owner->pid)
-        || send(s, &claim, sizeof(ngx_vmess_xudp_claim_t), MSG_NOSIGNAL) == -1)
-    {
-        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, ngx_socket_errno,
-                      "XUDP session of worker %P is lost", owner->pid);
+    if (send(s, &claim, sizeof(ngx_vmess_xudp_claim_t), MSG_NOSIGNAL) == -1) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_socket_errno,
+                      "send() to worker %P failed", owner->pid);
 
         (void) ngx_close_socket(s);
         return NGX_OK;
@@ -594,33 +537,23 @@ static void
 ngx_vmess_xudp_accept_handler(ngx_event_t *rev)
 {
     ngx_socket_t       s;
-    ngx_connection_t  *c;
+    ngx_connection_t  *c, *lc;
 
-    c = rev->data;
+    lc = rev->data;
 
-    /* level-triggered: the next one is the next event */
+    for ( ;; ) {
 
-    s = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK|SOCK_CLOEXEC);
+        s = ngx_vmess_worker_accept(lc->fd, rev->log);
 
-    if (s == (ngx_socket_t) -1) {
-
-        if (ngx_socket_errno != NGX_EAGAIN) {
-            ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
-                          "accept4() failed");
+        if (s == (ngx_socket_t) -1) {
+            return;
         }
 
-        return;
-    }
+        c = ngx_vmess_xudp_connection(s, ngx_vmess_xudp_claim_handler);
 
-    if (!ngx_vmess_xudp_trusted(s, 0)) {
-        (void) ngx_close_socket(s);
-        return;
-    }
-
-    c = ngx_vmess_xudp_connection(s, ngx_vmess_xudp_claim_handler);
-
-    if (c) {
-        ngx_add_timer(c->read, NGX_VMESS_XUDP_TIMEOUT);
+        if (c) {
+            ngx_add_timer(c->read, NGX_VMESS_XUDP_TIMEOUT);
+        }
     }
 }
 

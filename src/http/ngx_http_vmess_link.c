@@ -6,8 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_vmess_session.h"
-
-#include <sys/un.h>
+#include "event/ngx_vmess_worker.h"
 
 
 /*
@@ -19,7 +18,6 @@
 
 #define NGX_HTTP_VMESS_LINK_MAGIC     0x564d5831
 
-#define NGX_HTTP_VMESS_LINK_BACKLOG   511
 #define NGX_HTTP_VMESS_LINK_BUFFER    (64 * 1024)
 #define NGX_HTTP_VMESS_LINK_FRAME     4
 
@@ -62,9 +60,7 @@ typedef struct {
 } ngx_http_vmess_end_t;
 
 
-static socklen_t ngx_http_vmess_link_addr(struct sockaddr_un *sun,
-    ngx_pid_t pid);
-static ngx_uint_t ngx_http_vmess_link_trusted(ngx_socket_t s, ngx_pid_t pid);
+static void ngx_http_vmess_link_address(ngx_str_t *name, ngx_pid_t pid);
 static ngx_connection_t *ngx_http_vmess_link_connection(ngx_socket_t s,
     ngx_log_t *log);
 static void ngx_http_vmess_link_read_handler(ngx_event_t *rev);
@@ -88,29 +84,18 @@ static void ngx_http_vmess_link_end_close(ngx_http_vmess_end_t *end);
 void
 ngx_http_vmess_link_init(ngx_cycle_t *cycle)
 {
-    socklen_t            len;
-    ngx_socket_t         s;
-    ngx_connection_t    *c;
-    struct sockaddr_un   sun;
+    u_char             text[NGX_VMESS_WORKER_NAME];
+    ngx_str_t          name;
+    ngx_socket_t       s;
+    ngx_connection_t  *c;
 
-    s = ngx_socket(AF_UNIX, SOCK_STREAM, 0);
+    name.data = text;
+    ngx_http_vmess_link_address(&name, ngx_pid);
+
+    s = ngx_vmess_worker_listen(SOCK_STREAM, &name, "XHTTP", cycle->log);
 
     if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
-                      ngx_socket_n " failed");
         return;
-    }
-
-    len = ngx_http_vmess_link_addr(&sun, ngx_pid);
-
-    if (bind(s, (struct sockaddr *) &sun, len) == -1
-        || listen(s, NGX_HTTP_VMESS_LINK_BACKLOG) == -1
-        || ngx_nonblocking(s) == -1)
-    {
-        ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_socket_errno,
-                      "socket for other workers failed, XHTTP sessions are "
-                      "limited to one");
-        goto failed;
     }
 
     c = ngx_get_connection(s, cycle->log);
@@ -141,41 +126,18 @@ failed:
 }
 
 
-/*
- * In the abstract namespace, which leaves no files behind.  Random bytes, as
- * containers may share it and have the same numbers of processes.
- */
+/* with random bytes: containers may share names and numbers of processes */
 
-static socklen_t
-ngx_http_vmess_link_addr(struct sockaddr_un *sun, ngx_pid_t pid)
+static void
+ngx_http_vmess_link_address(ngx_str_t *name, ngx_pid_t pid)
 {
     u_char  *p;
 
-    ngx_memzero(sun, sizeof(struct sockaddr_un));
-
-    sun->sun_family = AF_UNIX;
-
-    p = ngx_cpymem(&sun->sun_path[1], "ngx_vmess.", 10);
+    p = ngx_cpymem(name->data, "ngx_vmess.", 10);
     p = ngx_hex_dump(p, ngx_http_vmess_session_key(), NGX_HTTP_VMESS_KEY_LEN);
     p = ngx_sprintf(p, ".%P", pid);
 
-    return p - (u_char *) sun;
-}
-
-
-/* anyone may listen on such an address, and connect to it */
-
-static ngx_uint_t
-ngx_http_vmess_link_trusted(ngx_socket_t s, ngx_pid_t pid)
-{
-    socklen_t     len;
-    struct ucred  cred;
-
-    len = sizeof(struct ucred);
-
-    return getsockopt(s, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0
-           && cred.uid == geteuid()
-           && (pid == 0 || cred.pid == pid);
+    name->len = p - name->data;
 }
 
 
@@ -216,13 +178,13 @@ void
 ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
     u_char *sid)
 {
-    socklen_t                   len;
+    u_char                      text[NGX_VMESS_WORKER_NAME];
+    ngx_str_t                   name;
     ngx_buf_t                  *b;
     ngx_log_t                  *log;
     ngx_pool_t                 *pool;
     ngx_socket_t                s;
     ngx_connection_t           *c;
-    struct sockaddr_un          sun;
     ngx_http_vmess_link_t      *link;
     ngx_http_vmess_greeting_t  *greeting;
 
@@ -236,28 +198,13 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
         goto declined;
     }
 
-    s = ngx_socket(AF_UNIX, SOCK_STREAM, 0);
+    name.data = text;
+    ngx_http_vmess_link_address(&name, pid);
+
+    s = ngx_vmess_worker_connect(SOCK_STREAM, &name, pid, log);
 
     if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
-                      ngx_socket_n " failed");
         goto declined;
-    }
-
-    len = ngx_http_vmess_link_addr(&sun, pid);
-
-    if (ngx_nonblocking(s) == -1
-        || connect(s, (struct sockaddr *) &sun, len) == -1)
-    {
-        ngx_log_error(NGX_LOG_ERR, log, ngx_socket_errno,
-                      "connect() to worker %P failed", pid);
-        goto failed;
-    }
-
-    if (!ngx_http_vmess_link_trusted(s, pid)) {
-        ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "socket of worker %P is not its own", pid);
-        goto failed;
     }
 
     c = ngx_http_vmess_link_connection(s, log);
@@ -480,21 +427,9 @@ ngx_http_vmess_link_accept_handler(ngx_event_t *ev)
 
     for ( ;; ) {
 
-        s = accept4(lc->fd, NULL, NULL, SOCK_NONBLOCK|SOCK_CLOEXEC);
+        s = ngx_vmess_worker_accept(lc->fd, ev->log);
 
         if (s == (ngx_socket_t) -1) {
-
-            if (ngx_socket_errno == NGX_EINTR
-                || ngx_socket_errno == NGX_ECONNABORTED)
-            {
-                continue;
-            }
-
-            if (ngx_socket_errno != NGX_EAGAIN) {
-                ngx_log_error(NGX_LOG_ALERT, ev->log, ngx_socket_errno,
-                              "accept4() from another worker failed");
-            }
-
             return;
         }
 
@@ -510,12 +445,6 @@ ngx_http_vmess_link_accept(ngx_socket_t s)
     ngx_http_vmess_end_t  *end;
 
     end = NULL;
-
-    if (!ngx_http_vmess_link_trusted(s, 0)) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "connection of another user to the socket of a worker");
-        goto failed;
-    }
 
     end = ngx_calloc(sizeof(ngx_http_vmess_end_t), ngx_cycle->log);
     if (end == NULL) {
