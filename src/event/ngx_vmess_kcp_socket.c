@@ -13,6 +13,12 @@
 /* a session starts with one of its first segments, in whatever order */
 #define NGX_VMESS_KCP_FIRST     32
 
+/*
+ * Bytes that an authentic client is sent before it has proved its address: if
+ * the first of ours get lost, it has no reason to send more than a few.
+ */
+#define NGX_VMESS_KCP_CREDIT    4096
+
 /* datagrams taken in one event */
 #define NGX_VMESS_KCP_BATCH     256
 
@@ -39,6 +45,7 @@ typedef struct {
     ngx_rbtree_node_t            sources_sentinel;
     ngx_queue_t                  all;
     ngx_uint_t                   n;
+    ngx_event_t                  quit;
 } ngx_vmess_kcp_socket_t;
 
 
@@ -173,6 +180,9 @@ ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     c->idle = 1;
 
     ks->connection = c;
+
+    ks->quit.handler = ngx_vmess_kcp_empty_handler;
+    ks->quit.log = cycle->log;
 
     ls->connection->data = ks;
     ls->connection->read->handler = ngx_vmess_kcp_read_handler;
@@ -731,6 +741,10 @@ ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
     ngx_vmess_kcp_packet_cleanup(&ks->packet);
 
     ngx_close_connection(c);
+
+    /* what was posted does not wait for events */
+
+    ngx_post_event(&ks->quit, &ngx_posted_next_events);
 }
 
 
@@ -825,6 +839,12 @@ ngx_vmess_kcp_send(ngx_connection_t *c, u_char *buf, size_t size)
 static ngx_int_t
 ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic)
 {
+    ngx_vmess_kcp_session_t *ksn = data;
+
+    if (authentic) {
+        ksn->kcp.credit += NGX_VMESS_KCP_CREDIT;
+    }
+
     return NGX_DECLINED;
 }
 
