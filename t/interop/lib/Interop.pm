@@ -66,6 +66,7 @@ sub run_interop {
     my @traffic = (
         [ "$mib MiB down", 'down', -size => $mib << 20 ],
         [ "$mib MiB up", 'up', -size => $mib << 20 ],
+        [ '8 parallel flows', 'mixed', -size => 1_000_001, -flows => 8 ],
         [ '50 parallel flows', 'mixed', -size => 300_001, -flows => 50 ],
         [ 'one byte at a time of a flow', 'mixed', -size => 1, -flows => 3 ],
         [ 'slow reader', 'slow-reader', -size => $slow << 20 ],
@@ -80,9 +81,7 @@ sub run_interop {
     while (my @now = splice @left, 0, AT_ONCE) {
         for my $row (@traffic) {
             my ($what, @args) = @$row;
-            my @run = grep { $what eq 'half-close'
-                             ? half_closes($kind, $name, $_)
-                             : $what ne 'slow target' || waits($kind, $_) } @now;
+            my @run = grep { moves($kind, $name, $_, $what) } @now;
 
             my @pids = map { start_traffic(120, @args, -target => $target,
                                            -socks => "127.0.0.1:$_->{socks}") }
@@ -155,6 +154,18 @@ sub left_out {
     }
 
     return @left;
+}
+
+
+# what is tried with a leg: a "brief" one differs from another in its bytes only
+
+sub moves {
+    my ($kind, $name, $leg, $what) = @_;
+
+    return $what =~ /MiB|^8 / if $leg->{brief};
+    return half_closes($kind, $name, $leg) if $what eq 'half-close';
+    return waits($kind, $leg) if $what eq 'slow target';
+    return $what !~ /^8 /;
 }
 
 
@@ -241,7 +252,8 @@ sub sub_streams {
         hold_flows(sub {
             is($_[0], $flows, "$title: $flows sub-streams are held");
             is(scalar(grep { !$before{$_} } connections($leg->{port})),
-               $flows / $leg->{mux}, "$title: $leg->{mux} a connection");
+               $flows / $leg->{mux}, "$title: $leg->{mux} a connection")
+                if $leg->{carrier} ne 'mkcp';
 
             return 1;
         }, -size => 64, -flows => $flows, -timeout => '120s',

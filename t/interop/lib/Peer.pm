@@ -364,13 +364,16 @@ sub hold_flows {
 #   { carrier => 'xhttp', listen => 'http', 'https' or 'h3', path => ...,
 #     mode => ..., alpn => 'http/1.1' or 'h2' with https,
 #     one => 1 for all flows on one connection }
+#   { carrier => 'mkcp', header => a disguise, seed => ..., seal => 'none' for bare
+#     segments, domain => with the header "dns"; loss => percent of datagrams that
+#     get lost on the way, as many come late; masks => [] for current Xray }
 #
 # with TCP and TLS there are disguise => 1, as HTTP, and with TCP detour => 1,
 # dynamic ports;
 #
-# each with alter => number of alter ids, mux => sub-connections at once for Xray and v2ray, and for Xray
-# "experiments", for sing-box any further options of the outbound.  Those for
-# datagrams have udp => 'udp', 'mux', 'xudp' or 'packetaddr': how they are sent.
+# each with alter => number of alter ids, mux => sub-connections at once for Xray
+# and v2ray, and for Xray "experiments", for sing-box any further options of the
+# outbound.  Those for datagrams have udp => 'udp', 'mux', 'xudp' or 'packetaddr': how they are sent.
 # Xray has one way for all of a process.  With dns => address of a server one
 # leg has an inbound for the client's own resolver, too (dns_port).
 
@@ -455,6 +458,11 @@ sub xray_stream {
 
     my ($name, %settings) = @{{
         tcp => [ 'tcp' ],
+        mkcp => [ 'kcp', uplinkCapacity => 20, downlinkCapacity => 20,
+                  $leg->{masks} ? () : (
+                      header => { type => $leg->{header} // 'none' },
+                      $leg->{seed} ? (seed => $leg->{seed}) : (),
+                  ) ],
         tls => [ 'tcp' ],
         websocket => [ 'ws', path => "$path$ed" ],
         httpupgrade => [ 'httpupgrade', path => "$path$ed" ],
@@ -475,6 +483,7 @@ sub xray_stream {
     return {
         network => $name,
         %settings ? ("${name}Settings" => \%settings) : (),
+        $leg->{masks} ? (finalmask => { udp => $leg->{masks} }) : (),
         over_tls($leg)
         ? (security => 'tls',
            tlsSettings => { %tls, $alpn ? (alpn => [ $alpn ]) : () })
@@ -523,7 +532,7 @@ sub xray_client {
                 $leg->{xudp} ? (xudpConcurrency => $leg->{xudp}) : (),
             }) : (),
             settings => { vnext => [
-                { address => '127.0.0.1', port => $leg->{port},
+                { address => '127.0.0.1', port => $leg->{port} + 0,
                   users => [ \%user ] }
             ] },
         };
@@ -665,8 +674,38 @@ sub singbox_client {
 }
 
 
+# parameters of "vmess_kcp" for a leg
+
+sub kcp_parameters {
+    my $leg = shift;
+
+    return join ' ', map { defined $leg->{$_} ? "$_=$leg->{$_}" : () }
+                         qw(header domain seed seal);
+}
+
+
+# a network that loses datagrams before a port; returns its own
+
+sub bad_network {
+    my ($port, $loss) = @_;
+
+    my %peers = peers();
+
+    my $pid = open2(my $out, my $in, $peers{traffic}, 'relay', '-target',
+                    "127.0.0.1:$port", '-loss', $loss, '-late', $loss,
+                    '-seed', 1);
+
+    my ($address) = <$out> =~ /:(\d+)$/ or die "no relay\n";
+
+    $pids{$pid} = 'relay';
+    push @handles, $out, $in;
+
+    return $address;
+}
+
+
 # Servers.  Each listens on two ports, for raw TCP and for TLS, ours on more for
-# HTTP.  Other servers have one transport a port, so they are told all legs and
+# HTTP, and for each kind of mKCP.  Other servers have one transport a port, so they are told all legs and
 # set the ports of those that they know.  "nginx+xray" is WebSocket at the port
 # for https only: nginx terminates TLS and passes it to Xray.  Options:
 #
@@ -688,6 +727,10 @@ sub server {
     $server{range} = [ free_ports(4) ] if grep { $_->{detour} } @legs;
     my ($config, @ports);
 
+    for my $leg (grep { $_->{carrier} eq 'mkcp' } @legs) {
+        $server{mkcp}{kcp_parameters($leg)} ||= free_port();
+    }
+
     if ($name eq 'nginx+xray') {
         my $leg = { carrier => 'websocket', listen => 'http', path => '/ray' };
 
@@ -704,7 +747,8 @@ sub server {
         @ports = $name eq 'relay' ? @server{qw(tcp tls)}
                : $name eq 'proxy' ? $server{https}
                : (@server{qw(tcp tls http https h2c)},
-                  nginx_has('http_v3') ? "udp:$server{h3}" : ());
+                  nginx_has('http_v3') ? "udp:$server{h3}" : (),
+                  map { "udp:$_" } values %{$server{mkcp} // {}});
 
         for my $leg (@legs) {
             my $on = $leg->{listen} // $leg->{carrier};
@@ -713,29 +757,43 @@ sub server {
             $on = $on eq 'tls' ? 'tls_disguise' : 'disguise'
                 if $leg->{disguise};
 
-            $leg->{port} = $server{$on};
+            $leg->{port} = $leg->{carrier} eq 'mkcp'
+                ? $server{mkcp}{kcp_parameters($leg)} : $server{$on};
             $leg->{range} = $server{range};
         }
 
     } else {
         for my $leg (@legs) {
-            $leg->{port} = known($name, $leg)
-                ? $server{$leg->{carrier}} // free_port() : undef;
+            $leg->{port} = !known($name, $leg) ? undef
+                : $leg->{carrier} eq 'mkcp'
+                ? $server{mkcp}{kcp_parameters($leg)}
+                : $server{$leg->{carrier}} // free_port();
         }
 
-        @legs = grep { $_->{port} && !$server{$_->{carrier}} } @legs;
+        # one inbound for all legs of a kind
 
-        $config = $name eq 'xray' ? xray_server(\%server, @legs)
+        my %seen;
+
+        @legs = grep { $_->{port} && !$seen{$_->{port}}++
+                       && ($_->{carrier} eq 'mkcp'
+                           || !$server{$_->{carrier}}) } @legs;
+
+        $config = $name =~ /^(xray|v2ray)$/ ? xray_server(\%server, @legs)
                                   : singbox_server(\%server, @legs);
         $config = spew(path("$name-server.json"), encode_json($config));
         $server{pid} = start("$name-server", command($name, $config));
 
         @ports = (@server{qw(tcp tls)},
-                  map { ($_->{listen} eq 'h3' ? 'udp:' : '') . $_->{port} }
+                  map { ($_->{carrier} eq 'mkcp' || $_->{listen} eq 'h3'
+                         ? 'udp:' : '') . $_->{port} }
                   @legs);
     }
 
     wait_port($server{pid}, @ports);
+
+    for my $leg (grep { $_->{port} && $_->{loss} } @{$options{legs} // []}) {
+        $leg->{port} = bad_network($leg->{port}, $leg->{loss});
+    }
 
     return \%server;
 }
@@ -950,6 +1008,19 @@ END
         $users = $listen = '';
     }
 
+    my $kcp = '';
+
+    for my $kind (sort keys %{$server->{mkcp} // {}}) {
+        $kcp .= <<"END";
+    server {
+        listen 127.0.0.1:$server->{mkcp}{$kind} udp reuseport rcvbuf=4m;
+        vmess_kcp $kind;
+        $vmess
+    }
+
+END
+    }
+
     return <<"END";
 stream {
     $users
@@ -970,6 +1041,8 @@ stream {
     }
 
     $listen
+
+$kcp
 }
 END
 }
@@ -1094,7 +1167,7 @@ sub xray_server {
 
         push @inbounds, {
             protocol => 'vmess', listen => '127.0.0.1',
-            port => $leg->{port}, streamSettings => $stream,
+            port => $leg->{port} + 0, streamSettings => $stream,
             settings => { clients => [ { id => USER_ID, alterId => 0 } ] },
         };
     }

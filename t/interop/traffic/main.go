@@ -6,6 +6,9 @@
  *         listens on a free loopback port, prints its address and that of a
  *         server of DNS, runs until stdin ends
  *
+ *     traffic relay [flags]
+ *         a bad network, see relay.go
+ *
  *     traffic OP [flags]
  *         runs -flows flows (all at once) of OP to -target, each -times times
  *         one after another; prints one line; exit code 1 on any failure
@@ -818,6 +821,11 @@ func main() {
 
 	if op == "serve" {
 		fmt.Fprintln(os.Stderr, "traffic:", serve())
+		os.Exit(1)
+	}
+
+	if op == "relay" {
+		fmt.Fprintln(os.Stderr, "traffic:", runRelay())
 		os.Exit(1)
 	}
 
