@@ -90,12 +90,13 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
              * the header is a record of its own.
              */
 
-            if ((vc->out.raw || vc->out.stream) && c->ssl) {
+            if ((vc->out.raw || vc->out.stream) && c->ssl && plain == 0
+                && p != ngx_vmess_scratch + NGX_VMESS_HEADROOM)
+            {
                 break;
             }
 
 #endif
-
 
             if (in->buf->in_file) {
                 ngx_log_error(NGX_LOG_ALERT, c->log, 0,
