@@ -709,7 +709,7 @@ static void
 ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
 {
     u_char                   *p;
-    ngx_queue_t              *q;
+    ngx_queue_t              *q, *next;
     ngx_connection_t         *c;
     ngx_vmess_kcp_socket_t   *ks;
     ngx_vmess_kcp_segment_t   seg;
@@ -721,8 +721,11 @@ ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
     c = rev->data;
     ks = c->data;
 
-    while (!ngx_queue_empty(&ks->all)) {
-        q = ngx_queue_head(&ks->all);
+    for (q = ngx_queue_head(&ks->all);
+         q != ngx_queue_sentinel(&ks->all);
+         q = next)
+    {
+        next = ngx_queue_next(q);
         ksn = ngx_queue_data(q, ngx_vmess_kcp_session_t, all);
 
         ngx_memzero(&seg, sizeof(ngx_vmess_kcp_segment_t));
