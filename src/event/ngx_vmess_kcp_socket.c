@@ -17,7 +17,7 @@
  * Bytes that an authentic client is sent before it has proved its address: if
  * the first of ours get lost, it has no reason to send more than a few.
  */
-#define NGX_VMESS_KCP_CREDIT    4096
+#define NGX_VMESS_KCP_CREDIT    2048
 
 /* datagrams taken in one event */
 #define NGX_VMESS_KCP_BATCH     256

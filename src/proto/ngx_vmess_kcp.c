@@ -36,7 +36,7 @@
 #define NGX_VMESS_KCP_SILENCE      1000      /* of a peer that may be gone */
 #define NGX_VMESS_KCP_PACE         2         /* that a burst stands for */
 #define NGX_VMESS_KCP_BURST_MAX    64        /* if uplink does not need more */
-#define NGX_VMESS_KCP_UNPROVEN     256       /* bytes for an unproven address */
+#define NGX_VMESS_KCP_UNPROVEN     128       /* bytes for an unproven address */
 #define NGX_VMESS_KCP_SLOTS        16
 
 #define NGX_VMESS_KCP_NEVER        0xffffffff

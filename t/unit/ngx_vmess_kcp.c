@@ -979,7 +979,7 @@ test_spoofed(void)
     test_write(10000);
     test_wait(0);
     test_expect("what credit is enough for", "@0 ack next=0 edge=776 [0] + "
-                "data 0 una=0 len=179");
+                "data 0 una=0 len=128");
     test_wait(60);
     test_command(NGX_VMESS_KCP_PING, 1, 1, 100);
     test_ok(!test_side.kcp.validated, "a ping proves nothing");

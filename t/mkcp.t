@@ -1,0 +1,379 @@
+# mKCP: what comes as datagrams, and sessions.
+
+use lib "t/lib";
+use TestVMess;
+use VMess::KCP;
+
+plan "no_plan";
+no_shuffle();
+
+# a flow over a session of its own, and its socket
+
+sub kcp { return VMess::KCP::connect(shift // stream_port(), @_) }
+sub kflow { return flow(via => kcp(), @_) }
+
+# a socket, a datagram, what comes back: a list of segments
+
+sub udp { return VMess::KCP::udp(shift // stream_port(), @_) }
+sub first { return VMess::KCP::data($_[0], $_[1] // 0, $_[2] // 'x' x 100) }
+
+sub say_to {
+    my ($s, $segments) = @_;
+    my $d = VMess::KCP::seal($segments);
+    send $s, $d, 0;
+    return length $d;
+}
+
+sub hear {
+    my ($s, $seconds) = @_;
+    IO::Select->new($s)->can_read($seconds // 10 * $Scale) or return;
+    recv $s, my $d, 65536, 0;
+    return length $d, VMess::KCP::parse(VMess::KCP::open($d));
+}
+
+# does a new session start?
+
+sub answered {
+    my $s = udp(undef, undef, shift);
+    say_to($s, first(1 + int rand 65000));
+    my (undef, $seg) = hear($s, shift);
+    return $seg && $seg->{command} == VMess::KCP::ACK ? $s : undef;
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: configurations that cannot be
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $id = $User{alice};
+my $try = sub {
+    my ($listen, $kcp) = @_;
+    return nginx_t("vmess_users main:1m { alice $id; }\nvmess_allow all;\n"
+        . "server { listen 127.0.0.1:%%PORT_1%% $listen; vmess main; $kcp"
+        . " proxy_pass vmess_target; }");
+};
+for ('mtu=575', 'mtu=1461', 'mtu=', 'mtu=x', 'tti=9', 'tti=1001', 'uplink=0',
+     'uplink=1001', 'downlink=0', 'downlink=1.5', 'read_buffer=63k',
+     'read_buffer=65m', 'write_buffer=1', 'write_buffer=x', 'sessions=0',
+     'sessions=1000001', 'source_sessions=0', 'header=quic', 'header=',
+     'header=dtls2', 'seed=', 'seal=', 'seal=aes', 'congestion=1', 'nothing',
+     'domain=a.b', 'header=srtp domain=a.b',
+     'header=dns domain=' . 'a' x 64, 'seed=a seal=none', 'mtu=1350;vmess_kcp')
+{
+    my ($rc, $out) = $try->('udp reuseport', "vmess_kcp $_;");
+    is($rc, 1, $_);
+    like($out, qr/\[emerg\].*vmess_kcp/, 'names the directive');
+}
+for (['udp reuseport', ''], ['udp', 'vmess_kcp;'], ['', 'vmess_kcp;']) {
+    my ($rc, $out) = $try->(@$_);
+    is($rc, 1, "listen $_->[0]; $_->[1]");
+    like($out, qr/\[emerg\].*(?:vmess_kcp|reuseport)/, 'says why');
+}
+for ('', 'seed=s header=wechat-video', 'seal=none', 'header=dns domain=a.b',
+     'header=dns', 'mtu=576 tti=10 uplink=1 downlink=1000 congestion'
+     . ' read_buffer=64k write_buffer=64m sessions=1 source_sessions=1')
+{
+    my ($rc, $out) = $try->('udp reuseport', "vmess_kcp $_;");
+    is($rc, 0, "vmess_kcp $_") or diag $out;
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 2: flows
+--- servers
+echo echo
+banner banner bye
+src source 1000000
+sink sink
+--- listen: udp reuseport
+--- stream_config
+log_format l '$vmess_carrier $protocol $vmess_status $status $bytes_received';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_kcp;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $f = kflow(to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'echo');
+is(active(), $start + 1, 'one connection');
+my $data = pattern(100_000);
+$f->send($data);
+is(sha256_hex($f->read(100_000)), sha256_hex($data), 'and more');
+$f->close;
+is(wait_for(sub { active() == $start }, 20), 1, 'the client closes');
+
+is(kflow(to => 'banner', data => 'x')->read_eof, "bye\n", 'the target closes');
+is(sha256_hex(kflow(to => 'src')->read_eof), sha256_hex(pattern(1_000_000)), 'down');
+$f = kflow(to => 'sink', data => $data);
+$f->end;
+is($f->read_eof, '100000 ' . sha256_hex($data) . "\n", 'up');
+
+my @f = map { kflow(to => 'echo', data => "flow $_") } 1 .. 20;
+is(join(' ', map { $f[$_]->read(6 + ($_ > 8)) } 0 .. 19),
+   join(' ', map { "flow $_" } 1 .. 20), '20 at once');
+$_->close for @f;
+is(wait_for(sub { active() == $start }, 20), 1, 'all have gone');
+my @log = split /\n/, access_log();
+is(scalar(grep { /^mkcp TCP ok 200 \d/ } @log), 24, 'logged') or diag @log;
+1;
+--- stream_response: 1
+--- no_error_log
+[error]
+[alert]
+
+
+=== TEST 3: what is no first segment of a session gets no answer, and no session
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $good = VMess::KCP::seal(first(7));
+my @bad = ((map { pattern($_) } 0 .. 40, 500, 1400, 9000),
+           (map { substr $good, 0, $_ } 1 .. length($good) - 1),
+           "$good ");
+for (0 .. length($good) - 1) {
+    my $d = $good;
+    substr($d, $_, 1) ^= "\x10";
+    push @bad, $d;
+}
+push @bad, map { VMess::KCP::seal($_) }
+    VMess::KCP::command(7, VMess::KCP::TERMINATE),
+    VMess::KCP::command(7, VMess::KCP::PING), VMess::KCP::command(7, 9),
+    VMess::KCP::ack(7, 1, 0), VMess::KCP::ack(7, 1, 0, 0 .. 20),
+    first(7, 32), first(7, 0xffffffff), '', "\0\7\1\0",
+    VMess::KCP::command(7, VMess::KCP::PING) . first(7),
+    VMess::KCP::command(7, VMess::KCP::TERMINATE) . first(7);
+my $s = udp();
+my $n = 0;
+for (@bad) {
+    send $s, $_, 0;
+
+    # datagrams come in their order: those before are done with
+    next if ++$n % 50 && $n < @bad;
+    my $other = answered() // die 'no answer';
+    is(IO::Select->new($s)->can_read(0) // 0, 0, "$n datagrams");
+}
+is(active() - $start, POSIX::ceil(@bad / 50), 'only the good are sessions');
+say_to($s, first(7));
+my (undef, $ack) = hear($s);
+is("$ack->{conv} $ack->{command} @{ $ack->{numbers} }", '7 0 0', 'a good one');
+1;
+--- stream_response: 1
+
+
+=== TEST 4: sessions of an address and of all
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp sessions=20 source_sessions=6;
+vmess_handshake_timeout 60s;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my (@s, %n);
+for my $source (2 .. 40) {
+    for (1 .. 8) {
+        my $s = udp(undef, undef, "127.0.0.$source");
+        say_to($s, first($_));
+        push @s, $s;
+    }
+}
+is(wait_for(sub { active() - $start >= 20 }), 1, 'sessions');
+
+# all have been seen: 3 of 6, and 2 of the fourth
+my @heard = grep { hear($s[$_], $_ < 30 ? 1 : 0) } 0 .. $#s;
+is("@heard", join(' ', 0 .. 5, 8 .. 13, 16 .. 21, 24, 25), 'the first');
+is(active() - $start, 20, 'and no more');
+
+# sessions that end make room; conv of the first is 1
+for my $i (0, 1) {
+    say_to($s[$i], VMess::KCP::command($i + 1, VMess::KCP::TERMINATE));
+}
+my $new;
+is(wait_for(sub { $new = answered('127.0.0.99', 0.2) }, 30) ? 1 : 0, 1, 'room');
+--- stream_response: 1
+
+
+=== TEST 5: a source that never answers gets less than it sent
+--- servers
+src source 1000000
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp source_sessions=1;
+vmess_handshake_timeout 300ms;
+proxy_timeout 1s;
+proxy_pass vmess_target;
+--- stream_client
+my @case = (['a byte', 'x', 0], ['garbage', 'x' x 1000, 0],
+            ['an authentic header', vmess(to => 'src')->header, 2048]);
+my @run = map {
+    my $s = udp(undef, undef, '127.0.0.' . (50 + $_));
+    { socket => $s, sent => say_to($s, first(5, 0, $case[$_][1])), got => 0 }
+} 0 .. $#case;
+
+# their sessions have ended when others can start
+for my $i (0 .. $#case) {
+    my $r = $run[$i];
+    my $new;
+    wait_for(sub {
+        my $n = 0;
+        $r->{got} += $n while ($n) = hear($r->{socket}, 0);
+        $new = answered('127.0.0.' . (50 + $i), 0.2);
+    }, 60);
+    is($new ? 1 : 0, 1, "$case[$i][0]: the session ended");
+    my $n;
+    $r->{got} += $n while ($n) = hear($r->{socket}, 0);
+    cmp_ok($r->{got}, '<=', $r->{sent} + $case[$i][2],
+           "$case[$i][0]: $r->{got} bytes for $r->{sent}");
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 6: who does not authenticate
+--- servers
+site http a site
+--- listen: udp reuseport
+--- stream_config
+server {
+    listen 127.0.0.1:%%PORT_2%% udp reuseport;
+    vmess main;
+    vmess_kcp;
+    vmess_fallback 127.0.0.1:%%site%%;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+vmess_kcp;
+vmess_handshake_timeout 500ms;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $s = kcp();
+put($s, 'x' x 5000);
+is(slurp($s), '', 'drained, and closed without a byte');
+
+$s = kcp(stream_port() + 2);
+put($s, "GET / HTTP/1.1\r\nHost: a\r\n\r\n" . ' ' x 100);
+like(slurp($s), qr{^HTTP/1.1 200 OK\r\n.*a site\n$}s, 'the fallback');
+close $s;
+wait_for(sub { active() == $start }, 20);
+--- stream_response: 1
+
+
+=== TEST 7: reload
+--- servers
+echo echo
+--- listen: udp reuseport
+--- stream_config
+log_format l '$pid $vmess_carrier';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_kcp;
+proxy_pass vmess_target;
+--- stream_client
+my $f = kflow(to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+my $s = answered();
+
+edit_conf(sub { s/worker_processes +\d+/worker_processes 4/ });
+reload();
+
+my @seg;
+while (my (undef, @more) = hear($s)) {
+    push @seg, grep { $_->{command} == VMess::KCP::TERMINATE } @more;
+    last if @seg;
+}
+is(scalar @seg, 1, 'Terminate');
+is($f->read_eof, '', 'the flow ends');
+is(wait_for(sub { workers_alive() == 4 }), 1, 'the old worker leaves');
+
+# 4 workers, each with a socket of its own
+my @f = map { kflow(to => 'echo', data => 'x' x 3000) } 1 .. 40;
+is(scalar(grep { $_->read(3000) eq 'x' x 3000 } @f), 40, '40 flows at once');
+$_->send('more') for @f;
+is(scalar(grep { $_->read(4) eq 'more' } @f), 40, 'each stays where it is');
+$_->close for @f;
+wait_for(sub { scalar(my @l = split /\n/, access_log()) == 42 }, 20);
+my %pid = map { (split)[0] => 1 } split /\n/, access_log();
+cmp_ok(scalar keys %pid, '>=', 4, 'by several workers');
+1;
+--- stream_response: 1
+--- no_error_log
+[alert]
+
+
+=== TEST 8: answers come from the address that was asked, IPv6
+--- servers
+echo echo
+--- stream_config
+server {
+    listen 0.0.0.0:%%PORT_2%% udp reuseport;
+    listen [::1]:%%PORT_3%% udp reuseport;
+    listen [::]:%%PORT_4%% udp reuseport;
+    vmess main;
+    vmess_kcp;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for ([2, '127.0.0.1'], [2, '127.0.0.77'], [3, '::1'], [4, '::1']) {
+    my ($n, $host) = @$_;
+    my $f = flow(via => kcp(stream_port() + $n, $host), to => 'echo',
+                 data => 'hello');
+    is($f->read(5), 'hello', "$host, $n");
+    $f->close;
+}
+is(flow(to => 'echo', data => 'x')->read(1), 'x', 'TCP beside it');
+1;
+--- stream_response: 1
+
+
+=== TEST 9: memory
+--- servers
+echo echo
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $round = sub {
+    my @f = map { kflow(to => 'echo', data => 'x' x 30_000) } 1 .. 20;
+    $_->read(30_000) for @f;
+    $_->close for @f;
+    wait_for(sub { active() == $start }, 30);
+    return rss();
+};
+$round->();
+my $before = $round->();
+$round->() for 1 .. 3;
+my $after = $round->();
+cmp_ok($after - $before, '<', 1000, "kB: $before, $after") unless $Scale > 1;
+1;
+--- stream_response: 1
