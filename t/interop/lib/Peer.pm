@@ -11,6 +11,7 @@ package Peer;
 #                             server in place of ours, to check the harness
 #   VMESS_INTEROP_MIB         MiB of one transfer, default 8
 #   VMESS_INTEROP_ONLY        a pattern: only legs with such a title
+#   VMESS_INTEROP_ALL         v2ray_legacy.t: all combinations, in 6 minutes
 #   VMESS_INTEROP_BUFFER      proxy_buffer_size of ours, default nginx's
 #   VMESS_INTEROP_KEEP        do not remove the directory with all the logs
 
