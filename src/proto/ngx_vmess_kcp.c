@@ -800,7 +800,7 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
     repeat = ngx_max(kcp->rto / 2, NGX_VMESS_KCP_ACK_MIN);
     first = 0;
 
-    if (!kcp->acking) {
+    if (!kcp->acking || kcp->ack) {
         first = 1;
 
         if (kcp->ack) {
