@@ -84,8 +84,9 @@ sub run_interop {
             my @run = grep { moves($kind, $name, $_, $what) } @now;
 
             my @pids = map { start_traffic(120, @args, -target => $target,
-                                           -socks => "127.0.0.1:$_->{socks}") }
-                           @run;
+                                 -socks => "127.0.0.1:$_->{socks}",
+                                 $what =~ /^slow/ && $_->{slow}
+                                 ? (-size => $_->{slow} << 20) : ()) } @run;
 
             for my $leg (@run) {
                 my ($ok, $output) = wait_traffic(shift @pids);
