@@ -9,6 +9,7 @@
 #include "event/ngx_vmess_vconn.h"
 #include "event/ngx_vmess_zone.h"
 #include "proto/ngx_vmess_crypto.h"
+#include "stream/ngx_stream_vmess_quic.h"
 
 
 static void *ngx_vmess_create_conf(ngx_cycle_t *cycle);
@@ -99,6 +100,8 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
             return NGX_CONF_ERROR;
         }
     }
+
+    ngx_stream_vmess_quic_listen(cycle);
 
     return NGX_CONF_OK;
 }

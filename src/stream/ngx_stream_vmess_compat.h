@@ -12,6 +12,15 @@
 #include <ngx_stream.h>
 
 
+/* nginx has its engine of QUIC with http_v3 only */
+
+#if (NGX_QUIC && nginx_version >= 1025005)
+#define NGX_VMESS_QUIC  1
+#else
+#define NGX_VMESS_QUIC  0
+#endif
+
+
 #define NGX_VMESS_LISTEN_UDP     0x01
 #define NGX_VMESS_LISTEN_SHARED  0x02    /* UDP without "reuseport" */
 #define NGX_VMESS_LISTEN_RAW     0x04    /* TCP of others, without TLS */

@@ -199,14 +199,18 @@ ngx_stream_vmess_add_flows(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
 
     ngx_str_set(&vscf->flows.name, "mux");
-    ngx_str_set(&vscf->sessions.name, "mkcp");
+    vscf->sessions.name.data = (u_char *) (vscf->kcp ? "mkcp" : "quic");
+    vscf->sessions.name.len = 4;
 
     if (ngx_stream_vmess_init_listen(cf, &vscf->flows, cscf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return vscf->kcp ? ngx_stream_vmess_init_listen(cf, &vscf->sessions, cscf)
-                     : NGX_OK;
+    if (vscf->kcp == NULL && vscf->quic == NULL) {
+        return NGX_OK;
+    }
+
+    return ngx_stream_vmess_init_listen(cf, &vscf->sessions, cscf);
 }
 
 

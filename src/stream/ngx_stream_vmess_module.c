@@ -10,6 +10,7 @@
 #include "ngx_stream_vmess_flow.h"
 #include "ngx_stream_vmess_handler.h"
 #include "ngx_stream_vmess_kcp.h"
+#include "ngx_stream_vmess_quic.h"
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_stream_vmess_target.h"
 #include "event/ngx_vmess_xudp.h"
@@ -132,6 +133,13 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
     { ngx_string("vmess_kcp"),
       NGX_STREAM_SRV_CONF|NGX_CONF_ANY,
       ngx_stream_vmess_kcp,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_quic"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_ANY,
+      ngx_stream_vmess_quic,
       NGX_STREAM_SRV_CONF_OFFSET,
       0,
       NULL },
@@ -283,6 +291,7 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 {
+    char                         *carrier;
     ngx_uint_t                    kinds;
     ngx_stream_core_srv_conf_t   *fallback, *other;
     ngx_stream_core_main_conf_t  *cmcf;
@@ -334,27 +343,40 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
         vscf->kcp->listen = &vscf->sessions;
     }
 
-    if (vscf->kcp && !(kinds & NGX_VMESS_LISTEN_UDP)) {
+    if (vscf->kcp && vscf->quic) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"vmess_kcp\" needs a \"listen\" with \"udp\" and "
-                      "\"reuseport\" in the server in %s:%ui",
-                      cscf->file_name, cscf->line);
+                      "\"vmess_kcp\" and \"vmess_quic\" cannot be in one "
+                      "server, as in %s:%ui", cscf->file_name, cscf->line);
         return NGX_ERROR;
     }
 
-    if (vscf->kcp && (kinds & NGX_VMESS_LISTEN_SHARED)) {
+    carrier = vscf->kcp ? "vmess_kcp" : vscf->quic ? "vmess_quic" : NULL;
+
+    if (carrier && !(kinds & NGX_VMESS_LISTEN_UDP)) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"listen\" with \"udp\" for \"vmess_kcp\" needs "
+                      "\"%s\" needs a \"listen\" with \"udp\" and "
                       "\"reuseport\" in the server in %s:%ui",
-                      cscf->file_name, cscf->line);
+                      carrier, cscf->file_name, cscf->line);
         return NGX_ERROR;
     }
 
-    if ((kinds & NGX_VMESS_LISTEN_UDP) && vscf->kcp == NULL) {
+    if (carrier && (kinds & NGX_VMESS_LISTEN_SHARED)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"listen\" with \"udp\" for \"%s\" needs "
+                      "\"reuseport\" in the server in %s:%ui",
+                      carrier, cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if (vscf->quic && ngx_stream_vmess_quic_server(cf, cscf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if ((kinds & NGX_VMESS_LISTEN_UDP) && carrier == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"vmess %V\" in %s:%ui is for TCP, and the server in "
                       "%s:%ui has a \"listen\" with \"udp\", which is for "
-                      "\"vmess_kcp\"",
+                      "\"vmess_kcp\" and \"vmess_quic\"",
                       &vscf->zone_name, vscf->file_name, vscf->line,
                       cscf->file_name, cscf->line);
         return NGX_ERROR;

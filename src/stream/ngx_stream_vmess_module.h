@@ -25,7 +25,8 @@
 #define NGX_STREAM_VMESS_MUX          0x0008
 
 
-typedef struct ngx_stream_vmess_contacts_s  ngx_stream_vmess_contacts_t;
+typedef struct ngx_stream_vmess_contacts_s   ngx_stream_vmess_contacts_t;
+typedef struct ngx_stream_vmess_quic_conf_s  ngx_stream_vmess_quic_conf_t;
 
 
 typedef struct {
@@ -47,6 +48,7 @@ typedef struct {
     ngx_flag_t                     udp_filter;
 
     ngx_vmess_kcp_socket_conf_t   *kcp;          /* NULL: none */
+    ngx_stream_vmess_quic_conf_t  *quic;         /* NULL: none */
 
     ngx_vmess_http_conf_t         *http_header;  /* NULL: none */
     ngx_msec_t                     http_wait;

@@ -33,6 +33,10 @@ for my $path (qw(/h2 /any/)) {
     };
 }
 
+for my $security (qw(aes-128-gcm none)) {
+    push @legs, { carrier => 'quic', security => $security };
+}
+
 # Mux.Cool
 
 push @legs, map {

@@ -42,7 +42,8 @@ sub run_interop {
 
     if ($kind eq 'nginx' && !nginx_has('http_v3')) {
         @legs = left_out($name, 'nginx was built without http_v3',
-                         sub { ($_[0]{listen} // '') eq 'h3' }, @legs);
+                         sub { ($_[0]{listen} // $_[0]{carrier})
+                               =~ /^(h3|quic)$/ }, @legs);
     }
 
     my $server = server($kind, legs => \@legs);

@@ -355,7 +355,7 @@ sub hold_flows {
 
 # Clients.  A leg is one outbound of the client with a SOCKS inbound of its own:
 #
-#   { carrier => 'tcp' or 'tls', security => ..., port => of the server,
+#   { carrier => 'tcp', 'tls' or 'quic', security => ..., port => of the server,
 #     socks => port of the inbound, set by client() }
 #   { carrier => 'websocket' or 'httpupgrade', listen => 'http' or 'https',
 #     path => ..., early => bytes of early data, early_in => name of a header }
@@ -445,7 +445,7 @@ sub v2ray_cfb {
 sub over_tls {
     my $leg = shift;
 
-    return $leg->{carrier} eq 'tls' || ($leg->{listen} // '') =~ /^(https|h3)$/;
+    return $leg->{carrier} =~ /^(tls|quic)$/ || ($leg->{listen} // '') =~ /^(https|h3)$/;
 }
 
 
@@ -468,6 +468,7 @@ sub xray_stream {
         websocket => [ 'ws', path => "$path$ed" ],
         httpupgrade => [ 'httpupgrade', path => "$path$ed" ],
         http => [ 'http', path => $path ],
+        quic => [ 'quic', security => 'none', header => { type => 'none' } ],
         grpc => [ 'grpc', serviceName => $path,
                   multiMode => $leg->{multi} ? JSON::PP::true
                                              : JSON::PP::false ],
@@ -590,6 +591,7 @@ sub singbox_transport {
         },
         httpupgrade => { type => 'httpupgrade', path => $leg->{path} },
         http => { type => 'http', path => $leg->{path} },
+        quic => { type => 'quic' },
         grpc => { type => 'grpc', service_name => $leg->{path} },
     }->{$leg->{carrier}} // {}};
 
@@ -720,7 +722,7 @@ sub server {
 
     my %server = (
         name => $name, map { $_ => free_port() }
-        qw(tcp tls http https h2c h3 disguise tls_disguise detour)
+        qw(tcp tls quic http https h2c h3 disguise tls_disguise detour)
     );
 
     my @legs = @{$options{legs} // []};
@@ -748,8 +750,8 @@ sub server {
         @ports = $name eq 'relay' ? @server{qw(tcp tls)}
                : $name eq 'proxy' ? $server{https}
                : (@server{qw(tcp tls http https h2c)},
-                  nginx_has('http_v3') ? "udp:$server{h3}" : (),
-                  map { "udp:$_" } values %{$server{mkcp} // {}});
+                  (map { "udp:$_" } values %{$server{mkcp} // {}},
+                   nginx_has('http_v3') ? @server{qw(quic h3)} : ()));
 
         for my $leg (@legs) {
             my $on = $leg->{listen} // $leg->{carrier};
@@ -816,7 +818,7 @@ sub known {
                    || ($leg->{early_in} // '') eq 'Sec-WebSocket-Protocol');
     }
 
-    return $carrier ne 'xhttp' && !$leg->{multi}
+    return $carrier !~ /^(xhttp|quic)$/ && !$leg->{multi}
            && ($leg->{udp} // '') ne 'mux'
            && !($carrier eq 'httpupgrade' && $leg->{early});
 }
@@ -1004,7 +1006,18 @@ log_format flows '$vmess_status $vmess_user $vmess_carrier '
     access_log access.log flows;
 END
 
+    my $quic = !nginx_has('http_v3') ? '' : <<"END";
+server {
+        listen 127.0.0.1:$server->{quic} udp reuseport;
+        ssl_certificate $crt;
+        ssl_certificate_key $key;
+        vmess_quic;
+        $vmess
+    }
+END
+
     if ($options{relay}) {
+        $quic = '';
         $vmess = "proxy_pass $options{relay};";
         $users = $listen = '';
     }
@@ -1041,6 +1054,7 @@ stream {
         $vmess
     }
 
+    $quic
     $listen
 
 $kcp

@@ -1,0 +1,741 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_stream_vmess_quic.h"
+#include "ngx_stream_vmess_compat.h"
+
+
+#if (NGX_VMESS_QUIC)
+
+#include <ngx_stream_ssl_module.h>
+
+#if (NGX_QUIC_OPENSSL_COMPAT)
+#include <ngx_event_quic_openssl_compat.h>
+#endif
+
+
+/* without "ssl_alpn": what clients offer by default */
+
+#define NGX_STREAM_VMESS_QUIC_ALPN  "\x02h3\x02h2\x08http/1.1"
+
+
+/* for streams that are not to be; clients do not look at it */
+
+#define NGX_STREAM_VMESS_QUIC_REJECTED  1
+
+
+/*
+ * How long a client has to end its stream when all was sent to it, in ms.
+ * v2ray loses what is read together with the end of a stream, so its end must
+ * come after it has seen the end that VMess has itself.
+ */
+
+#define NGX_STREAM_VMESS_QUIC_LINGER  5000
+
+
+struct ngx_stream_vmess_quic_conf_s {
+    ngx_quic_conf_t              quic;
+};
+
+
+/* a parameter: a number, a size or a time in its bounds */
+
+typedef struct {
+    ngx_str_t                    name;        /* with "=" */
+    size_t                       offset;      /* in ngx_quic_conf_t */
+    ssize_t                    (*parse)(ngx_str_t *s);
+    ssize_t                      min;
+    ssize_t                      max;
+    char                        *text;
+} ngx_stream_vmess_quic_param_t;
+
+
+/*
+ * c->data of a QUIC connection: a session, as callbacks of the TLS handshake
+ * look for one
+ */
+
+typedef struct {
+    ngx_stream_session_t         session;
+    ngx_uint_t                   streams;     /* that are open */
+} ngx_stream_vmess_quic_connection_t;
+
+
+typedef struct {
+    ngx_connection_t            *connection;  /* the stream */
+    ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
+    unsigned                     chunks:1;    /* the client sees their end */
+} ngx_stream_vmess_quic_stream_t;
+
+
+static ssize_t ngx_stream_vmess_quic_number(ngx_str_t *s);
+static ssize_t ngx_stream_vmess_quic_time(ngx_str_t *s);
+static int ngx_stream_vmess_quic_alpn(ngx_ssl_conn_t *ssl_conn,
+    const unsigned char **out, unsigned char *outlen, const unsigned char *in,
+    unsigned int inlen, void *arg);
+static void ngx_stream_vmess_quic_handler(ngx_connection_t *c);
+static ngx_int_t ngx_stream_vmess_quic_init_connection(ngx_connection_t *c);
+static u_char *ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf,
+    size_t len);
+static void ngx_stream_vmess_quic_init_stream(ngx_connection_t *c);
+static void ngx_stream_vmess_quic_read_handler(ngx_event_t *rev);
+static void ngx_stream_vmess_quic_write_handler(ngx_event_t *wev);
+static void ngx_stream_vmess_quic_linger(ngx_connection_t *c);
+static ssize_t ngx_stream_vmess_quic_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ssize_t ngx_stream_vmess_quic_send(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ngx_int_t ngx_stream_vmess_quic_verdict(void *data,
+    ngx_uint_t authentic);
+static void ngx_stream_vmess_quic_closed(void *data);
+static void ngx_stream_vmess_quic_close_stream(ngx_connection_t *c);
+static void ngx_stream_vmess_quic_shutdown(ngx_connection_t *c);
+static void ngx_stream_vmess_quic_close(ngx_connection_t *c);
+
+
+static const ngx_vmess_carrier_t  ngx_stream_vmess_quic_carrier = {
+    ngx_string("quic"),
+    ngx_stream_vmess_quic_recv,
+    ngx_stream_vmess_quic_send,
+    ngx_stream_vmess_quic_verdict,
+    ngx_stream_vmess_quic_closed
+};
+
+
+static ngx_stream_vmess_quic_param_t  ngx_stream_vmess_quic_params[] = {
+
+    { ngx_string("streams="),
+      offsetof(ngx_quic_conf_t, max_concurrent_streams_bidi),
+      ngx_stream_vmess_quic_number, 1, 65535, "a number from 1 to 65535" },
+
+    { ngx_string("buffer="), offsetof(ngx_quic_conf_t, stream_buffer_size),
+      ngx_parse_size, 16 * 1024, 16 * 1024 * 1024,
+      "a size from \"16k\" to \"16m\"" },
+
+    { ngx_string("timeout="), offsetof(ngx_quic_conf_t, idle_timeout),
+      ngx_stream_vmess_quic_time, 1000, 3600 * 1000,
+      "a time from \"1s\" to \"1h\"" },
+
+    { ngx_null_string, 0, NULL, 0, 0, NULL }
+};
+
+
+/* those of v2ray that hide packets of QUIC, which nginx's engine cannot */
+
+static char  *ngx_stream_vmess_quic_hidden[] = {
+    "security=", "key=", "header=", NULL
+};
+
+
+char *
+ngx_stream_vmess_quic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    char                           **name;
+    ssize_t                          n;
+    ngx_str_t                       *value, s;
+    ngx_uint_t                       i;
+    ngx_quic_conf_t                 *quic;
+    ngx_stream_vmess_quic_param_t   *param;
+
+    if (vscf->quic) {
+        return "is duplicate";
+    }
+
+    vscf->quic = ngx_pcalloc(cf->pool, sizeof(ngx_stream_vmess_quic_conf_t));
+    if (vscf->quic == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    /*
+     * set by ngx_pcalloc(): no unidirectional streams, no retry
+     */
+
+    quic = &vscf->quic->quic;
+
+    quic->max_concurrent_streams_bidi = 128;
+    quic->stream_buffer_size = 128 * 1024;
+    quic->idle_timeout = 60000;
+    quic->active_connection_id_limit = 2;
+    quic->stream_reject_code_uni = NGX_STREAM_VMESS_QUIC_REJECTED;
+    quic->stream_reject_code_bidi = NGX_STREAM_VMESS_QUIC_REJECTED;
+    quic->shutdown = ngx_stream_vmess_quic_shutdown;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        for (name = ngx_stream_vmess_quic_hidden; *name; name++) {
+
+            if (ngx_strncmp(value[i].data, *name, ngx_strlen(*name)) == 0) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid parameter \"%V\" in "
+                                   "\"vmess_quic\": there is no packet cipher "
+                                   "and no packet disguise, clients must have "
+                                   "\"none\" for \"security\" and for the "
+                                   "type of \"header\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        for (param = ngx_stream_vmess_quic_params; param->name.len; param++) {
+            if (ngx_strncmp(value[i].data, param->name.data, param->name.len)
+                == 0)
+            {
+                break;
+            }
+        }
+
+        if (param->name.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"vmess_quic\", "
+                               "parameters are \"streams=\", \"buffer=\" and "
+                               "\"timeout=\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        s.data = value[i].data + param->name.len;
+        s.len = value[i].len - param->name.len;
+
+        n = param->parse(&s);
+
+        if (n < param->min || n > param->max) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"vmess_quic\", it "
+                               "must be %s", &value[i], param->text);
+            return NGX_CONF_ERROR;
+        }
+
+        *(size_t *) ((u_char *) quic + param->offset) = n;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ssize_t
+ngx_stream_vmess_quic_number(ngx_str_t *s)
+{
+    return ngx_atoi(s->data, s->len);
+}
+
+
+static ssize_t
+ngx_stream_vmess_quic_time(ngx_str_t *s)
+{
+    return ngx_parse_time(s, 0);
+}
+
+
+ngx_int_t
+ngx_stream_vmess_quic_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+{
+    u_char                        key[NGX_QUIC_DEFAULT_HOST_KEY_LEN];
+    ngx_str_t                     secret, salt;
+    ngx_int_t                     rc;
+    ngx_quic_conf_t              *quic;
+    ngx_stream_ssl_srv_conf_t    *sscf;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+    sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+
+    if (sscf->certificates == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "no \"ssl_certificate\" is defined for \"vmess_quic\" in "
+                      "the server in %s:%ui", cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if (!(sscf->protocols & NGX_SSL_TLSv1_3)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"ssl_protocols\" must enable TLSv1.3 for "
+                      "\"vmess_quic\" in the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if (sscf->verify) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"ssl_verify_client\" cannot be used with "
+                      "\"vmess_quic\" in the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+#if (NGX_QUIC_OPENSSL_COMPAT)
+    if (ngx_quic_compat_init(cf, sscf->ssl.ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+#endif
+
+    if (sscf->alpn.len == 0) {
+        SSL_CTX_set_alpn_select_cb(sscf->ssl.ctx, ngx_stream_vmess_quic_alpn,
+                                   NULL);
+    }
+
+    quic = &vscf->quic->quic;
+
+    quic->ssl = &sscf->ssl;
+    quic->handshake_timeout = sscf->handshake_timeout;
+
+    /* of address validation and of stateless resets, for all workers */
+
+    if (RAND_bytes(key, sizeof(key)) != 1) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0, "RAND_bytes() failed");
+        return NGX_ERROR;
+    }
+
+    secret.data = key;
+    secret.len = sizeof(key);
+    ngx_str_set(&salt, "ngx_vmess_quic");
+
+    rc = NGX_OK;
+
+    if (ngx_quic_derive_key(cf->log, "av_token_key", &secret, &salt,
+                            quic->av_token_key, NGX_QUIC_AV_KEY_LEN)
+        != NGX_OK
+        || ngx_quic_derive_key(cf->log, "sr_token_key", &secret, &salt,
+                               quic->sr_token_key, NGX_QUIC_SR_KEY_LEN)
+           != NGX_OK)
+    {
+        rc = NGX_ERROR;
+    }
+
+    ngx_explicit_memzero(key, sizeof(key));
+
+    return rc;
+}
+
+
+static int
+ngx_stream_vmess_quic_alpn(ngx_ssl_conn_t *ssl_conn, const unsigned char **out,
+    unsigned char *outlen, const unsigned char *in, unsigned int inlen,
+    void *arg)
+{
+    ngx_connection_t  *c;
+
+    c = ngx_ssl_get_connection(ssl_conn);
+
+    if (c->type != SOCK_DGRAM) {
+
+        /* TCP has what it would have without us */
+
+        return SSL_TLSEXT_ERR_NOACK;
+    }
+
+    if (SSL_select_next_proto((unsigned char **) out, outlen,
+                              (unsigned char *) NGX_STREAM_VMESS_QUIC_ALPN,
+                              sizeof(NGX_STREAM_VMESS_QUIC_ALPN) - 1, in, inlen)
+        != OPENSSL_NPN_NEGOTIATED)
+    {
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+
+    return SSL_TLSEXT_ERR_OK;
+}
+
+
+void
+ngx_stream_vmess_quic_listen(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                    i;
+    ngx_listening_t              *ls;
+    ngx_stream_core_srv_conf_t   *cscf;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    ls = cycle->listening.elts;
+
+    for (i = 0; i < cycle->listening.nelts; i++) {
+
+        if (ls[i].type != SOCK_DGRAM
+            || ls[i].handler != ngx_stream_init_connection)
+        {
+            continue;
+        }
+
+        cscf = ngx_vmess_listening_server(&ls[i]);
+        vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+        if (vscf->zone && vscf->quic) {
+            ls[i].quic = 1;
+            ls[i].handler = ngx_stream_vmess_quic_handler;
+        }
+    }
+}
+
+
+/* called for connections, and again for each of their streams */
+
+static void
+ngx_stream_vmess_quic_handler(ngx_connection_t *c)
+{
+    ngx_stream_core_srv_conf_t   *cscf;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    if (c->quic) {
+        ngx_stream_vmess_quic_init_stream(c);
+        return;
+    }
+
+    if (ngx_stream_vmess_quic_init_connection(c) != NGX_OK) {
+        ngx_stream_vmess_quic_close(c);
+        return;
+    }
+
+    cscf = ngx_vmess_listening_server(c->listening);
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    ngx_quic_run(c, &vscf->quic->quic);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_quic_init_connection(ngx_connection_t *c)
+{
+    ngx_stream_session_t                *s;
+    ngx_stream_core_srv_conf_t          *cscf;
+    ngx_stream_core_main_conf_t         *cmcf;
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+    qc = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_quic_connection_t));
+    if (qc == NULL) {
+        return NGX_ERROR;
+    }
+
+    cscf = ngx_vmess_listening_server(c->listening);
+
+    s = &qc->session;
+
+    s->signature = NGX_STREAM_MODULE;
+    s->connection = c;
+    s->main_conf = cscf->ctx->main_conf;
+    s->srv_conf = cscf->ctx->srv_conf;
+
+    cmcf = ngx_stream_get_module_main_conf(s, ngx_stream_core_module);
+
+    s->ctx = ngx_pcalloc(c->pool, sizeof(void *) * ngx_stream_max_module);
+    s->variables = ngx_pcalloc(c->pool, cmcf->variables.nelts
+                                        * sizeof(ngx_stream_variable_value_t));
+
+    if (s->ctx == NULL || s->variables == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->data = qc;
+
+    ngx_set_connection_log(c, cscf->error_log);
+
+    c->log->connection = c->number;
+    c->log->handler = ngx_stream_vmess_quic_log_error;
+    c->log->data = c;
+    c->log->action = "handshaking over QUIC";
+    c->log_error = NGX_ERROR_INFO;
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char            *p;
+    ngx_connection_t  *c;
+
+    c = log->data;
+
+    if (log->action) {
+        p = ngx_snprintf(buf, len, " while %s", log->action);
+        len -= p - buf;
+        buf = p;
+    }
+
+    return ngx_snprintf(buf, len, ", quic client: %V, server: %V",
+                        &c->addr_text, &c->listening->addr_text);
+}
+
+
+static void
+ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
+{
+    ngx_connection_t                    *pc;
+    ngx_stream_core_srv_conf_t          *cscf;
+    ngx_stream_vmess_srv_conf_t         *vscf;
+    ngx_stream_vmess_quic_stream_t      *st;
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
+#endif
+
+    pc = c->quic->parent;
+    qc = pc->data;
+
+    qc->streams++;
+
+    st = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_quic_stream_t));
+
+    if (st == NULL || (c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL)) {
+        ngx_stream_vmess_quic_close_stream(c);
+        return;
+    }
+
+    st->connection = c;
+
+    c->data = st;
+    c->read->handler = ngx_stream_vmess_quic_read_handler;
+    c->write->handler = ngx_stream_vmess_quic_write_handler;
+
+    cscf = ngx_vmess_listening_server(c->listening);
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    st->vconn = ngx_vmess_vconn_create(c, &ngx_stream_vmess_quic_carrier, st,
+                                       &vscf->sessions);
+    if (st->vconn == NULL) {
+        ngx_stream_vmess_quic_close_stream(c);
+        return;
+    }
+
+    ngx_vmess_vconn_start(st->vconn);
+}
+
+
+static void
+ngx_stream_vmess_quic_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t                *c;
+    ngx_stream_vmess_quic_stream_t  *st;
+
+    c = rev->data;
+    st = c->data;
+
+    if (c->close || rev->timedout) {
+
+        /* the QUIC connection is being closed, or the client did not end */
+
+        if (st->vconn) {
+            ngx_vmess_vconn_abort(st->vconn);
+        }
+
+        ngx_stream_vmess_quic_close_stream(c);
+        return;
+    }
+
+    if (st->vconn) {
+        ngx_vmess_vconn_wake(st->vconn, 0);
+        return;
+    }
+
+    ngx_stream_vmess_quic_linger(c);
+}
+
+
+static void
+ngx_stream_vmess_quic_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t                *c;
+    ngx_stream_vmess_quic_stream_t  *st;
+
+    c = wev->data;
+    st = c->data;
+
+    if (st->vconn) {
+        ngx_vmess_vconn_wake(st->vconn, 1);
+    }
+}
+
+
+/* the session is over: the stream goes when the client has ended it, too */
+
+static void
+ngx_stream_vmess_quic_linger(ngx_connection_t *c)
+{
+    ssize_t                          n;
+    u_char                           buf[4096];
+    ngx_stream_vmess_quic_stream_t  *st;
+
+    st = c->data;
+
+    if (st->chunks) {
+
+        do {
+            n = c->recv(c, buf, sizeof(buf));
+        } while (n > 0);
+
+        if (n == NGX_AGAIN) {
+
+            if (!c->read->timer_set) {
+                ngx_add_timer(c->read, NGX_STREAM_VMESS_QUIC_LINGER);
+            }
+
+            return;
+        }
+    }
+
+    ngx_stream_vmess_quic_close_stream(c);
+}
+
+
+static ssize_t
+ngx_stream_vmess_quic_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t                          n;
+    ngx_connection_t                *sc;
+    ngx_stream_vmess_quic_stream_t  *st;
+
+    st = ngx_vmess_get_vconn(c)->data;
+    sc = st->connection;
+
+    n = sc->recv(sc, buf, size);
+
+    c->read->ready = sc->read->ready;
+    c->read->eof = sc->read->eof;
+
+    if (n == NGX_ERROR) {
+        c->read->error = 1;
+    }
+
+    return n;
+}
+
+
+static ssize_t
+ngx_stream_vmess_quic_send(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t                          n;
+    ngx_connection_t                *sc;
+    ngx_vmess_connection_t          *vc;
+    ngx_stream_vmess_quic_stream_t  *st;
+
+    st = ngx_vmess_get_vconn(c)->data;
+    sc = st->connection;
+
+    vc = ngx_vmess_slot(c)->layer;
+
+    st->chunks = vc && vc->responded && !vc->out.raw && !vc->out.stream;
+
+    n = sc->send(sc, buf, size);
+
+    c->write->ready = sc->write->ready;
+
+    if (n == NGX_ERROR) {
+        c->write->error = 1;
+        return NGX_ERROR;
+    }
+
+    if (n > 0) {
+        c->sent += n;
+    }
+
+    return n;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_quic_verdict(void *data, ngx_uint_t authentic)
+{
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_stream_vmess_quic_closed(void *data)
+{
+    ngx_stream_vmess_quic_stream_t *st = data;
+
+    st->vconn = NULL;
+
+    /* not from here: the call may come from one of the stream's own */
+
+    ngx_post_event(st->connection->read, &ngx_posted_events);
+}
+
+
+/* nginx sends what there is of the stream yet, and its end */
+
+static void
+ngx_stream_vmess_quic_close_stream(ngx_connection_t *c)
+{
+    ngx_connection_t                    *pc;
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+    pc = c->quic->parent;
+    qc = pc->data;
+
+    ngx_stream_vmess_quic_close(c);
+
+    qc->streams--;
+
+    if (ngx_exiting) {
+        ngx_stream_vmess_quic_shutdown(pc);
+    }
+}
+
+
+/*
+ * The worker quits.  QUIC has nothing to tell a client to open no new streams,
+ * so they are served until there is a moment without any.
+ */
+
+static void
+ngx_stream_vmess_quic_shutdown(ngx_connection_t *c)
+{
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+    qc = c->data;
+
+    if (qc->streams == 0) {
+        ngx_quic_shutdown_connection(c, 0, "server is shutting down");
+    }
+}
+
+
+static void
+ngx_stream_vmess_quic_close(ngx_connection_t *c)
+{
+    ngx_pool_t  *pool;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+
+    c->destroyed = 1;
+
+    pool = c->pool;
+
+    ngx_close_connection(c);
+
+    ngx_destroy_pool(pool);
+}
+
+
+#else /* !NGX_VMESS_QUIC */
+
+
+char *
+ngx_stream_vmess_quic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return "needs QUIC, which nginx has since version 1.25.5 if it is built "
+           "with \"--with-http_v3_module\"";
+}
+
+
+ngx_int_t
+ngx_stream_vmess_quic_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+{
+    return NGX_ERROR;
+}
+
+
+void
+ngx_stream_vmess_quic_listen(ngx_cycle_t *cycle)
+{
+}
+
+
+#endif
