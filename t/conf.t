@@ -291,6 +291,51 @@ bad('vmess on UDP', $users . $resolver
     qr/udp/i);
 
 
+# QUIC is not in every nginx
+
+my $quic = `@{[ $ENV{TEST_NGINX_BINARY} || 'nginx' ]} -V 2>&1`
+           =~ /--with-http_v3_module/;
+
+sub quic {
+    return $users . $resolver . 'server { listen 127.0.0.1:%%PORT_1%% '
+           . ($_[1] // 'udp reuseport') . '; vmess main; vmess_quic ' . $_[0]
+           . '; proxy_pass vmess_target; }';
+}
+
+if ($quic) {
+    my $tls = '; ssl_certificate %%CERT%%; ssl_certificate_key %%KEY%%';
+
+    bad("vmess_quic $_", quic($_), qr/\Q$_\E/,
+        /^(security|key|header)=/ ? qr/no packet cipher and no packet disguise/
+                                  : qr/parameter/)
+        for qw(security=none key=x header=srtp streams=0 streams=65536
+               streams=x timeout=0 timeout=x timeout= buffer=1k buffer=1g x
+               alpn=h3);
+
+    bad('two of vmess_quic', quic('; vmess_quic'), qr/vmess_quic.*duplicate/);
+    bad('vmess_quic without a certificate', quic(''),
+        qr/no "ssl_certificate".*vmess_quic/);
+    bad('vmess_quic without TLSv1.3', quic("$tls; ssl_protocols TLSv1.2"),
+        qr/"ssl_protocols" must enable TLSv1\.3/);
+    bad('vmess_quic with certificates of clients',
+        quic("$tls; ssl_verify_client on; ssl_client_certificate %%CERT%%"),
+        qr/"ssl_verify_client" cannot be used/);
+    bad('vmess_quic on TCP', quic('', ''), qr/vmess_quic.*needs.*udp.*reuseport/);
+    bad('vmess_quic without reuseport', quic('', 'udp'),
+        qr/vmess_quic.*needs "reuseport"/);
+    bad('vmess_quic with vmess_kcp', quic('; vmess_kcp'),
+        qr/vmess_kcp" and "vmess_quic"/);
+
+    good('vmess_quic', quic($tls));
+    good('vmess_quic with all', quic("streams=1 buffer=1m timeout=5m $tls"));
+    good('vmess_quic beside TLS', quic($tls, "udp reuseport;"
+                                       . " listen 127.0.0.1:%%PORT_1%% ssl"));
+
+} else {
+    bad('vmess_quic', quic(''), qr/vmess_quic.*needs QUIC.*http_v3_module/);
+}
+
+
 # rules
 
 for my $rule ('10.0.0.0/40', '10.0.0.256', '10.0.0', '300.0.0.0/8', '[::1', '::1/200',

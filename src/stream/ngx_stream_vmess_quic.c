@@ -30,8 +30,9 @@
 
 /*
  * How long a client has to end its stream when all was sent to it, in ms.
- * v2ray loses what is read together with the end of a stream, so its end must
- * come after it has seen the end that VMess has itself.
+ * v2ray loses what it reads together with the end of a stream, so it has to see
+ * the end that VMess has itself before.  sing-box does not look for that one,
+ * and waits for the end of the stream; by default it alone offers "h3".
  */
 
 #define NGX_STREAM_VMESS_QUIC_LINGER  5000
@@ -61,14 +62,16 @@ typedef struct {
 
 typedef struct {
     ngx_stream_session_t         session;
-    ngx_uint_t                   streams;     /* that are open */
+    ngx_uint_t                   streams;     /* with a session */
+    ngx_event_t                  timer;       /* of the end, as nginx quits */
 } ngx_stream_vmess_quic_connection_t;
 
 
 typedef struct {
     ngx_connection_t            *connection;  /* the stream */
     ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
-    unsigned                     chunks:1;    /* the client sees their end */
+    unsigned                     patient:1;   /* the client is no sing-box */
+    unsigned                     chunks:1;    /* their end was sent, too */
 } ngx_stream_vmess_quic_stream_t;
 
 
@@ -92,8 +95,10 @@ static ssize_t ngx_stream_vmess_quic_send(ngx_connection_t *c, u_char *buf,
 static ngx_int_t ngx_stream_vmess_quic_verdict(void *data,
     ngx_uint_t authentic);
 static void ngx_stream_vmess_quic_closed(void *data);
-static void ngx_stream_vmess_quic_close_stream(ngx_connection_t *c);
+static void ngx_stream_vmess_quic_ended(ngx_stream_vmess_quic_stream_t *st);
 static void ngx_stream_vmess_quic_shutdown(ngx_connection_t *c);
+static void ngx_stream_vmess_quic_timer_handler(ngx_event_t *ev);
+static void ngx_stream_vmess_quic_cleanup(void *data);
 static void ngx_stream_vmess_quic_close(ngx_connection_t *c);
 
 
@@ -398,15 +403,25 @@ ngx_stream_vmess_quic_handler(ngx_connection_t *c)
 static ngx_int_t
 ngx_stream_vmess_quic_init_connection(ngx_connection_t *c)
 {
+    ngx_pool_cleanup_t                  *cln;
     ngx_stream_session_t                *s;
     ngx_stream_core_srv_conf_t          *cscf;
     ngx_stream_core_main_conf_t         *cmcf;
     ngx_stream_vmess_quic_connection_t  *qc;
 
     qc = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_quic_connection_t));
-    if (qc == NULL) {
+    cln = ngx_pool_cleanup_add(c->pool, 0);
+
+    if (qc == NULL || cln == NULL) {
         return NGX_ERROR;
     }
+
+    cln->handler = ngx_stream_vmess_quic_cleanup;
+    cln->data = qc;
+
+    qc->timer.handler = ngx_stream_vmess_quic_timer_handler;
+    qc->timer.data = c;
+    qc->timer.log = c->log;
 
     cscf = ngx_vmess_listening_server(c->listening);
 
@@ -463,7 +478,8 @@ ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf, size_t len)
 static void
 ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
 {
-    ngx_connection_t                    *pc;
+    unsigned int                         len;
+    const unsigned char                 *alpn;
     ngx_stream_core_srv_conf_t          *cscf;
     ngx_stream_vmess_srv_conf_t         *vscf;
     ngx_stream_vmess_quic_stream_t      *st;
@@ -473,19 +489,17 @@ ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
     (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
 #endif
 
-    pc = c->quic->parent;
-    qc = pc->data;
-
-    qc->streams++;
-
     st = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_quic_stream_t));
 
     if (st == NULL || (c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL)) {
-        ngx_stream_vmess_quic_close_stream(c);
+        ngx_stream_vmess_quic_close(c);
         return;
     }
 
     st->connection = c;
+
+    SSL_get0_alpn_selected(c->ssl->connection, &alpn, &len);
+    st->patient = (len != 2 || ngx_strncmp(alpn, "h3", 2) != 0);
 
     c->data = st;
     c->read->handler = ngx_stream_vmess_quic_read_handler;
@@ -497,9 +511,12 @@ ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
     st->vconn = ngx_vmess_vconn_create(c, &ngx_stream_vmess_quic_carrier, st,
                                        &vscf->sessions);
     if (st->vconn == NULL) {
-        ngx_stream_vmess_quic_close_stream(c);
+        ngx_stream_vmess_quic_close(c);
         return;
     }
+
+    qc = c->quic->parent->data;
+    qc->streams++;
 
     ngx_vmess_vconn_start(st->vconn);
 }
@@ -520,9 +537,10 @@ ngx_stream_vmess_quic_read_handler(ngx_event_t *rev)
 
         if (st->vconn) {
             ngx_vmess_vconn_abort(st->vconn);
+            ngx_stream_vmess_quic_ended(st);
         }
 
-        ngx_stream_vmess_quic_close_stream(c);
+        ngx_stream_vmess_quic_close(c);
         return;
     }
 
@@ -561,7 +579,7 @@ ngx_stream_vmess_quic_linger(ngx_connection_t *c)
 
     st = c->data;
 
-    if (st->chunks) {
+    if (st->patient && st->chunks) {
 
         do {
             n = c->recv(c, buf, sizeof(buf));
@@ -577,7 +595,7 @@ ngx_stream_vmess_quic_linger(ngx_connection_t *c)
         }
     }
 
-    ngx_stream_vmess_quic_close_stream(c);
+    ngx_stream_vmess_quic_close(c);
 }
 
 
@@ -648,7 +666,7 @@ ngx_stream_vmess_quic_closed(void *data)
 {
     ngx_stream_vmess_quic_stream_t *st = data;
 
-    st->vconn = NULL;
+    ngx_stream_vmess_quic_ended(st);
 
     /* not from here: the call may come from one of the stream's own */
 
@@ -656,18 +674,16 @@ ngx_stream_vmess_quic_closed(void *data)
 }
 
 
-/* nginx sends what there is of the stream yet, and its end */
-
 static void
-ngx_stream_vmess_quic_close_stream(ngx_connection_t *c)
+ngx_stream_vmess_quic_ended(ngx_stream_vmess_quic_stream_t *st)
 {
     ngx_connection_t                    *pc;
     ngx_stream_vmess_quic_connection_t  *qc;
 
-    pc = c->quic->parent;
-    qc = pc->data;
+    st->vconn = NULL;
 
-    ngx_stream_vmess_quic_close(c);
+    pc = st->connection->quic->parent;
+    qc = pc->data;
 
     qc->streams--;
 
@@ -689,11 +705,39 @@ ngx_stream_vmess_quic_shutdown(ngx_connection_t *c)
 
     qc = c->data;
 
-    if (qc->streams == 0) {
-        ngx_quic_shutdown_connection(c, 0, "server is shutting down");
+    if (qc->streams || qc->timer.timer_set) {
+        return;
+    }
+
+    /* a client that has gone does not acknowledge the last bytes */
+
+    ngx_add_timer(&qc->timer, NGX_STREAM_VMESS_QUIC_LINGER);
+
+    ngx_quic_shutdown_connection(c, 0, "server is shutting down");
+}
+
+
+static void
+ngx_stream_vmess_quic_timer_handler(ngx_event_t *ev)
+{
+    ngx_connection_t *c = ev->data;
+
+    ngx_quic_finalize_connection(c, 0, "server is shutting down");
+}
+
+
+static void
+ngx_stream_vmess_quic_cleanup(void *data)
+{
+    ngx_stream_vmess_quic_connection_t *qc = data;
+
+    if (qc->timer.timer_set) {
+        ngx_del_timer(&qc->timer);
     }
 }
 
+
+/* of a stream nginx sends what there is yet, and its end */
 
 static void
 ngx_stream_vmess_quic_close(ngx_connection_t *c)
