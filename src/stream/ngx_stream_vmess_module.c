@@ -567,6 +567,7 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
     {
         ngx_vmess_zone_init_worker(cycle);
         ngx_vmess_xudp_init(cycle);
+        ngx_stream_vmess_quic_init(cycle);
 
         return ngx_stream_vmess_kcp_init(cycle);
     }

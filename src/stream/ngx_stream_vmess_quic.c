@@ -37,7 +37,6 @@
 
 #define NGX_STREAM_VMESS_QUIC_LINGER  5000
 
-
 struct ngx_stream_vmess_quic_conf_s {
     ngx_quic_conf_t              quic;
 };
@@ -55,18 +54,6 @@ typedef struct {
 } ngx_stream_vmess_quic_param_t;
 
 
-/*
- * c->data of a QUIC connection: a session, as callbacks of the TLS handshake
- * look for one
- */
-
-typedef struct {
-    ngx_stream_session_t         session;
-    ngx_uint_t                   streams;     /* with a session */
-    ngx_event_t                  timer;       /* of the end, as nginx quits */
-} ngx_stream_vmess_quic_connection_t;
-
-
 typedef struct {
     ngx_connection_t            *connection;  /* the stream */
     ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
@@ -80,6 +67,7 @@ static ssize_t ngx_stream_vmess_quic_time(ngx_str_t *s);
 static int ngx_stream_vmess_quic_alpn(ngx_ssl_conn_t *ssl_conn,
     const unsigned char **out, unsigned char *outlen, const unsigned char *in,
     unsigned int inlen, void *arg);
+static void ngx_stream_vmess_quic_recvmsg(ngx_event_t *ev);
 static void ngx_stream_vmess_quic_handler(ngx_connection_t *c);
 static ngx_int_t ngx_stream_vmess_quic_init_connection(ngx_connection_t *c);
 static u_char *ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf,
@@ -95,10 +83,7 @@ static ssize_t ngx_stream_vmess_quic_send(ngx_connection_t *c, u_char *buf,
 static ngx_int_t ngx_stream_vmess_quic_verdict(void *data,
     ngx_uint_t authentic);
 static void ngx_stream_vmess_quic_closed(void *data);
-static void ngx_stream_vmess_quic_ended(ngx_stream_vmess_quic_stream_t *st);
 static void ngx_stream_vmess_quic_shutdown(ngx_connection_t *c);
-static void ngx_stream_vmess_quic_timer_handler(ngx_event_t *ev);
-static void ngx_stream_vmess_quic_cleanup(void *data);
 static void ngx_stream_vmess_quic_close(ngx_connection_t *c);
 
 
@@ -375,6 +360,61 @@ ngx_stream_vmess_quic_listen(ngx_cycle_t *cycle)
 }
 
 
+void
+ngx_stream_vmess_quic_init(ngx_cycle_t *cycle)
+{
+    ngx_uint_t         i;
+    ngx_listening_t   *ls;
+    ngx_connection_t  *c;
+
+    ls = cycle->listening.elts;
+
+    for (i = 0; i < cycle->listening.nelts; i++) {
+
+        c = ls[i].connection;
+
+        if (ls[i].handler != ngx_stream_vmess_quic_handler
+            || ls[i].worker != ngx_worker || c == NULL)
+        {
+            continue;
+        }
+
+        c->idle = 1;
+        c->read->handler = ngx_stream_vmess_quic_recvmsg;
+    }
+}
+
+
+/*
+ * After a reload nginx leaves sockets of QUIC open in the old worker, and the
+ * new one has them, too: each would get packets of the other's connections.
+ * So the old one reads no more, and tells its clients that it ends.
+ */
+
+static void
+ngx_stream_vmess_quic_recvmsg(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    if (!c->close) {
+        ngx_quic_recvmsg(ev);
+        return;
+    }
+
+    c->close = 0;
+    c->idle = 0;
+
+    if (ev->active && ngx_del_event(ev, NGX_READ_EVENT, 0) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, ev->log, 0,
+                      "removing the event of a QUIC socket failed");
+    }
+
+    c->listening->connection = NULL;
+}
+
+
 /* called for connections, and again for each of their streams */
 
 static void
@@ -403,29 +443,18 @@ ngx_stream_vmess_quic_handler(ngx_connection_t *c)
 static ngx_int_t
 ngx_stream_vmess_quic_init_connection(ngx_connection_t *c)
 {
-    ngx_pool_cleanup_t                  *cln;
-    ngx_stream_session_t                *s;
-    ngx_stream_core_srv_conf_t          *cscf;
-    ngx_stream_core_main_conf_t         *cmcf;
-    ngx_stream_vmess_quic_connection_t  *qc;
+    ngx_stream_session_t         *s;
+    ngx_stream_core_srv_conf_t   *cscf;
+    ngx_stream_core_main_conf_t  *cmcf;
 
-    qc = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_quic_connection_t));
-    cln = ngx_pool_cleanup_add(c->pool, 0);
+    /* callbacks of the TLS handshake look for a session in c->data */
 
-    if (qc == NULL || cln == NULL) {
+    s = ngx_pcalloc(c->pool, sizeof(ngx_stream_session_t));
+    if (s == NULL) {
         return NGX_ERROR;
     }
 
-    cln->handler = ngx_stream_vmess_quic_cleanup;
-    cln->data = qc;
-
-    qc->timer.handler = ngx_stream_vmess_quic_timer_handler;
-    qc->timer.data = c;
-    qc->timer.log = c->log;
-
     cscf = ngx_vmess_listening_server(c->listening);
-
-    s = &qc->session;
 
     s->signature = NGX_STREAM_MODULE;
     s->connection = c;
@@ -442,7 +471,7 @@ ngx_stream_vmess_quic_init_connection(ngx_connection_t *c)
         return NGX_ERROR;
     }
 
-    c->data = qc;
+    c->data = s;
 
     ngx_set_connection_log(c, cscf->error_log);
 
@@ -478,12 +507,11 @@ ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf, size_t len)
 static void
 ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
 {
-    unsigned int                         len;
-    const unsigned char                 *alpn;
-    ngx_stream_core_srv_conf_t          *cscf;
-    ngx_stream_vmess_srv_conf_t         *vscf;
-    ngx_stream_vmess_quic_stream_t      *st;
-    ngx_stream_vmess_quic_connection_t  *qc;
+    unsigned int                     len;
+    const unsigned char             *alpn;
+    ngx_stream_core_srv_conf_t      *cscf;
+    ngx_stream_vmess_srv_conf_t     *vscf;
+    ngx_stream_vmess_quic_stream_t  *st;
 
 #if (NGX_STAT_STUB)
     (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
@@ -515,9 +543,6 @@ ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
         return;
     }
 
-    qc = c->quic->parent->data;
-    qc->streams++;
-
     ngx_vmess_vconn_start(st->vconn);
 }
 
@@ -537,7 +562,6 @@ ngx_stream_vmess_quic_read_handler(ngx_event_t *rev)
 
         if (st->vconn) {
             ngx_vmess_vconn_abort(st->vconn);
-            ngx_stream_vmess_quic_ended(st);
         }
 
         ngx_stream_vmess_quic_close(c);
@@ -666,7 +690,7 @@ ngx_stream_vmess_quic_closed(void *data)
 {
     ngx_stream_vmess_quic_stream_t *st = data;
 
-    ngx_stream_vmess_quic_ended(st);
+    st->vconn = NULL;
 
     /* not from here: the call may come from one of the stream's own */
 
@@ -674,66 +698,12 @@ ngx_stream_vmess_quic_closed(void *data)
 }
 
 
-static void
-ngx_stream_vmess_quic_ended(ngx_stream_vmess_quic_stream_t *st)
-{
-    ngx_connection_t                    *pc;
-    ngx_stream_vmess_quic_connection_t  *qc;
-
-    st->vconn = NULL;
-
-    pc = st->connection->quic->parent;
-    qc = pc->data;
-
-    qc->streams--;
-
-    if (ngx_exiting) {
-        ngx_stream_vmess_quic_shutdown(pc);
-    }
-}
-
-
-/*
- * The worker quits.  QUIC has nothing to tell a client to open no new streams,
- * so they are served until there is a moment without any.
- */
+/* the worker quits */
 
 static void
 ngx_stream_vmess_quic_shutdown(ngx_connection_t *c)
 {
-    ngx_stream_vmess_quic_connection_t  *qc;
-
-    qc = c->data;
-
-    if (qc->streams || qc->timer.timer_set) {
-        return;
-    }
-
-    /* a client that has gone does not acknowledge the last bytes */
-
-    ngx_add_timer(&qc->timer, NGX_STREAM_VMESS_QUIC_LINGER);
-
-    ngx_quic_shutdown_connection(c, 0, "server is shutting down");
-}
-
-
-static void
-ngx_stream_vmess_quic_timer_handler(ngx_event_t *ev)
-{
-    ngx_connection_t *c = ev->data;
-
     ngx_quic_finalize_connection(c, 0, "server is shutting down");
-}
-
-
-static void
-ngx_stream_vmess_quic_cleanup(void *data)
-{
-    ngx_stream_vmess_quic_connection_t *qc = data;
-
-    if (qc->timer.timer_set) {
-        ngx_del_timer(&qc->timer);
-    }
 }
 
 
@@ -778,6 +748,12 @@ ngx_stream_vmess_quic_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
 void
 ngx_stream_vmess_quic_listen(ngx_cycle_t *cycle)
+{
+}
+
+
+void
+ngx_stream_vmess_quic_init(ngx_cycle_t *cycle)
 {
 }
 

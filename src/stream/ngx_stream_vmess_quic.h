@@ -20,5 +20,8 @@ ngx_int_t ngx_stream_vmess_quic_server(ngx_conf_t *cf,
 /* gives the sockets of such servers to QUIC, before they are opened */
 void ngx_stream_vmess_quic_listen(ngx_cycle_t *cycle);
 
+/* for a worker, when they are */
+void ngx_stream_vmess_quic_init(ngx_cycle_t *cycle);
+
 
 #endif /* _NGX_STREAM_VMESS_QUIC_H_INCLUDED_ */
