@@ -12,7 +12,7 @@ use Test::More;
 use Peer qw(peers stop path slurp target start_traffic wait_traffic hold_flows
             client server connections nginx_has);
 
-use constant AT_ONCE => 4;       # legs
+our $AtOnce = 4;                 # legs
 
 our @EXPORT = qw(run_interop);
 
@@ -79,7 +79,7 @@ sub run_interop {
 
     # most of the time clients wait, so several legs run at once
 
-    while (my @now = splice @left, 0, AT_ONCE) {
+    while (my @now = splice @left, 0, $AtOnce) {
         for my $row (@traffic) {
             my ($what, @args) = @$row;
             my @run = grep { moves($kind, $name, $_, $what) } @now;
