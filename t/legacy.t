@@ -549,6 +549,7 @@ vmess_users main:8m { alice %%ALICE%% alter_id=16; bob %%BOB%%;
                       carol %%CAROL%% alter_id=256; }
 --- stream_server_config
 vmess main;
+vmess_handshake_timeout 1h;
 proxy_pass vmess_target;
 --- stream_client
 alarm((60 + $tries / 5) * $Scale);
