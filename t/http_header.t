@@ -174,7 +174,7 @@ $to->('site', $_ =~ s/\r\n.*//sr, $_, 0)
     for "GET /a\r\n\r\n", "GET /a HTTP/2.0\r\n\r\n", "GET  /a HTTP/1.1\r\n\r\n",
         "GET /a  HTTP/1.1\r\n\r\n", "get /a HTTP/1.1\r\n\r\n",
         "GET /a HTTP/1.1\n\n", " GET /a HTTP/1.1\r\n\r\n", "\r\n$short",
-        "GET /a HTTP/1.12\r\n\r\n", "GET /a\tHTTP/1.1\r\n\r\n", "",
+        "GET /a HTTP/1.12\r\n\r\n", "GET /a\tHTTP/1.1\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "\0" x 100;
 
 $to->('ok', $_, get('/any', $_), 2)
