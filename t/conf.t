@@ -276,6 +276,14 @@ for my $p ('maybe', 'off path=/', 'on path=a', 'on host=', 'on wait=x',
     bad("vmess_http_header $p", $users . server("vmess main; vmess_http_header $p;"
         . ' proxy_pass vmess_target;'), qr/vmess_http_header/);
 }
+bad("vmess_http_header $_", $users . server("vmess main; vmess_http_header $_;"
+    . ' proxy_pass vmess_target;'), qr/vmess_http_header/)
+    for 'on path=/a?b', 'on host=a:80';
+for my $d ('vmess_kcp', 'vmess_detour ports=1-2', 'vmess_http_header on') {
+    bad("$d without vmess", $users . 'server { listen 127.0.0.1:%%PORT_1%%;'
+        . ' listen 127.0.0.1:%%PORT_1%% udp reuseport;'
+        . " $d; proxy_pass 127.0.0.1:1; }", qr/need "vmess"/);
+}
 bad('too many ids', user(join ' ', map { sprintf 'u%d 00000000-0000-4000-8000-%012x alter_id=256;', $_, $_ } 1 .. 4097)
     . $server, qr/1048832 ids by "alter_id".*1048576/);
 bad('resolving maybe', $users . "vmess_resolve maybe;\n" . $server,

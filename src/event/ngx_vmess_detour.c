@@ -126,13 +126,14 @@ ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
         ngx_vmess_cmd_key(cmd_key, id);
 
-        if (ngx_vmess_auth_method()->init(&users->temporary[slot], cmd_key)
-            != NGX_OK)
-        {
-            goto done;
-        }
+        rc = ngx_vmess_auth_method()->init(&users->temporary[slot], cmd_key);
 
         ngx_explicit_memzero(cmd_key, sizeof(cmd_key));
+
+        if (rc != NGX_OK) {
+            rc = NGX_DECLINED;
+            goto done;
+        }
 
         ngx_vmess_memory_barrier();
 
@@ -155,20 +156,32 @@ ngx_vmess_detour_scan(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
 {
     u_char      id[NGX_VMESS_ID_LEN];
     uint32_t    random;
-    ngx_uint_t  i;
+    ngx_uint_t  i, n;
 
     if (users->temporary == NULL) {
         return users->n;
     }
 
-    i = ngx_vmess_auth_method()->scan(users->temporary, 0, 2 * users->n, eauid,
-                                      t);
+    n = 2 * users->n;
 
-    if (i == 2 * users->n || users->until[i] < ngx_time()) {
+    for (i = 0; i < n; i++) {
+
+        i = ngx_vmess_auth_method()->scan(users->temporary, i, n, eauid, t);
+
+        if (i < n && users->until[i] >= ngx_time()) {
+            break;
+        }
+
+        /* go on behind one that has expired */
+    }
+
+    if (i >= n) {
         return users->n;
     }
 
     ngx_vmess_users_get(users, i % users->n, account);
+
+    account->tried_temporary = i + 1;
 
     ngx_vmess_detour_derive(zone, account->cmd_key,
                             (users->until[i] + 1) / users->refresh - 2, id,

@@ -173,6 +173,7 @@ ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     c->read->log = cycle->log;
     c->write->log = cycle->log;
     c->type = SOCK_DGRAM;
+    c->log_error = NGX_ERROR_INFO;
     c->listening = ls;
     c->read->handler = ngx_vmess_kcp_quit_handler;
     c->write->handler = ngx_vmess_kcp_empty_handler;
@@ -249,6 +250,14 @@ ngx_vmess_kcp_read_handler(ngx_event_t *rev)
         }
 
         local_len = ngx_vmess_kcp_local(&msg, ks->listening, &local);
+
+        /* nothing could be sent back */
+
+        if (ngx_inet_get_port(&sa.sockaddr) == 0
+            || ngx_inet_wildcard(&local.sockaddr))
+        {
+            continue;
+        }
 
         ngx_vmess_kcp_datagram(ks, buffer, n, &sa, msg.msg_namelen, &local,
                                local_len);

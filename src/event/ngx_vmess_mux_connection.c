@@ -424,7 +424,9 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 
     if (flow && (flow->mux == mux || mux->n < mux->max)) {
 
-        if (ngx_vmess_mux_peer(flow, &m->address, &peer) == NGX_OK) {
+        if (flow->listen == mux->listen
+            && ngx_vmess_mux_peer(flow, &m->address, &peer) == NGX_OK)
+        {
 
             /* the client comes again: its session goes on */
 
@@ -440,7 +442,10 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
             return NGX_OK;
         }
 
-        /* its new target has a name, which the session cannot resolve */
+        /*
+         * Its new target has a name, which the session cannot resolve, or
+         * the rules of another server are for it
+         */
 
         ngx_vmess_xudp_unname(flow);
     }
@@ -466,6 +471,7 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
     flow->in_last = &flow->in;
     flow->user = user;
     flow->zone = mux->vc->zone;
+    flow->listen = mux->listen;
     flow->adopted = (ngx_socket_t) -1;
     flow->udp = (m->network == NGX_VMESS_MUX_UDP);
 

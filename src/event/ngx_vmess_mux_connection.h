@@ -46,6 +46,7 @@ typedef struct {
     ngx_vmess_peer_t             peer;       /* of datagrams without one */
     ngx_vmess_user_t            *user;
     ngx_vmess_zone_t            *zone;
+    ngx_vmess_listen_t          *listen;     /* its server */
     ngx_event_t                  timer;
     ngx_connection_t            *socket;     /* connected to no peer, or NULL */
     ngx_connection_t            *claim;      /* not started: asks for it */

@@ -10,7 +10,7 @@
 #include "proto/ngx_vmess_mux.h"
 
 
-/* wire bytes are held here between datagrams: a chunk, and what comes with it */
+/* wire bytes held between datagrams: a chunk, and what comes with it */
 
 #define NGX_VMESS_PACKET_BUFFER                                               \
     (2 + NGX_VMESS_TAG_LEN + NGX_VMESS_CHUNK_MAX)

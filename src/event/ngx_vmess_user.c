@@ -89,6 +89,16 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
         }
     }
 
+    /* no token may fit a key that is not in use yet */
+
+    if (users->temporary
+        && RAND_bytes((u_char *) users->temporary,
+                      2 * n * sizeof(ngx_vmess_auth_key_t)) != 1)
+    {
+        ngx_ssl_error(NGX_LOG_EMERG, log, 0, "RAND_bytes() failed");
+        return NGX_ERROR;
+    }
+
     if (users->tokens) {
         ngx_vmess_users_add_tokens(zone, users);
     }
@@ -110,7 +120,9 @@ nomem:
                   "use a size of %uzk or more",
                   &zone->name, n, zone->shm_zone->shm.size / 1024,
                   ngx_max(zone->shm_zone->shm.size * 2,
-                          n * 1536 + 4 * ngx_vmess_token_size(zone->nlegacy))
+                          n * 1536 + 4 * ngx_vmess_token_size(zone->nlegacy)
+                          + (zone->refresh ? 8 * n
+                             * sizeof(ngx_vmess_auth_key_t) : 0))
                   / 1024);
 
     return NGX_ERROR;
@@ -422,8 +434,14 @@ ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     const u_char *eauid)
 {
     int64_t             t;
-    ngx_uint_t          i;
+    ngx_uint_t          i, n;
     ngx_vmess_users_t  *users;
+
+    /* a token is looked for when all keys were tried */
+
+    if (account->legacy) {
+        return;
+    }
 
     users = ngx_vmess_users_acquire(zone->sh);
 
@@ -433,9 +451,14 @@ ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
         i = ngx_vmess_auth_method()->scan(users->keys, i, users->n, eauid, &t);
     }
 
-    if (users->temporary && !account->temporary) {
-        (void) ngx_vmess_auth_method()->scan(users->temporary, 0,
-                                             2 * users->n, eauid, &t);
+    n = users->temporary ? 2 * users->n : 0;
+
+    for (i = account->tried_temporary; i < n; i++) {
+        i = ngx_vmess_auth_method()->scan(users->temporary, i, n, eauid, &t);
+    }
+
+    if (users->tokens) {
+        (void) ngx_vmess_token_find(users->tokens, eauid, ngx_time(), &i, &t);
     }
 
     ngx_vmess_users_release(zone->sh);

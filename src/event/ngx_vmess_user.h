@@ -72,6 +72,7 @@ typedef struct {
     ngx_uint_t                 alter_id;
     ngx_uint_t                 number;     /* of its record */
     ngx_uint_t                 tried;      /* keys, before this was found */
+    ngx_uint_t                 tried_temporary;
     int64_t                    time;       /* of a token */
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
@@ -163,7 +164,8 @@ void ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
 /*
  * Claims a session of a user, key and IV of its body for
- * NGX_VMESS_SESSION_WINDOW, or as long as its token is valid.  NGX_OK, or NGX_DECLINED if it was used.
+ * NGX_VMESS_SESSION_WINDOW, or as long as its token is valid.  NGX_OK, or
+ * NGX_DECLINED if it was used.
  */
 ngx_int_t ngx_vmess_user_session(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account, const u_char *key, const u_char *iv,

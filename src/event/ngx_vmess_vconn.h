@@ -69,6 +69,7 @@ typedef struct {
 #if (NGX_HAVE_INET6)
     ngx_listening_t           *listening6;
 #endif
+    ngx_uint_t                 vmess;        /* the server terminates VMess */
 } ngx_vmess_listen_t;
 
 

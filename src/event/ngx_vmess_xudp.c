@@ -20,7 +20,6 @@
 #define NGX_VMESS_XUDP_SHARE    32
 
 
-
 /* in shared memory: who has the session of that name */
 
 typedef struct {

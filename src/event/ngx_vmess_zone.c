@@ -13,7 +13,7 @@
 #include "proto/ngx_vmess_crypto.h"
 
 
-/* tokens made in a step, and the time between steps, in ms */
+/* tokens made in a step, if there are no more, and ms between steps */
 
 #define NGX_VMESS_ZONE_STEP      1000
 #define NGX_VMESS_ZONE_INTERVAL  5
@@ -503,7 +503,9 @@ ngx_vmess_zone_refresh_handler(ngx_event_t *ev)
 
     rc = users->tokens
          ? ngx_vmess_token_refresh(users->tokens, ngx_time(),
-                                   NGX_VMESS_ZONE_STEP, ngx_pid)
+                                   ngx_max(NGX_VMESS_ZONE_STEP,
+                                           zone->nlegacy / 50),
+                                   ngx_pid)
          : NGX_DECLINED;
 
     ngx_vmess_users_release(zone->sh);

@@ -255,6 +255,10 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
             ngx_delete_posted_event((&ctx->closed));
         }
 
+        if (ctx->closed.timer_set) {
+            ngx_del_timer(&ctx->closed);
+        }
+
         if (ctx->body) {
             return ngx_http_vmess_body_restore(ctx);
         }
@@ -403,6 +407,10 @@ ngx_http_vmess_cleanup(void *data)
 
     if (ctx->closed.posted) {
         ngx_delete_posted_event((&ctx->closed));
+    }
+
+    if (ctx->closed.timer_set) {
+        ngx_del_timer(&ctx->closed);
     }
 
     if (ctx->late.posted) {

@@ -39,7 +39,12 @@ static ngx_int_t ngx_http_vmess_xhttp_verdict(void *data,
     ngx_uint_t authentic);
 static void ngx_http_vmess_xhttp_close(void *data);
 
+/* of a client that has gone, for a session that has not started, in ms */
+#define NGX_HTTP_VMESS_UPLOAD_WAIT  5000
+
+
 static void ngx_http_vmess_upload_read_handler(ngx_http_request_t *r);
+static void ngx_http_vmess_upload_test(ngx_http_request_t *r);
 static ssize_t ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload,
     u_char *buf, size_t size);
 static void ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload,
@@ -401,20 +406,66 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
 
     if (ctx->link) {
         ngx_http_vmess_link_pump(ctx->link);
+        return;
+    }
 
-        if (!r->reading_body && r->request_body->bufs == NULL
-            && !ctx->closed.posted)
-        {
+    if (!ngx_http_vmess_upload_wake(&ctx->upload) && ctx->upload.session) {
+        ngx_http_vmess_upload_test(r);
+    }
+}
+
+
+/*
+ * While nobody reads the body, the only event is that the client is gone.  It
+ * may close the connection when it has sent all, as Xray does at random with
+ * HTTP/1.1: then what it sent counts, for some time if its session has not
+ * started, or else as long as that.
+ */
+
+static void
+ngx_http_vmess_upload_test(ngx_http_request_t *r)
+{
+    int                    n, err;
+    socklen_t              len;
+    ngx_connection_t      *c;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    c = r->connection;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    if (r->http_version >= NGX_HTTP_VERSION_20) {
+
+        if (r->reading_body) {
             ngx_http_test_reading(r);
         }
 
         return;
     }
 
-    /* while nobody reads the body, the only event is that the client is gone */
+    if (!c->read->pending_eof) {
+        return;
+    }
 
-    if (!ngx_http_vmess_upload_wake(&ctx->upload) && ctx->upload.session) {
+    n = 0;
+    err = 0;
+    len = sizeof(int);
+
+    (void) ioctl(c->fd, FIONREAD, &n);
+    (void) getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len);
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        n += SSL_pending(c->ssl->connection);
+    }
+#endif
+
+    if (r->reading_body && (n == 0 || err)) {
         ngx_http_test_reading(r);
+        return;
+    }
+
+    if (ctx->upload.session->download == NULL && !ctx->closed.timer_set) {
+        ngx_add_timer(&ctx->closed, NGX_HTTP_VMESS_UPLOAD_WAIT);
     }
 }
 
@@ -481,6 +532,14 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
                    "http vmess upload seq:%L done:%ui declined:%ui",
                    ctx->upload.seq, (ngx_uint_t) ctx->done,
                    (ngx_uint_t) ctx->declined);
+
+    if (ev->timedout) {
+        ev->timedout = 0;
+
+        if (ctx->upload.session && ctx->upload.session->download == NULL) {
+            c->error = 1;
+        }
+    }
 
     if (c->error) {
         ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);

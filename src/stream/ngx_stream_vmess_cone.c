@@ -337,7 +337,11 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
         sa = NULL;
         socklen = 0;
 
-        if (vc->cone && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t))
+        /* the header of "proxy_protocol" has no peer */
+
+        if (vc->cone
+            && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t)
+            && *b->pos <= sizeof(peer.sockaddr))
         {
             ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
             b->pos += sizeof(ngx_vmess_peer_t);

@@ -186,6 +186,7 @@ ngx_stream_vmess_add_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     }
 
     listen->name = vscf->listen;
+    listen->vmess = (ngx_strcmp(vscf->zone_name.data, "off") != 0);
 
     return ngx_stream_vmess_init_listen(cf, listen, cscf);
 }

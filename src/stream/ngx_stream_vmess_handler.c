@@ -259,7 +259,6 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         || (cipher == NGX_STREAM_VMESS_CFB && vc->account.alter_id == 0
             && !vc->account.temporary))
     {
-
         vc->status = NGX_VMESS_STATUS_CIPHER;
 
         (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
@@ -345,6 +344,7 @@ ngx_stream_vmess_switch(ngx_stream_session_t *s)
         || ngx_vmess_detour_id(vc->zone, &vc->account, sw.id, &random)
            != NGX_OK)
     {
+        ngx_explicit_memzero(sw.id, NGX_VMESS_ID_LEN);
         return NGX_OK;
     }
 

@@ -317,6 +317,16 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     }
 
     if (ngx_strcmp(vscf->zone_name.data, "off") == 0) {
+
+        if (vscf->kcp || vscf->detour_from || vscf->http_header) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"vmess_kcp\", \"vmess_detour\" and "
+                          "\"vmess_http_header\" need \"vmess\" in the server "
+                          "in %s:%ui",
+                          cscf->file_name, cscf->line);
+            return NGX_ERROR;
+        }
+
         return NGX_OK;
     }
 
@@ -797,11 +807,14 @@ ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 2; i < cf->args->nelts; i++) {
 
-        if (ngx_strncmp(value[i].data, "path=/", 6) == 0) {
+        if (ngx_strncmp(value[i].data, "path=/", 6) == 0
+            && ngx_strchr(value[i].data, '?') == NULL)
+        {
             list = &hcf->paths;
 
         } else if (ngx_strncmp(value[i].data, "host=", 5) == 0
-                   && value[i].len > 5)
+                   && value[i].len > 5
+                   && ngx_strchr(value[i].data, ':') == NULL)
         {
             list = &hcf->hosts;
             ngx_strlow(value[i].data, value[i].data, value[i].len);
@@ -829,7 +842,8 @@ ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid parameter \"%V\" in "
                                "\"vmess_http_header\", parameters are "
-                               "\"path=/...\", \"host=...\" and \"wait=time\"",
+                               "\"path=/...\" without a query, \"host=...\" "
+                               "without a port, and \"wait=time\"",
                                &value[i]);
             return NGX_CONF_ERROR;
         }
