@@ -11,6 +11,7 @@
 #define NGX_VMESS_HTTP_DATE_LEN  (sizeof("Mon, 28 Sep 1970 06:00:00 GMT") - 1)
 
 
+static ngx_int_t ngx_vmess_http_check_bytes(u_char *p, u_char *last);
 static ngx_int_t ngx_vmess_http_check_line(const ngx_vmess_http_conf_t *conf,
     u_char *p, u_char *last);
 static ngx_int_t ngx_vmess_http_check_host(const ngx_vmess_http_conf_t *conf,
@@ -47,12 +48,12 @@ ngx_vmess_http_read(ngx_vmess_http_t *ht, const ngx_vmess_http_conf_t *conf,
 
     if (!ht->line) {
 
-        if (size && (*b->pos < 'A' || *b->pos > 'Z')) {
+        p = ngx_strlchr(b->pos + ht->scanned, last, LF);
+
+        if (ngx_vmess_http_check_bytes(b->pos, p ? p : last) != NGX_OK) {
             ht->err = "no HTTP request";
             return NGX_DECLINED;
         }
-
-        p = ngx_strlchr(b->pos + ht->scanned, last, LF);
 
         if (p == NULL) {
             ht->scanned = size;
@@ -96,6 +97,31 @@ again:
     }
 
     return NGX_AGAIN;
+}
+
+
+/* what no server waits for the rest of: a site says so at once */
+
+static ngx_int_t
+ngx_vmess_http_check_bytes(u_char *p, u_char *last)
+{
+    if (p < last && *p == ' ') {
+        return NGX_DECLINED;
+    }
+
+    for ( /* void */ ; p < last && *p != ' '; p++) {
+        if ((*p < 'A' || *p > 'Z') && *p != '_' && *p != '-') {
+            return NGX_DECLINED;
+        }
+    }
+
+    for ( /* void */ ; p < last; p++) {
+        if ((*p < 0x20 && *p != CR) || *p == 0x7f) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

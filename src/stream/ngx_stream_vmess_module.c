@@ -814,7 +814,8 @@ ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         } else if (ngx_strncmp(value[i].data, "host=", 5) == 0
                    && value[i].len > 5
-                   && ngx_strchr(value[i].data, ':') == NULL)
+                   && (value[i].data[5] == '['
+                       || ngx_strchr(value[i].data, ':') == NULL))
         {
             list = &hcf->hosts;
             ngx_strlow(value[i].data, value[i].data, value[i].len);

@@ -217,7 +217,7 @@ test_requests(void)
         { "GET /a\r\n\r\n", NGX_DECLINED, 8 },
         { "GET /a HTTP/1.1\nHost: b.test\n\n", NGX_DECLINED, 16 },
         { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", NGX_DECLINED, 16 },
-        { "GeT /a HTTP/1.1\r\n\r\n", NGX_DECLINED, 17 },
+        { "GeT /a HTTP/1.1\r\n\r\n", NGX_DECLINED, 2 },
         { "\n", NGX_DECLINED, 1 },
         { "A\n", NGX_DECLINED, 2 },
         { "get /a HTTP/1.1\r\n\r\n", NGX_DECLINED, 1 },
