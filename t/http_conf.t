@@ -43,6 +43,12 @@ for my $where ("vmess_pass ray;", "server { vmess_pass ray; }") {
     my ($rc, $out) = nginx_t($ray, main => "http { $where }");
     like($out, qr/"vmess_pass" directive is not allowed here/, $where);
 }
+{
+    my ($rc, $out) = nginx_t($ray =~ s/vmess main;/vmess off;/r,
+        main => "http { server { listen 127.0.0.1:1; location / { vmess_pass ray; } } }");
+    like($out, qr/\[emerg\].*"vmess_pass ray" in \S+:\d+ leads to .*without "vmess"/,
+         'a server that lets anybody pass');
+}
 for my $pass ('vmess_pass ray;', 'vmess_pass ray websocket;',
               'vmess_pass ray httpupgrade early_data=X-Early websocket;',
               'vmess_pass ray; proxy_pass http://127.0.0.1:1;')
