@@ -65,7 +65,7 @@ my $uuid = qr/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 like($link->{id}, $uuid, 'the share link has an id');
 like($out, qr{^ .* \Q$dir\E/conf/site\.crt$}m, 'the certificate can be found');
-like($out, qr/UDP and mux/, 'what is missing is told');
+like($out, qr/private\s+networks are forbidden/, 'what is not possible is told');
 is(join(' ', @$link{qw(v add port aid scy net type tls)}),
    "2 127.0.0.1 $port 0 auto tcp none tls", 'and all that a client needs');
 
