@@ -807,6 +807,9 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
             kcp->ack_repeat = repeat;
 
         } else {
+            /* none yet if the peer tells of data that has not come */
+
+            kcp->ack_repeat = ngx_max(kcp->ack_repeat, repeat);
             kcp->ack_repeat = ngx_min(2 * kcp->ack_repeat,
                                       NGX_VMESS_KCP_REPEAT_MAX);
 
