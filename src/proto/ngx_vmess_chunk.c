@@ -11,7 +11,6 @@
 
 #define NGX_VMESS_CHUNK_LENGTH_LEN       2
 #define NGX_VMESS_CHUNK_AUTH_LENGTH_LEN  (2 + NGX_VMESS_TAG_LEN)
-#define NGX_VMESS_CHUNK_SUM_LEN          4
 
 
 #define ngx_vmess_chunk_length_len(cc)                                        \
@@ -30,7 +29,6 @@ static ngx_int_t ngx_vmess_chunk_open_length(ngx_vmess_chunk_t *cc,
     ngx_buf_t *b);
 static ngx_int_t ngx_vmess_chunk_seal_length(ngx_vmess_chunk_t *cc,
     size_t length, u_char *p);
-static void ngx_vmess_chunk_sum(u_char *sum, const u_char *data, size_t len);
 static size_t ngx_vmess_chunk_padding(ngx_vmess_chunk_t *cc);
 static void ngx_vmess_chunk_nonce(ngx_vmess_chunk_t *cc, u_char *nonce);
 
@@ -72,7 +70,7 @@ ngx_vmess_chunk_init(ngx_vmess_chunk_t *cc, const ngx_vmess_header_t *h,
     case NGX_VMESS_SEC_AES_128_CFB:
 
         padding = 1;
-        cc->overhead = NGX_VMESS_CHUNK_SUM_LEN;
+        cc->overhead = NGX_VMESS_FNV1A_LEN;
 
         if (ngx_vmess_cfb_init(&cc->cfb, key, iv, seal) != NGX_OK) {
             return NGX_ERROR;
@@ -201,7 +199,7 @@ ngx_vmess_chunk_open(ngx_vmess_chunk_t *cc, ngx_buf_t *b, ngx_str_t *out)
             data = out->data;
 
         } else if (cc->cfb.ctx) {
-            data += NGX_VMESS_CHUNK_SUM_LEN;
+            data += NGX_VMESS_FNV1A_LEN;
         }
 
         /* the tag of an end chunk is checked too */
@@ -312,7 +310,7 @@ static ngx_int_t
 ngx_vmess_chunk_open_cfb(ngx_vmess_chunk_t *cc, u_char *p, size_t len,
     u_char *out)
 {
-    u_char  sum[NGX_VMESS_CHUNK_SUM_LEN], expected[NGX_VMESS_CHUNK_SUM_LEN],
+    u_char  sum[NGX_VMESS_FNV1A_LEN], expected[NGX_VMESS_FNV1A_LEN],
             padding[NGX_VMESS_PADDING_MAX];
 
     if (ngx_vmess_cfb_crypt(&cc->cfb, p, sizeof(sum), sum) != NGX_OK) {
@@ -331,7 +329,7 @@ ngx_vmess_chunk_open_cfb(ngx_vmess_chunk_t *cc, u_char *p, size_t len,
         return NGX_ERROR;
     }
 
-    ngx_vmess_chunk_sum(expected, out, len);
+    ngx_vmess_fnv1a_sum(expected, out, len);
 
     return ngx_vmess_equal(sum, expected, sizeof(sum)) ? NGX_OK : NGX_DECLINED;
 }
@@ -451,8 +449,8 @@ ngx_vmess_chunk_seal(ngx_vmess_chunk_t *cc, const u_char *in, size_t len,
     } else {
 
         if (cc->cfb.ctx) {
-            ngx_vmess_chunk_sum(p, in, len);
-            p += NGX_VMESS_CHUNK_SUM_LEN;
+            ngx_vmess_fnv1a_sum(p, in, len);
+            p += NGX_VMESS_FNV1A_LEN;
         }
 
         if (len) {
@@ -502,20 +500,6 @@ ngx_vmess_chunk_seal_length(ngx_vmess_chunk_t *cc, size_t length, u_char *p)
     p[1] = (u_char) length;
 
     return NGX_OK;
-}
-
-
-static void
-ngx_vmess_chunk_sum(u_char *sum, const u_char *data, size_t len)
-{
-    uint32_t  hash;
-
-    hash = ngx_vmess_fnv1a(data, len);
-
-    sum[0] = (u_char) (hash >> 24);
-    sum[1] = (u_char) (hash >> 16);
-    sum[2] = (u_char) (hash >> 8);
-    sum[3] = (u_char) hash;
 }
 
 

@@ -359,6 +359,20 @@ ngx_vmess_fnv1a(const u_char *data, size_t len)
 }
 
 
+void
+ngx_vmess_fnv1a_sum(u_char *sum, const u_char *data, size_t len)
+{
+    uint32_t  hash;
+
+    hash = ngx_vmess_fnv1a(data, len);
+
+    sum[0] = (u_char) (hash >> 24);
+    sum[1] = (u_char) (hash >> 16);
+    sum[2] = (u_char) (hash >> 8);
+    sum[3] = (u_char) hash;
+}
+
+
 ngx_uint_t
 ngx_vmess_equal(const void *a, const void *b, size_t len)
 {

@@ -90,6 +90,12 @@ void ngx_vmess_sha256(u_char *out, const u_char *data, size_t len);
 /* 32-bit FNV-1a */
 uint32_t ngx_vmess_fnv1a(const u_char *data, size_t len);
 
+/* the same as it is on the wire, NGX_VMESS_FNV1A_LEN bytes */
+
+#define NGX_VMESS_FNV1A_LEN  4
+
+void ngx_vmess_fnv1a_sum(u_char *sum, const u_char *data, size_t len);
+
 /* 1 if equal; the time depends on len alone */
 ngx_uint_t ngx_vmess_equal(const void *a, const void *b, size_t len);
 

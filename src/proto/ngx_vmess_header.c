@@ -13,7 +13,6 @@
 /* VMess, "Instruction header": up to the port, which is followed by more */
 
 #define NGX_VMESS_HEADER_FIXED  38
-#define NGX_VMESS_FNV1A_LEN     4
 
 /* VMess, "Response header" */
 
@@ -29,7 +28,6 @@ static ngx_int_t ngx_vmess_header_open(ngx_vmess_header_t *h,
     ngx_vmess_kdf_label_e nonce, u_char *prefix, u_char *in, size_t len,
     u_char *out);
 static ngx_int_t ngx_vmess_header_check(ngx_vmess_header_t *h);
-static void ngx_vmess_header_sum(u_char *sum, const u_char *data, size_t len);
 static ngx_int_t ngx_vmess_response_encrypt(ngx_vmess_cfb_t *cfb,
     const u_char *key, const u_char *iv, u_char *p, size_t len);
 static ngx_int_t ngx_vmess_response_seal(ngx_vmess_aead_t *aead,
@@ -237,7 +235,7 @@ ngx_vmess_header_parse(ngx_vmess_header_t *h, u_char *p, size_t len)
 
     /* bytes after the check sum are ignored, as by all peers */
 
-    ngx_vmess_header_sum(sum, start, p - start);
+    ngx_vmess_fnv1a_sum(sum, start, p - start);
 
     if (!ngx_vmess_equal(sum, p, NGX_VMESS_FNV1A_LEN)) {
         h->err = "wrong check sum";
@@ -285,20 +283,6 @@ ngx_vmess_header_check(ngx_vmess_header_t *h)
     }
 
     return NGX_OK;
-}
-
-
-static void
-ngx_vmess_header_sum(u_char *sum, const u_char *data, size_t len)
-{
-    uint32_t  hash;
-
-    hash = ngx_vmess_fnv1a(data, len);
-
-    sum[0] = (u_char) (hash >> 24);
-    sum[1] = (u_char) (hash >> 16);
-    sum[2] = (u_char) (hash >> 8);
-    sum[3] = (u_char) hash;
 }
 
 
@@ -459,8 +443,8 @@ ngx_vmess_switch_create(const ngx_vmess_switch_t *sw, u_char *out)
     *p++ = sw->level;
     *p++ = sw->minutes;
 
-    ngx_vmess_header_sum(out, out + NGX_VMESS_FNV1A_LEN,
-                         p - out - NGX_VMESS_FNV1A_LEN);
+    ngx_vmess_fnv1a_sum(out, out + NGX_VMESS_FNV1A_LEN,
+                        p - out - NGX_VMESS_FNV1A_LEN);
 
     return p - out;
 }

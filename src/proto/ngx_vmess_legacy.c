@@ -101,8 +101,8 @@ ngx_vmess_legacy_decrypt(ngx_vmess_header_t *h, u_char *in, size_t len,
 static size_t
 ngx_vmess_legacy_length(u_char *p, size_t size)
 {
-    size_t    len;
-    uint32_t  sum;
+    u_char  sum[NGX_VMESS_FNV1A_LEN];
+    size_t  len;
 
     if (size < NGX_VMESS_HEADER_MIN) {
         return 0;
@@ -137,9 +137,11 @@ ngx_vmess_legacy_length(u_char *p, size_t size)
         return 0;
     }
 
-    sum = htonl(ngx_vmess_fnv1a(p, len - 4));
+    ngx_vmess_fnv1a_sum(sum, p, len - NGX_VMESS_FNV1A_LEN);
 
-    return ngx_vmess_equal(&sum, p + len - 4, 4) ? len : 0;
+    return ngx_vmess_equal(sum, p + len - NGX_VMESS_FNV1A_LEN,
+                           NGX_VMESS_FNV1A_LEN)
+           ? len : 0;
 }
 
 
