@@ -837,3 +837,35 @@ for my $kind ('XUDP', 'packetaddr') {
 }
 --- no_error_log
 [error]
+
+
+=== TEST 24: a session whose client comes to another server ends
+--- servers
+a udp_peer
+--- stream_config
+log_format l '$vmess_mux_id';
+access_log %%DIR%%/stream.log l;
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    vmess main;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @to = (to => 'a', data => '?', global_id => 'ABCDEFGH');
+my $old = xudp(@to);
+my $source = $old->receive(0);
+$old->close;
+wait_for(sub { lines() == 1 });        # that of its connection
+my $new = xudp(@to, via => tcp(stream_port() + 2));
+isnt(scalar $new->receive(0), $source, 'a new session');
+is(wait_for(sub { lines() == 2 }), 1, 'the old one has ended');
+
+# one with a client keeps it
+my $third = xudp(@to);
+isnt($third->receive(0), $new->keep(0, '?')->receive(0), 'two sessions');
+$_->end(0) for $new, $third;
+--- no_error_log
+[error]

@@ -444,10 +444,16 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 
         /*
          * Its new target has a name, which the session cannot resolve, or
-         * the rules of another server are for it
+         * the rules of another server are for it: the old session loses its
+         * name, and ends if it waits for the client that comes here
          */
 
-        ngx_vmess_xudp_unname(flow);
+        if (flow->mux) {
+            ngx_vmess_xudp_unname(flow);
+
+        } else {
+            ngx_vmess_mux_close_flow(flow);
+        }
     }
 
     if (mux->n >= mux->max) {

@@ -594,9 +594,15 @@ ngx_vmess_xudp_claim_handler(ngx_event_t *rev)
                           "sendmsg() to another worker failed");
         }
 
-        /* one that waits for its own answer keeps its client */
+        /*
+         * One that waits for its own answer keeps its client, but without the
+         * name: as an orphan nobody could find it
+         */
 
-        if (flow && flow->claim == NULL) {
+        if (flow && flow->claim) {
+            ngx_vmess_xudp_unname(flow);
+
+        } else if (flow) {
             ngx_vmess_mux_close_flow(flow);
         }
     }
