@@ -317,7 +317,7 @@ if ($quic) {
         /^(security|key|header)=/ ? qr/no packet cipher and no packet disguise/
                                   : qr/parameter/)
         for qw(security=none key=x header=srtp streams=0 streams=65536
-               streams=x timeout=0 timeout=x timeout= buffer=1k buffer=1g x
+               streams=x timeout=0 timeout=x timeout= buffer=63k buffer=1g x
                alpn=h3);
 
     bad('two of vmess_quic', quic('; vmess_quic'), qr/vmess_quic.*duplicate/);

@@ -21,6 +21,29 @@
 #endif
 
 
+/*
+ * A connection of QUIC that has more frames on the way than max_frames is closed.
+ * That was 10000; since 1.27.5 it follows from buffers, and is too low for few.
+ */
+
+#if (NGX_VMESS_QUIC && nginx_version >= 1027005)
+
+#include <ngx_event_quic_connection.h>
+
+static ngx_inline void
+ngx_vmess_quic_allow_frames(ngx_connection_t *c)
+{
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(c);
+    qc->max_frames = ngx_max(qc->max_frames, 10000);
+}
+
+#else
+#define ngx_vmess_quic_allow_frames(c)
+#endif
+
+
 #define NGX_VMESS_LISTEN_UDP     0x01
 #define NGX_VMESS_LISTEN_SHARED  0x02    /* UDP without "reuseport" */
 #define NGX_VMESS_LISTEN_RAW     0x04    /* TCP of others, without TLS */

@@ -23,19 +23,21 @@
 #define NGX_STREAM_VMESS_QUIC_ALPN  "\x02h3\x02h2\x08http/1.1"
 
 
-/* for streams that are not to be; clients do not look at it */
+/* of streams that are not to be, or not to go on; clients do not look at it */
 
-#define NGX_STREAM_VMESS_QUIC_REJECTED  1
+#define NGX_STREAM_VMESS_QUIC_CODE  1
 
 
 /*
  * How long a client has to end its stream when all was sent to it, in ms.
  * v2ray loses what it reads together with the end of a stream, so it has to see
  * the end that VMess has itself before.  sing-box does not look for that one,
- * and waits for the end of the stream; by default it alone offers "h3".
+ * and waits for the end of the stream; by default it alone offers "h3".  Told to
+ * send no more, both forget what they have not read yet.
  */
 
 #define NGX_STREAM_VMESS_QUIC_LINGER  5000
+
 
 struct ngx_stream_vmess_quic_conf_s {
     ngx_quic_conf_t              quic;
@@ -54,9 +56,20 @@ typedef struct {
 } ngx_stream_vmess_quic_param_t;
 
 
+/* callbacks of the TLS handshake look for a session in c->data */
+
+typedef struct {
+    ngx_stream_session_t         session;
+    ngx_event_t                  timer;
+    ngx_uint_t                   streams;
+    unsigned                     authentic:1; /* one of the streams was */
+} ngx_stream_vmess_quic_connection_t;
+
+
 typedef struct {
     ngx_connection_t            *connection;  /* the stream */
     ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
+    unsigned                     authentic:1;
     unsigned                     patient:1;   /* the client is no sing-box */
     unsigned                     chunks:1;    /* their end was sent, too */
 } ngx_stream_vmess_quic_stream_t;
@@ -72,6 +85,9 @@ static void ngx_stream_vmess_quic_handler(ngx_connection_t *c);
 static ngx_int_t ngx_stream_vmess_quic_init_connection(ngx_connection_t *c);
 static u_char *ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf,
     size_t len);
+static ngx_int_t ngx_stream_vmess_quic_init_streams(ngx_connection_t *c);
+static void ngx_stream_vmess_quic_timer_handler(ngx_event_t *ev);
+static void ngx_stream_vmess_quic_cleanup(void *data);
 static void ngx_stream_vmess_quic_init_stream(ngx_connection_t *c);
 static void ngx_stream_vmess_quic_read_handler(ngx_event_t *rev);
 static void ngx_stream_vmess_quic_write_handler(ngx_event_t *wev);
@@ -84,6 +100,7 @@ static ngx_int_t ngx_stream_vmess_quic_verdict(void *data,
     ngx_uint_t authentic);
 static void ngx_stream_vmess_quic_closed(void *data);
 static void ngx_stream_vmess_quic_shutdown(ngx_connection_t *c);
+static void ngx_stream_vmess_quic_close_stream(ngx_connection_t *c);
 static void ngx_stream_vmess_quic_close(ngx_connection_t *c);
 
 
@@ -103,8 +120,8 @@ static ngx_stream_vmess_quic_param_t  ngx_stream_vmess_quic_params[] = {
       ngx_stream_vmess_quic_number, 1, 65535, "a number from 1 to 65535" },
 
     { ngx_string("buffer="), offsetof(ngx_quic_conf_t, stream_buffer_size),
-      ngx_parse_size, 16 * 1024, 16 * 1024 * 1024,
-      "a size from \"16k\" to \"16m\"" },
+      ngx_parse_size, 64 * 1024, 16 * 1024 * 1024,
+      "a size from \"64k\" to \"16m\"" },
 
     { ngx_string("timeout="), offsetof(ngx_quic_conf_t, idle_timeout),
       ngx_stream_vmess_quic_time, 1000, 3600 * 1000,
@@ -152,8 +169,10 @@ ngx_stream_vmess_quic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     quic->stream_buffer_size = 128 * 1024;
     quic->idle_timeout = 60000;
     quic->active_connection_id_limit = 2;
-    quic->stream_reject_code_uni = NGX_STREAM_VMESS_QUIC_REJECTED;
-    quic->stream_reject_code_bidi = NGX_STREAM_VMESS_QUIC_REJECTED;
+    quic->stream_close_code = NGX_STREAM_VMESS_QUIC_CODE;
+    quic->stream_reject_code_uni = NGX_STREAM_VMESS_QUIC_CODE;
+    quic->stream_reject_code_bidi = NGX_STREAM_VMESS_QUIC_CODE;
+    quic->init = ngx_stream_vmess_quic_init_streams;
     quic->shutdown = ngx_stream_vmess_quic_shutdown;
 
     value = cf->args->elts;
@@ -443,16 +462,17 @@ ngx_stream_vmess_quic_handler(ngx_connection_t *c)
 static ngx_int_t
 ngx_stream_vmess_quic_init_connection(ngx_connection_t *c)
 {
-    ngx_stream_session_t         *s;
-    ngx_stream_core_srv_conf_t   *cscf;
-    ngx_stream_core_main_conf_t  *cmcf;
+    ngx_stream_session_t                *s;
+    ngx_stream_core_srv_conf_t          *cscf;
+    ngx_stream_core_main_conf_t         *cmcf;
+    ngx_stream_vmess_quic_connection_t  *qc;
 
-    /* callbacks of the TLS handshake look for a session in c->data */
-
-    s = ngx_pcalloc(c->pool, sizeof(ngx_stream_session_t));
-    if (s == NULL) {
+    qc = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_quic_connection_t));
+    if (qc == NULL) {
         return NGX_ERROR;
     }
+
+    s = &qc->session;
 
     cscf = ngx_vmess_listening_server(c->listening);
 
@@ -471,7 +491,7 @@ ngx_stream_vmess_quic_init_connection(ngx_connection_t *c)
         return NGX_ERROR;
     }
 
-    c->data = s;
+    c->data = qc;
 
     ngx_set_connection_log(c, cscf->error_log);
 
@@ -504,14 +524,99 @@ ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf, size_t len)
 }
 
 
+/*
+ * The handshake is done.  A client keeps a connection open as long as it sends
+ * anything, so there is a limit for who opens no stream of VMess.
+ */
+
+static ngx_int_t
+ngx_stream_vmess_quic_init_streams(ngx_connection_t *c)
+{
+    ngx_pool_cleanup_t                  *cln;
+    ngx_stream_vmess_srv_conf_t         *vscf;
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+    cln = ngx_pool_cleanup_add(c->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    qc = c->data;
+
+    cln->handler = ngx_stream_vmess_quic_cleanup;
+    cln->data = qc;
+
+    qc->timer.handler = ngx_stream_vmess_quic_timer_handler;
+    qc->timer.data = qc;
+    qc->timer.log = c->log;
+    qc->timer.cancelable = 1;
+
+    vscf = ngx_stream_get_module_srv_conf(&qc->session,
+                                          ngx_stream_vmess_module);
+
+    ngx_add_timer(&qc->timer, vscf->handshake_timeout);
+
+    ngx_vmess_quic_allow_frames(c);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_stream_vmess_quic_timer_handler(ngx_event_t *ev)
+{
+    ngx_connection_t                    *c;
+    ngx_stream_vmess_srv_conf_t         *vscf;
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+    qc = ev->data;
+    c = qc->session.connection;
+
+    if (qc->authentic) {
+        return;
+    }
+
+    if (qc->streams) {
+
+        /* which have limits of their own */
+
+        vscf = ngx_stream_get_module_srv_conf(&qc->session,
+                                              ngx_stream_vmess_module);
+        ngx_add_timer(ev, vscf->handshake_timeout);
+
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                  "client opened no stream of VMess");
+
+    ngx_quic_finalize_connection(c, 0, "");
+}
+
+
+static void
+ngx_stream_vmess_quic_cleanup(void *data)
+{
+    ngx_stream_vmess_quic_connection_t *qc = data;
+
+    if (qc->timer.timer_set) {
+        ngx_del_timer(&qc->timer);
+    }
+}
+
+
 static void
 ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
 {
-    unsigned int                     len;
-    const unsigned char             *alpn;
-    ngx_stream_core_srv_conf_t      *cscf;
-    ngx_stream_vmess_srv_conf_t     *vscf;
-    ngx_stream_vmess_quic_stream_t  *st;
+    unsigned int                         len;
+    const unsigned char                 *alpn;
+    ngx_stream_core_srv_conf_t          *cscf;
+    ngx_stream_vmess_srv_conf_t         *vscf;
+    ngx_stream_vmess_quic_stream_t      *st;
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+    qc = c->quic->parent->data;
+    qc->streams++;
 
 #if (NGX_STAT_STUB)
     (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
@@ -520,7 +625,7 @@ ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
     st = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_quic_stream_t));
 
     if (st == NULL || (c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL)) {
-        ngx_stream_vmess_quic_close(c);
+        ngx_stream_vmess_quic_close_stream(c);
         return;
     }
 
@@ -539,7 +644,7 @@ ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
     st->vconn = ngx_vmess_vconn_create(c, &ngx_stream_vmess_quic_carrier, st,
                                        &vscf->sessions);
     if (st->vconn == NULL) {
-        ngx_stream_vmess_quic_close(c);
+        ngx_stream_vmess_quic_close_stream(c);
         return;
     }
 
@@ -564,7 +669,7 @@ ngx_stream_vmess_quic_read_handler(ngx_event_t *rev)
             ngx_vmess_vconn_abort(st->vconn);
         }
 
-        ngx_stream_vmess_quic_close(c);
+        ngx_stream_vmess_quic_close_stream(c);
         return;
     }
 
@@ -603,23 +708,30 @@ ngx_stream_vmess_quic_linger(ngx_connection_t *c)
 
     st = c->data;
 
-    if (st->patient && st->chunks) {
-
-        do {
-            n = c->recv(c, buf, sizeof(buf));
-        } while (n > 0);
-
-        if (n == NGX_AGAIN) {
-
-            if (!c->read->timer_set) {
-                ngx_add_timer(c->read, NGX_STREAM_VMESS_QUIC_LINGER);
-            }
-
-            return;
-        }
+    if (!st->authentic) {
+        ngx_stream_vmess_quic_close_stream(c);
+        return;
     }
 
-    ngx_stream_vmess_quic_close(c);
+    if ((!st->patient || !st->chunks)
+        && ngx_quic_shutdown_stream(c, NGX_WRITE_SHUTDOWN) != NGX_OK)
+    {
+        ngx_stream_vmess_quic_close_stream(c);
+        return;
+    }
+
+    do {
+        n = c->recv(c, buf, sizeof(buf));
+    } while (n > 0);
+
+    if (n != NGX_AGAIN) {
+        ngx_stream_vmess_quic_close_stream(c);
+        return;
+    }
+
+    if (!c->read->timer_set) {
+        ngx_add_timer(c->read, NGX_STREAM_VMESS_QUIC_LINGER);
+    }
 }
 
 
@@ -681,6 +793,17 @@ ngx_stream_vmess_quic_send(ngx_connection_t *c, u_char *buf, size_t size)
 static ngx_int_t
 ngx_stream_vmess_quic_verdict(void *data, ngx_uint_t authentic)
 {
+    ngx_stream_vmess_quic_stream_t *st = data;
+
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+    if (authentic) {
+        qc = st->connection->quic->parent->data;
+
+        st->authentic = 1;
+        qc->authentic = 1;
+    }
+
     return NGX_DECLINED;
 }
 
@@ -707,7 +830,22 @@ ngx_stream_vmess_quic_shutdown(ngx_connection_t *c)
 }
 
 
-/* of a stream nginx sends what there is yet, and its end */
+/*
+ * nginx sends what there is yet, and the end; a client that has not ended is
+ * told to, as a stream counts until both have
+ */
+
+static void
+ngx_stream_vmess_quic_close_stream(ngx_connection_t *c)
+{
+    ngx_stream_vmess_quic_connection_t  *qc;
+
+    qc = c->quic->parent->data;
+    qc->streams--;
+
+    ngx_stream_vmess_quic_close(c);
+}
+
 
 static void
 ngx_stream_vmess_quic_close(ngx_connection_t *c)
