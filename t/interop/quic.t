@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
-# QUIC: many streams, a reload, and an end with flows open.
+# QUIC: Debian's v2ray (4.34) and sing-box, a reload and an end with flows open,
+# and clients that do not authenticate, or end anywhere.
 
 use strict;
 use warnings;
@@ -8,11 +9,16 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Socket::INET;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use Peer qw(peers stop path slurp target run_traffic start_traffic wait_traffic
-            hold_flows client server workers nginx_has);
+use Interop;
+use Peer qw(peers stop path slurp certificate target run_traffic start_traffic
+            wait_traffic hold_flows client server workers nginx_has USER_ID);
+
+$ENV{VMESS_INTEROP_MIB} ||= 16;
 
 my %peers = peers();
 
@@ -25,13 +31,71 @@ for my $need (qw(v2ray sing-box traffic)) {
 
 plan skip_all => 'nginx was built without http_v3' if !nginx_has('http_v3');
 
+my %gcm = (carrier => 'quic', security => 'aes-128-gcm', slow => 64);
+my %chacha20 = (%gcm, security => 'chacha20-poly1305');
+my %none = (%gcm, security => 'none');
+
+# Sizes of datagrams: v2ray.t.  sing-box sends no end of a flow.
+
+subtest v2ray => sub {
+    run_interop('v2ray', \%gcm, \%none,
+        { %gcm, mux => 8, title => 'mux 8' },
+        { %none, udp => 'udp', title => 'UDP', dns => 1, largest => 2037,
+          larger => [ -gone => 8000, -cut => 2038 ] },
+        { %chacha20, udp => 'mux', mux => 8, title => 'UDP, mux 8',
+          largest => 1967 });
+};
+
+subtest 'sing-box' => sub {
+    run_interop('sing-box', \%gcm, { %gcm, security => 'zero' },
+        { %gcm, udp => 'udp', title => 'UDP', dns => 1 },
+        { %chacha20, udp => 'xudp', title => 'XUDP', cone => [ -flows => 4 ] });
+};
+
 local $SIG{ALRM} = sub { die "the test took too long\n" };
-alarm 300;
+alarm 600;
 
+# the target tells of flows that end early
+
+open my $stderr, '>&', \*STDERR or die "STDERR: $!";
+open STDERR, '>', '/dev/null' or die "/dev/null: $!";
 my $target = target();
+open STDERR, '>&', $stderr or die "STDERR: $!";
 
-for my $name (qw(v2ray sing-box)) {
-    my $leg = { carrier => 'quic', security => 'aes-128-gcm' };
+subtest "$_, a reload" => \&reload, $_ for qw(v2ray sing-box);
+subtest 'no VMess' => \&no_vmess;
+subtest 'ends' => \&ends;
+
+alarm 0;
+
+done_testing();
+
+
+sub until_true {
+    my ($code) = @_;
+
+    my $deadline = time() + 30;
+
+    while (!$code->() && time() < $deadline) {
+        sleep 0.02;
+    }
+}
+
+
+sub no_errors {
+    my @errors = grep { /\[(error|crit|alert|emerg)\]/ }
+                      split /\n/, slurp(path('error.log'));
+
+    is("@errors", '', 'nothing bad in the error log');
+
+    unlink path('error.log');
+}
+
+
+sub reload {
+    my $name = shift;
+
+    my $leg = { %gcm };
     my $server = server('nginx', legs => [ $leg ]);
     my $client = client($name, $leg);
     my @args = (-target => $target, -socks => "127.0.0.1:$leg->{socks}");
@@ -40,7 +104,7 @@ for my $name (qw(v2ray sing-box)) {
         my ($what, @traffic) = @_;
         my ($ok, $output) = run_traffic(60, @traffic, @args);
 
-        ok($ok, "$name: $what") or diag $output;
+        ok($ok, $what) or diag $output;
     };
 
     $flows->('128 streams at once', 'mixed', -size => 100_000, -flows => 128);
@@ -56,20 +120,16 @@ for my $name (qw(v2ray sing-box)) {
         hold_flows(sub {
             kill HUP => $server->{pid};
 
-            my $deadline = time() + 20;
-
-            while ((grep { -e "/proc/$_" } @old) && time() < $deadline) {
-                sleep 0.02;
-            }
+            until_true(sub { !grep { -e "/proc/$_" } @old });
 
             is(scalar(grep { -e "/proc/$_" } @old), 0,
-               "$name: workers do not wait for open flows after a reload");
+               'workers do not wait for open flows');
         }, -size => 64, -flows => 10, -timeout => '60s', @args);
     };
 
-    ok(!$held, "$name: whose flows end");
+    ok(!$held, 'flows end');
 
-    $flows->('flows after the reload', 'mixed', -size => 100_000, -flows => 10);
+    $flows->('flows after it', 'mixed', -size => 100_000, -flows => 10);
 
     # nginx says so when the target was connected to
 
@@ -79,28 +139,149 @@ for my $name (qw(v2ray sing-box)) {
 
     my $before = $connected->();
     my $pid = start_traffic(60, 'down', -size => 4 << 30, @args);
-    my $deadline = time() + 20;
 
-    while ($connected->() == $before && time() < $deadline) {
-        sleep 0.02;
-    }
-
+    until_true(sub { $connected->() != $before });
     Peer::quit($server);
 
     my ($ok) = wait_traffic($pid);
 
-    ok(!$ok, "$name: a flow that is open ends as nginx quits");
+    ok(!$ok, 'a flow that is open ends as nginx quits');
 
     stop($client);
-
-    my @errors = grep { /\[(error|crit|alert|emerg)\]/ }
-                      split /\n/, slurp(path('error.log'));
-
-    is("@errors", '', "$name: nothing bad in the error log");
-
-    unlink path('error.log');
+    no_errors();
 }
 
-alarm 0;
 
-done_testing();
+# connections of nginx, of all its workers: 1 is that which asks
+
+sub active {
+    my $server = shift;
+
+    my $s = IO::Socket::INET->new("127.0.0.1:$server->{http}") or return '';
+
+    print $s "GET /status HTTP/1.0\r\n\r\n";
+
+    return join('', <$s>) =~ /^Active connections: (\d+)/m ? $1 : '';
+}
+
+
+# the light client, at one of the ports of the server
+
+sub light {
+    my ($server, $port) = @_;
+
+    my ($crt) = certificate();
+
+    return (-vmess => "127.0.0.1:$server->{$port}", -quic, -ca => $crt,
+            -id => USER_ID, -target => $target);
+}
+
+
+# a site that says the same to all, and reads what they send
+
+sub site {
+    my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 64)
+        or die "listen: $!";
+    my $parent = $$;
+    my $pid = fork // die "fork: $!";
+
+    return ($l->sockport, $pid) if $pid;
+
+    $SIG{ALRM} = sub { POSIX::_exit(0) if getppid != $parent; alarm 1 };
+    alarm 1;
+
+    while (1) {
+        my $c = $l->accept or next;
+
+        syswrite $c, 'site';
+        shutdown $c, 1;
+
+        1 while sysread $c, my $buf, 65536;
+    }
+}
+
+
+sub no_vmess {
+    my ($port, $pid) = site();
+
+    my $server = server('nginx', quic => {
+        silent => 'streams=4; vmess_handshake_timeout 1s;',
+        site => "; vmess_fallback 127.0.0.1:$port; vmess_handshake_timeout 1s;",
+        target => "; vmess_fallback $target;",
+    });
+
+    my $flows = sub {
+        my ($what, $at, @traffic) = @_;
+        my ($ok, $output) = run_traffic(60, @traffic, light($server, $at));
+
+        ok($ok, $what) or diag $output;
+
+        return $output;
+    };
+
+    $flows->('a user', 'quic_silent', 'mixed', -flows => 9);
+
+    my $output = $flows->('no VMess', 'quic_silent', 'probe');
+    my @probes = $output =~ /^(.+): .*$/mg;
+
+    cmp_ok(@probes, '>', 15, 'much was tried');
+    is($output, join('', map { "$_: 0 bytes, end\n" } @probes),
+       'all look the same');
+
+    my $log = slurp(path('error.log'));
+
+    like($log, qr/ client (?:of user "tester" )?$_/, "logged: $_") for
+        'sent no VMess header of a known user',
+        'sent VMess header of user "tester" with bad time',
+        'sent replayed VMess header of user "tester"',
+        'sent VMess header of user "tester" with bad tag',
+        'timed out while sending VMess header',
+        'closed connection while sending VMess header';
+
+    $flows->('more streams than there may be', 'quic_silent', 'refused',
+             -size => 1, -flows => 30);
+
+    $output = $flows->('a site', 'quic_site', 'probe');
+
+    is($output, join('', map { "$_: 4 bytes, end\n" } @probes),
+       'all get its answer');
+
+    $flows->("by the fallback: $_", 'quic_target', $_, -security => 'off',
+             -flows => 4) for qw(up echo down);
+
+    # its client does not let it go
+
+    $flows->('a connection without streams ends', 'quic_silent', 'connection');
+
+    until_true(sub { active($server) eq '1' });
+
+    is(active($server), 1, 'no connection is left');
+
+    Peer::quit($server);
+    no_errors();
+
+    kill TERM => $pid;
+    waitpid $pid, 0;
+}
+
+
+sub ends {
+    my $server = server('nginx', quic => { brief => 'timeout=2s;' });
+
+    my ($ok, $output) = run_traffic(120, 'abort', -flows => 8, -times => 50,
+                                    -seed => 1, light($server, 'quic_brief'));
+
+    ok($ok, 'connections and streams end anywhere') or diag $output;
+
+    until_true(sub { active($server) eq '1' });
+
+    is(active($server), 1, 'no connection is left');
+
+    ($ok, $output) = run_traffic(60, 'mixed', -flows => 10,
+                                 light($server, 'quic_brief'));
+
+    ok($ok, 'flows after it') or diag $output;
+
+    Peer::quit($server);
+    no_errors();
+}

@@ -86,10 +86,6 @@ for my $listen (qw(h2c https)) {
     };
 }
 
-for my $security (qw(aes-128-gcm zero)) {
-    push @legs, { carrier => 'quic', security => $security };
-}
-
 # Datagrams.  Without an encoding of packets a socket has one peer.
 
 for my $carrier (

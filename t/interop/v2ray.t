@@ -33,10 +33,6 @@ for my $path (qw(/h2 /any/)) {
     };
 }
 
-for my $security (qw(aes-128-gcm none)) {
-    push @legs, { carrier => 'quic', security => $security };
-}
-
 # Mux.Cool
 
 push @legs, map {

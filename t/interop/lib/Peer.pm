@@ -716,6 +716,7 @@ sub bad_network {
 #   buffer       proxy_buffer_size, default nginx's
 #   quiet        no access log, no informational messages
 #   relay        an address: nginx alone passes connections to it, no VMess
+#   quic         more ports of QUIC: "vmess_quic" and what follows it, by name
 
 sub server {
     my ($name, %options) = @_;
@@ -729,6 +730,8 @@ sub server {
 
     $server{range} = [ free_ports(4) ] if grep { $_->{detour} } @legs;
     my ($config, @ports);
+
+    $server{"quic_$_"} = free_port() for keys %{$options{quic} // {}};
 
     for my $leg (grep { $_->{carrier} eq 'mkcp' } @legs) {
         $server{mkcp}{kcp_parameters($leg)} ||= free_port();
@@ -751,6 +754,7 @@ sub server {
                : $name eq 'proxy' ? $server{https}
                : (@server{qw(tcp tls http https h2c)},
                   (map { "udp:$_" } values %{$server{mkcp} // {}},
+                   (map { $server{"quic_$_"} } keys %{$options{quic} // {}}),
                    nginx_has('http_v3') ? @server{qw(quic h3)} : ()));
 
         for my $leg (@legs) {
@@ -787,6 +791,7 @@ sub server {
         $server{pid} = start("$name-server", command($name, $config));
 
         @ports = (@server{qw(tcp tls)},
+                  $name eq 'v2ray' ? "udp:$server{quic}" : (),
                   map { ($_->{carrier} eq 'mkcp' || $_->{listen} eq 'h3'
                          ? 'udp:' : '') . $_->{port} }
                   @legs);
@@ -818,7 +823,8 @@ sub known {
                    || ($leg->{early_in} // '') eq 'Sec-WebSocket-Protocol');
     }
 
-    return $carrier !~ /^(xhttp|quic)$/ && !$leg->{multi}
+    return $carrier ne 'xhttp' && !$leg->{multi}
+           && ($carrier ne 'quic' || $name eq 'v2ray')
            && ($leg->{udp} // '') ne 'mux'
            && !($carrier eq 'httpupgrade' && $leg->{early});
 }
@@ -1006,12 +1012,16 @@ log_format flows '$vmess_status $vmess_user $vmess_carrier '
     access_log access.log flows;
 END
 
-    my $quic = !nginx_has('http_v3') ? '' : <<"END";
+    my %quic = !nginx_has('http_v3') ? ()
+             : (quic => ';', map { +"quic_$_" => $options{quic}{$_} }
+                             keys %{$options{quic} // {}});
+
+    my $quic = join "\n", map { <<"END" } sort keys %quic;
 server {
-        listen 127.0.0.1:$server->{quic} udp reuseport;
+        listen 127.0.0.1:$server->{$_} udp reuseport;
         ssl_certificate $crt;
         ssl_certificate_key $key;
-        vmess_quic;
+        vmess_quic $quic{$_}
         $vmess
     }
 END
@@ -1122,6 +1132,11 @@ http {
         location /any/ {
             vmess_pass ray;
         }
+
+        location = /status {
+            stub_status;
+            access_log off;
+        }
     }
 }
 END
@@ -1174,6 +1189,8 @@ sub xray_server {
 
     for my $leg ({ carrier => 'tcp', listen => 'tcp', port => $server->{tcp} },
                  { carrier => 'tls', listen => 'tls', port => $server->{tls} },
+                 $server->{name} ne 'v2ray' ? ()
+                 : { carrier => 'quic', port => $server->{quic} },
                  @legs)
     {
         my $stream = xray_stream({ %$leg, early => 0 },

@@ -37,6 +37,10 @@
  *   cone         sends datagrams to three servers from one socket: all answer to
  *                one address, and so does one that nothing was sent to
  *   dns          sends queries of DNS to -target
+ *   probe,       clients of QUIC that are no good, see quic.go
+ *   refused,
+ *   connection,
+ *   abort
  *
  * Flows go to -socks, a SOCKS5 server, or with -vmess straight to a VMess
  * server (vmess.go).
@@ -829,6 +833,15 @@ func main() {
 		os.Exit(1)
 	}
 
+	if op == "probe" {
+		if err := probe(); err != nil {
+			fmt.Fprintln(os.Stderr, "traffic:", err)
+			os.Exit(1)
+		}
+
+		return
+	}
+
 	if *size <= 0 || (op == "idle" || op == "new") && *size > 1024 {
 		fmt.Fprintln(os.Stderr, "traffic: bad -size")
 		os.Exit(2)
@@ -873,6 +886,15 @@ func main() {
 					n, err = runDatagrams(op, i, seed)
 					again.Add(int64(n))
 
+				case "refused":
+					err = refused()
+
+				case "connection":
+					err = connectionEnds()
+
+				case "abort":
+					err = abortQUIC(seed)
+
 				default:
 					err = runFlow(name, seed, &held, release)
 				}
@@ -897,6 +919,7 @@ func main() {
 	}
 
 	wg.Wait()
+	closeQUIC()
 
 	fmt.Printf("%s flows:%d failed:%d bytes:%d again:%d seconds:%.3f\n",
 		op, *nflows, failures.Load(),

@@ -1,8 +1,8 @@
 /*
  * A light VMess client for benchmarks: AEAD header, security aes-128-gcm with
  * the options of Xray's client (chunks, masked length, global padding, chunks
- * of at most 8 KiB), zero, or off (no VMess at all); over TCP, TLS, and
- * WebSocket over TLS.  It reads in big pieces and joins chunks to big writes, so
+ * of at most 8 KiB), zero, or off (no VMess at all); over TCP, TLS,
+ * WebSocket over TLS, and QUIC.  It reads in big pieces and joins chunks to big writes, so
  * that the server and not the client is what is measured.
  */
 
@@ -167,43 +167,51 @@ type vmessConn struct {
 }
 
 func dialVMess() (net.Conn, error) {
-	host, service, err := net.SplitHostPort(*target)
+	ip, port, err := targetAddr()
 	if err != nil {
 		return nil, err
+	}
+
+	if *muxFlows > 0 {
+		return dialMux(ip, port)
+	}
+
+	return openVMess(commandTCP, ip, port)
+}
+
+func targetAddr() (net.IP, uint16, error) {
+	host, service, err := net.SplitHostPort(*target)
+	if err != nil {
+		return nil, 0, err
 	}
 
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 
 	ip := net.ParseIP(host).To4()
 	if ip == nil {
-		return nil, errors.New("the light client takes IPv4 targets only")
+		return nil, 0, errors.New("the light client takes IPv4 targets only")
 	}
 
-	if *muxFlows > 0 {
-		return dialMux(ip, uint16(port))
-	}
-
-	return openVMess(commandTCP, ip, uint16(port))
+	return ip, uint16(port), nil
 }
 
-func openVMess(command byte, ip net.IP, port uint16) (net.Conn, error) {
+func userID() ([]byte, error) {
 	id, err := hex.DecodeString(strings.ReplaceAll(*vmessID, "-", ""))
 	if err != nil || len(id) != 16 {
 		return nil, errors.New("bad -id")
 	}
 
-	security, opt := byte(securityGCM), byte(0x0d)
+	return id, nil
+}
 
-	switch *vmessSec {
-	case "aes-128-gcm":
-	case "zero", "off":
-		security, opt = securityNone, 0
-	default:
-		return nil, fmt.Errorf("the light client has no security %q",
-			*vmessSec)
+/* what carries it */
+
+func dialCarrier() (net.Conn, error) {
+	if *vmessQUIC {
+		return dialQUIC()
 	}
 
 	c, err := net.DialTimeout("tcp", *vmessServer, *timeout)
@@ -224,14 +232,49 @@ func openVMess(command byte, ip net.IP, port uint16) (net.Conn, error) {
 	}
 
 	if *vmessPath != "" {
-		c, err = dialWebSocket(c, *vmessPath)
-		if err != nil {
-			return nil, err
-		}
+		return dialWebSocket(c, *vmessPath)
 	}
 
+	return c, nil
+}
+
+func openVMess(command byte, ip net.IP, port uint16) (net.Conn, error) {
 	if *vmessSec == "off" {
-		return c, nil
+		return dialCarrier()
+	}
+
+	id, err := userID()
+	if err != nil {
+		return nil, err
+	}
+
+	vc, err := newVMess(id, command, ip, port, time.Now())
+	if err != nil {
+		return nil, err
+	}
+
+	vc.Conn, err = dialCarrier()
+	if err != nil {
+		return nil, err
+	}
+
+	return vc, nil
+}
+
+/* without its carrier: the header is there, and is sent with the first data */
+
+func newVMess(id []byte, command byte, ip net.IP, port uint16, at time.Time) (
+	*vmessConn, error) {
+
+	security, opt := byte(securityGCM), byte(0x0d)
+
+	switch *vmessSec {
+	case "aes-128-gcm":
+	case "zero":
+		security, opt = securityNone, 0
+	default:
+		return nil, fmt.Errorf("the light client has no security %q",
+			*vmessSec)
 	}
 
 	var secret [33]byte
@@ -243,7 +286,6 @@ func openVMess(command byte, ip net.IP, port uint16) (net.Conn, error) {
 	respIV := sha256.Sum256(iv)
 
 	vc := &vmessConn{
-		Conn:     c,
 		security: security,
 		respKey:  respKey[:16],
 		respIV:   respIV[:16],
@@ -281,7 +323,7 @@ func openVMess(command byte, ip net.IP, port uint16) (net.Conn, error) {
 
 	auth := make([]byte, 16)
 
-	binary.BigEndian.PutUint64(auth, uint64(time.Now().Unix()))
+	binary.BigEndian.PutUint64(auth, uint64(at.Unix()))
 	rand.Read(auth[8:12])
 	binary.BigEndian.PutUint32(auth[12:], crc32.ChecksumIEEE(auth[:12]))
 
