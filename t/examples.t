@@ -6,7 +6,8 @@
 # test; ports, addresses and files are our own, as in %subst below, and all of
 # loopback; "vmess main;" is followed by a rule that allows the targets of this
 # test, which are on loopback.  The pings of WebSocket come sooner.  For an
-# nginx without realip its directives are removed.
+# nginx without realip its directives are removed; without QUIC its example is
+# refused, as it says itself.  Its flows over QUIC: t/interop/quic.t.
 
 use v5.20;
 use strict;
@@ -33,6 +34,7 @@ my $bob = 'ad9f3f5b-3e55-4d6e-8d9a-5f2b5b1a3b44';
 my $built = `$nginx -V 2>&1`;
 my $realip = $built =~ /--with-stream_realip_module/
              && $built =~ /--with-http_realip_module/;
+my $quic = $built =~ /--with-http_v3_module/;
 my $limit = 10 * ($ENV{TEST_VMESS_SCALE} || 1);
 
 my $dir = tempdir('vmess-examples-XXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -81,6 +83,12 @@ for my $name (sort keys %example) {
            "$name listens where the test may");
 
     my $out = `$nginx -t -p $dir/ -c $dir/$name.test -e stderr 2>&1`;
+
+    if ($name eq 'quic.conf' && !$quic) {
+        like($out, qr/"vmess_quic" directive needs QUIC/, "$name needs QUIC");
+        next;
+    }
+
     is($?, 0, "$name is accepted") or diag $out;
     unlike($out, qr/\[(?!notice|warn)\w+\]/, "$name without complaints");
 }
@@ -156,6 +164,14 @@ is($h2->request('POST', '/ray/', data => 'a form', end => 1)->status, 404,
 stop();
 is_deeply([text("$dir/logs/flows.log") =~ /^\S+ 127\.0\.0\.1 alice (\w+)/mg],
           [qw(websocket httpupgrade http grpc xhttp)], 'all are logged');
+
+if ($quic) {
+    start('quic.conf');
+    is(flow(tls()), 'target: hello', 'a flow over TLS by quic.conf');
+    is(get(tls()), "a web site\n", 'and the web site');
+    stop();
+    like(text("$dir/logs/flows.log"), qr/ alice tls /, 'it is logged');
+}
 
 start('routing.conf');
 is(flow(tcp()), 'target: hello', 'a flow to its own target');

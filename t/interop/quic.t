@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # QUIC: Debian's v2ray (4.34) and sing-box, a reload and an end with flows open,
-# and clients that do not authenticate, or end anywhere.
+# clients that do not authenticate, or end anywhere, and examples/quic.conf.
 
 use strict;
 use warnings;
@@ -65,6 +65,7 @@ open STDERR, '>&', $stderr or die "STDERR: $!";
 subtest "$_, a reload" => \&reload, $_ for qw(v2ray sing-box);
 subtest 'no VMess' => \&no_vmess;
 subtest 'ends' => \&ends;
+subtest 'the example' => \&example;
 
 alarm 0;
 
@@ -283,5 +284,50 @@ sub ends {
     ok($ok, 'flows after it') or diag $output;
 
     Peer::quit($server);
+    no_errors();
+}
+
+
+# what is changed before: as t/examples.t does
+
+sub example {
+    my ($crt, $key) = certificate();
+    my $port = Peer::free_port();
+    my $http = Peer::free_port();
+    my $logs = path('');
+
+    my $text = slurp("$FindBin::Bin/../../examples/quic.conf");
+
+    $text =~ s/^load_module .*\n//mg;
+    $text =~ s/(listen\s+)443\b/${1}127.0.0.1:$port/g;
+    $text =~ s/127\.0\.0\.1:8080/127.0.0.1:$http/g;
+    $text =~ s/site\.crt;/$crt;/;
+    $text =~ s/site\.key;/$key;/;
+    $text =~ s{/var/log/nginx/}{$logs};
+    $text =~ s/(vmess\s+main;)/$1 vmess_allow 127.0.0.0\/8;/;
+    $text =~ s/^http \{/http { access_log off;/m;
+
+    my $conf = Peer::spew(path('example.conf'),
+        join('', map { "load_module $_;\n" } Peer::nginx_modules())
+        . "daemon off; pid example.pid; error_log error.log info;\n" . $text);
+
+    my $server = {
+        pid => Peer::start('example', Peer::nginx_binary(), '-p', path(''),
+                           '-c', $conf),
+        port => $port,
+    };
+
+    Peer::wait_port($server->{pid}, $port, "udp:$port");
+
+    my ($ok, $output) = run_traffic(60, 'mixed', -flows => 9,
+                                    light($server, 'port'));
+
+    ok($ok, 'flows') or diag $output;
+
+    Peer::quit($server);
+
+    my @flows = slurp(path('flows.log')) =~ / alice quic \Q$target\E /g;
+
+    is(@flows, 9, 'are logged');
     no_errors();
 }
