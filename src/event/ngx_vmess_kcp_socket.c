@@ -13,20 +13,17 @@
 /* a session starts with one of its first segments, in whatever order */
 #define NGX_VMESS_KCP_FIRST     32
 
-/*
- * Bytes that an authentic client is sent before it has proved its address: if
- * the first of ours get lost, it has no reason to send more than a few.
- */
-#define NGX_VMESS_KCP_CREDIT    2048
-
 /* datagrams taken in one event */
 #define NGX_VMESS_KCP_BATCH     256
+
+/* conv and the peer's address */
+#define NGX_VMESS_KCP_KEY       (sizeof(uint16_t) + sizeof(ngx_sockaddr_t))
 
 
 /* sessions of one address */
 
 typedef struct {
-    ngx_rbtree_node_t            node;
+    ngx_str_node_t               node;
     u_char                       addr[16];
     ngx_uint_t                   n;
 } ngx_vmess_kcp_source_t;
@@ -44,16 +41,20 @@ typedef struct {
     ngx_rbtree_t                 sources;
     ngx_rbtree_node_t            sources_sentinel;
     ngx_queue_t                  all;
+    ngx_queue_t                  ended;
     ngx_uint_t                   n;
     ngx_event_t                  quit;
 } ngx_vmess_kcp_socket_t;
 
 
 typedef struct {
-    ngx_rbtree_node_t            node;
+    ngx_str_node_t               node;
+    u_char                       key[NGX_VMESS_KCP_KEY];
     ngx_queue_t                  all;
+    ngx_queue_t                  ended;
     ngx_vmess_kcp_socket_t      *socket;
-    ngx_vmess_kcp_source_t      *source;
+    ngx_vmess_kcp_source_t      *source;      /* NULL: it has ended, and only
+                                                 tells the peer */
     ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
     ngx_vmess_kcp_t              kcp;
     ngx_event_t                  event;       /* something is to be sent */
@@ -72,15 +73,13 @@ static void ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p,
     size_t len, ngx_sockaddr_t *sockaddr, socklen_t socklen,
     ngx_sockaddr_t *local, socklen_t local_len);
 static ngx_vmess_kcp_session_t *ngx_vmess_kcp_create(
-    ngx_vmess_kcp_socket_t *ks, ngx_uint_t hash, ngx_uint_t conv,
+    ngx_vmess_kcp_socket_t *ks, ngx_str_t *key, ngx_uint_t conv,
     ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
     socklen_t local_len);
 static ngx_int_t ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn);
-static ngx_uint_t ngx_vmess_kcp_hash(ngx_sockaddr_t *sockaddr,
-    socklen_t socklen, ngx_uint_t conv);
-static ngx_vmess_kcp_session_t *ngx_vmess_kcp_find(ngx_vmess_kcp_socket_t *ks,
-    ngx_uint_t hash, ngx_uint_t conv, ngx_sockaddr_t *sockaddr,
-    socklen_t socklen);
+static void *ngx_vmess_kcp_find(ngx_rbtree_t *tree, ngx_str_t *key);
+static void ngx_vmess_kcp_insert(ngx_rbtree_t *tree, ngx_str_node_t *node,
+    u_char *data, ngx_str_t *key);
 static ngx_vmess_kcp_source_t *ngx_vmess_kcp_get_source(
     ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr);
 static void ngx_vmess_kcp_put_source(ngx_vmess_kcp_socket_t *ks,
@@ -131,10 +130,11 @@ ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     ks->listening = ls;
 
     ngx_rbtree_init(&ks->sessions, &ks->sessions_sentinel,
-                    ngx_rbtree_insert_value);
+                    ngx_str_rbtree_insert_value);
     ngx_rbtree_init(&ks->sources, &ks->sources_sentinel,
-                    ngx_rbtree_insert_value);
+                    ngx_str_rbtree_insert_value);
     ngx_queue_init(&ks->all);
+    ngx_queue_init(&ks->ended);
 
     if (RAND_bytes((u_char *) &start, sizeof(uint16_t)) != 1
         || ngx_vmess_kcp_packet_init(&ks->packet, conf->seal, &conf->seed,
@@ -308,10 +308,11 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
     socklen_t local_len)
 {
     u_char                   *pos;
-    ngx_str_t                 segments;
-    ngx_uint_t                hash;
+    uint16_t                  conv;
+    ngx_str_t                 segments, key;
     ngx_vmess_kcp_segment_t   seg;
     ngx_vmess_kcp_session_t  *ksn;
+    u_char                    data[NGX_VMESS_KCP_KEY];
 
     if (ngx_vmess_kcp_packet_open(&ks->packet, p, len, &segments) != NGX_OK) {
         return;
@@ -325,8 +326,14 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
         return;
     }
 
-    hash = ngx_vmess_kcp_hash(sockaddr, socklen, seg.conv);
-    ksn = ngx_vmess_kcp_find(ks, hash, seg.conv, sockaddr, socklen);
+    conv = (uint16_t) seg.conv;
+
+    key.data = data;
+    key.len = ngx_cpymem(ngx_cpymem(data, &conv, sizeof(uint16_t)),
+                         sockaddr, socklen)
+              - data;
+
+    ksn = ngx_vmess_kcp_find(&ks->sessions, &key);
 
     if (ksn == NULL) {
 
@@ -336,7 +343,7 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
             return;
         }
 
-        ksn = ngx_vmess_kcp_create(ks, hash, seg.conv, sockaddr, socklen,
+        ksn = ngx_vmess_kcp_create(ks, &key, seg.conv, sockaddr, socklen,
                                    local, local_len);
         if (ksn == NULL) {
             return;
@@ -353,16 +360,22 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
 
 
 static ngx_vmess_kcp_session_t *
-ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_uint_t hash,
+ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
     ngx_uint_t conv, ngx_sockaddr_t *sockaddr, socklen_t socklen,
     ngx_sockaddr_t *local, socklen_t local_len)
 {
     uint32_t                  random;
     ngx_log_t                *log;
+    ngx_queue_t              *q;
     ngx_vmess_kcp_source_t   *source;
     ngx_vmess_kcp_session_t  *ksn;
 
     log = ks->connection->log;
+
+    if (ks->n >= ks->conf->max && !ngx_queue_empty(&ks->ended)) {
+        q = ngx_queue_head(&ks->ended);
+        ngx_vmess_kcp_free(ngx_queue_data(q, ngx_vmess_kcp_session_t, ended));
+    }
 
     if (ks->n >= ks->conf->max
         || RAND_bytes((u_char *) &random, sizeof(uint32_t)) != 1)
@@ -396,8 +409,7 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_uint_t hash,
     ngx_vmess_kcp_init(&ksn->kcp, &ks->conf->kcp, conv, random,
                        ngx_current_msec);
 
-    ksn->node.key = hash;
-    ngx_rbtree_insert(&ks->sessions, &ksn->node);
+    ngx_vmess_kcp_insert(&ks->sessions, &ksn->node, ksn->key, key);
     ngx_queue_insert_tail(&ks->all, &ksn->all);
     ks->n++;
 
@@ -445,45 +457,27 @@ ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn)
 }
 
 
-static ngx_uint_t
-ngx_vmess_kcp_hash(ngx_sockaddr_t *sockaddr, socklen_t socklen,
-    ngx_uint_t conv)
+/* nodes start with that of the tree, and equal hashes are ordered as well */
+
+static void *
+ngx_vmess_kcp_find(ngx_rbtree_t *tree, ngx_str_t *key)
 {
-    return ngx_crc32_short((u_char *) sockaddr, socklen)
-           ^ (conv * 2654435761u);
+    return ngx_str_rbtree_lookup(tree, key,
+                                 ngx_crc32_short(key->data, key->len));
 }
 
 
-static ngx_vmess_kcp_session_t *
-ngx_vmess_kcp_find(ngx_vmess_kcp_socket_t *ks, ngx_uint_t hash,
-    ngx_uint_t conv, ngx_sockaddr_t *sockaddr, socklen_t socklen)
+static void
+ngx_vmess_kcp_insert(ngx_rbtree_t *tree, ngx_str_node_t *node, u_char *data,
+    ngx_str_t *key)
 {
-    ngx_rbtree_node_t        *node;
-    ngx_vmess_kcp_session_t  *ksn;
+    ngx_memcpy(data, key->data, key->len);
 
-    node = ks->sessions.root;
+    node->str.data = data;
+    node->str.len = key->len;
+    node->node.key = ngx_crc32_short(data, key->len);
 
-    while (node != &ks->sessions_sentinel) {
-
-        if (hash != node->key) {
-            node = (hash < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        ksn = (ngx_vmess_kcp_session_t *) node;
-
-        if (ksn->kcp.conv == conv
-            && ngx_cmp_sockaddr(&ksn->sockaddr.sockaddr, ksn->socklen,
-                                &sockaddr->sockaddr, socklen, 1)
-               == NGX_OK)
-        {
-            return ksn;
-        }
-
-        node = node->right;
-    }
-
-    return NULL;
+    ngx_rbtree_insert(tree, &node->node);
 }
 
 
@@ -493,8 +487,7 @@ static ngx_vmess_kcp_source_t *
 ngx_vmess_kcp_get_source(ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr)
 {
     u_char                   addr[16];
-    uint32_t                 hash;
-    ngx_rbtree_node_t       *node;
+    ngx_str_t                key;
     ngx_vmess_kcp_source_t  *source;
 
     ngx_memzero(addr, sizeof(addr));
@@ -513,29 +506,19 @@ ngx_vmess_kcp_get_source(ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr)
         ngx_memcpy(addr, &sockaddr->sockaddr_in.sin_addr, 4);
     }
 
-    hash = ngx_crc32_short(addr, sizeof(addr));
-    node = ks->sources.root;
+    key.data = addr;
+    key.len = sizeof(addr);
 
-    while (node != &ks->sources_sentinel) {
+    source = ngx_vmess_kcp_find(&ks->sources, &key);
 
-        if (hash != node->key) {
-            node = (hash < node->key) ? node->left : node->right;
-            continue;
+    if (source) {
+
+        if (source->n >= ks->conf->max_source) {
+            return NULL;
         }
 
-        source = (ngx_vmess_kcp_source_t *) node;
-
-        if (ngx_memcmp(source->addr, addr, sizeof(addr)) == 0) {
-
-            if (source->n >= ks->conf->max_source) {
-                return NULL;
-            }
-
-            source->n++;
-            return source;
-        }
-
-        node = node->right;
+        source->n++;
+        return source;
     }
 
     source = ngx_alloc(sizeof(ngx_vmess_kcp_source_t), ks->connection->log);
@@ -544,10 +527,8 @@ ngx_vmess_kcp_get_source(ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr)
     }
 
     source->n = 1;
-    ngx_memcpy(source->addr, addr, sizeof(addr));
-    source->node.key = hash;
 
-    ngx_rbtree_insert(&ks->sources, &source->node);
+    ngx_vmess_kcp_insert(&ks->sources, &source->node, source->addr, &key);
 
     return source;
 }
@@ -558,7 +539,7 @@ ngx_vmess_kcp_put_source(ngx_vmess_kcp_socket_t *ks,
     ngx_vmess_kcp_source_t *source)
 {
     if (--source->n == 0) {
-        ngx_rbtree_delete(&ks->sources, &source->node);
+        ngx_rbtree_delete(&ks->sources, &source->node.node);
         ngx_free(source);
     }
 }
@@ -619,6 +600,17 @@ ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn)
     }
 
     ngx_vmess_kcp_wake(ksn);
+
+    /* v2ray seldom answers the end, which is told for some seconds then */
+
+    if (ksn->source && ksn->vconn == NULL
+        && ksn->kcp.state == ngx_vmess_kcp_terminating)
+    {
+        ngx_vmess_kcp_put_source(ksn->socket, ksn->source);
+        ksn->source = NULL;
+
+        ngx_queue_insert_tail(&ksn->socket->ended, &ksn->ended);
+    }
 
     delay = ngx_vmess_kcp_wakeup(&ksn->kcp, ngx_current_msec);
 
@@ -698,11 +690,17 @@ ngx_vmess_kcp_free(ngx_vmess_kcp_session_t *ksn)
         ngx_delete_posted_event(&ksn->event);
     }
 
-    ngx_rbtree_delete(&ks->sessions, &ksn->node);
+    ngx_rbtree_delete(&ks->sessions, &ksn->node.node);
     ngx_queue_remove(&ksn->all);
     ks->n--;
 
-    ngx_vmess_kcp_put_source(ks, ksn->source);
+    if (ksn->source) {
+        ngx_vmess_kcp_put_source(ks, ksn->source);
+
+    } else {
+        ngx_queue_remove(&ksn->ended);
+    }
+
     ngx_vmess_kcp_cleanup(&ksn->kcp);
 
     ngx_free(ksn);
@@ -851,12 +849,6 @@ ngx_vmess_kcp_send(ngx_connection_t *c, u_char *buf, size_t size)
 static ngx_int_t
 ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic)
 {
-    ngx_vmess_kcp_session_t *ksn = data;
-
-    if (authentic) {
-        ksn->kcp.credit += NGX_VMESS_KCP_CREDIT;
-    }
-
     return NGX_DECLINED;
 }
 

@@ -36,7 +36,12 @@
 #define NGX_VMESS_KCP_SILENCE      1000      /* of a peer that may be gone */
 #define NGX_VMESS_KCP_PACE         2         /* that a burst stands for */
 #define NGX_VMESS_KCP_BURST_MAX    64        /* if uplink does not need more */
-#define NGX_VMESS_KCP_UNPROVEN     128       /* bytes for an unproven address */
+#define NGX_VMESS_KCP_PROBE        1         /* bytes of the first segment to a
+                                                peer that is not validated, */
+#define NGX_VMESS_KCP_COPIES       6         /* copies of it that credit is kept
+                                                for, and */
+#define NGX_VMESS_KCP_ROOM         64        /* of another one at least */
+#define NGX_VMESS_KCP_BACKOFF      4         /* doublings of time to a copy */
 #define NGX_VMESS_KCP_SLOTS        16
 
 #define NGX_VMESS_KCP_NEVER        0xffffffff
@@ -65,10 +70,13 @@ static void ngx_vmess_kcp_set_state(ngx_vmess_kcp_t *kcp,
 static void ngx_vmess_kcp_peer_close(ngx_vmess_kcp_t *kcp);
 static void ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_segment_t *seg);
+static void ngx_vmess_kcp_echo(ngx_vmess_kcp_t *kcp, uint32_t timestamp);
 static void ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_segment_t *seg);
 static void ngx_vmess_kcp_input_command(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_segment_t *seg);
+static ngx_uint_t ngx_vmess_kcp_validate(ngx_vmess_kcp_t *kcp,
+    uint32_t timestamp);
 static void ngx_vmess_kcp_confirmed(ngx_vmess_kcp_t *kcp, uint32_t next);
 static ngx_uint_t ngx_vmess_kcp_is_flying(ngx_vmess_kcp_t *kcp,
     uint32_t number);
@@ -81,6 +89,7 @@ static void ngx_vmess_kcp_rtt(ngx_vmess_kcp_t *kcp, uint32_t rtt);
 static void ngx_vmess_kcp_update(ngx_vmess_kcp_t *kcp);
 static uint32_t ngx_vmess_kcp_state_wait(ngx_vmess_kcp_t *kcp);
 static size_t ngx_vmess_kcp_limit(ngx_vmess_kcp_t *kcp);
+static size_t ngx_vmess_kcp_spare(ngx_vmess_kcp_t *kcp);
 static uint32_t ngx_vmess_kcp_ack_wait(ngx_vmess_kcp_t *kcp);
 static u_char *ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p,
     u_char *last);
@@ -320,9 +329,12 @@ ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 
     /* a number out of the window may mean that an Ack was lost */
 
-    if (ngx_vmess_kcp_before(seg->number, kcp->receive_next)
-        || seg->number - kcp->receive_read >= kcp->conf->receive_max)
-    {
+    if (ngx_vmess_kcp_before(seg->number, kcp->receive_next)) {
+        ngx_vmess_kcp_echo(kcp, seg->timestamp);
+        return;
+    }
+
+    if (seg->number - kcp->receive_read >= kcp->conf->receive_max) {
         kcp->ack = 1;
         return;
     }
@@ -371,11 +383,20 @@ ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
     data->time = kcp->now;
     data->count = 0;
 
+    ngx_vmess_kcp_echo(kcp, seg->timestamp);
+}
+
+
+/* an Ack has the newest time of what came since the last one */
+
+static void
+ngx_vmess_kcp_echo(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
+{
     if (!kcp->ack_fresh
-        || ngx_vmess_kcp_before(kcp->ack_timestamp, seg->timestamp))
+        || ngx_vmess_kcp_before(kcp->ack_timestamp, timestamp))
     {
         kcp->ack_fresh = 1;
-        kcp->ack_timestamp = seg->timestamp;
+        kcp->ack_timestamp = timestamp;
     }
 
     kcp->ack = 1;
@@ -388,6 +409,10 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
     u_char      *p, *last;
     uint32_t     number, max, window, flying, age, arrived;
     ngx_uint_t   sample;
+
+    if (!ngx_vmess_kcp_validate(kcp, seg->timestamp)) {
+        return;
+    }
 
     if (ngx_vmess_kcp_before(kcp->send_edge, seg->receiving_window)) {
         kcp->send_edge = seg->receiving_window;
@@ -435,8 +460,6 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
         return;
     }
 
-    kcp->validated = 1;
-
     /*
      * Several Acks at once tell the same as one.  If segments or Acks come out
      * of order, another Ack is waited for.
@@ -462,9 +485,11 @@ ngx_vmess_kcp_input_command(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 {
     ngx_vmess_kcp_confirmed(kcp, seg->sending_next);
 
-    ngx_vmess_kcp_acked_before(kcp, seg->receiving_next,
-                               kcp->now - kcp->srtt);
-    ngx_vmess_kcp_acked_done(kcp);
+    if (kcp->validated) {
+        ngx_vmess_kcp_acked_before(kcp, seg->receiving_next,
+                                   kcp->now - kcp->srtt);
+        ngx_vmess_kcp_acked_done(kcp);
+    }
 
     /* what the peer measured is better than nothing */
 
@@ -505,6 +530,43 @@ ngx_vmess_kcp_input_command(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
     default:
         break;
     }
+}
+
+
+/*
+ * The peer has its address if it knows a time of ours, of 31 random bits, at
+ * which a segment was sent to it.
+ */
+
+static ngx_uint_t
+ngx_vmess_kcp_validate(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
+{
+    uint32_t  i, n;
+
+    if (kcp->validated) {
+        return 1;
+    }
+
+    n = ngx_min(kcp->times, NGX_VMESS_KCP_TIMES);
+
+    for (i = 0; i < n; i++) {
+
+        if (kcp->time[i] != timestamp) {
+            continue;
+        }
+
+        kcp->validated = 1;
+
+        /* what went with the first copy is lost, if another was needed */
+
+        if (kcp->copies) {
+            kcp->arrived = kcp->order;
+        }
+
+        return 1;
+    }
+
+    return 0;
 }
 
 
@@ -598,7 +660,10 @@ ngx_vmess_kcp_rtt(ngx_vmess_kcp_t *kcp, uint32_t rtt)
 
     if (kcp->srtt == 0) {
         kcp->srtt = rtt;
-        kcp->rttvar = rtt / 2;
+
+        /* if copies were needed, it may have the time of Acks that got lost */
+
+        kcp->rttvar = kcp->copies ? 0 : rtt / 2;
 
     } else {
         delta = (rtt > kcp->srtt) ? rtt - kcp->srtt : kcp->srtt - rtt;
@@ -752,6 +817,22 @@ ngx_vmess_kcp_limit(ngx_vmess_kcp_t *kcp)
 }
 
 
+/* of them, those that are not kept for copies of the first segment */
+
+static size_t
+ngx_vmess_kcp_spare(ngx_vmess_kcp_t *kcp)
+{
+    size_t  kept;
+
+    kept = kcp->conf->overhead
+           + NGX_VMESS_KCP_COPIES * (kcp->conf->overhead
+                                     + NGX_VMESS_KCP_DATA_LEN
+                                     + NGX_VMESS_KCP_PROBE);
+
+    return kcp->credit > kept ? kcp->credit - kept : 0;
+}
+
+
 static uint32_t
 ngx_vmess_kcp_ack_wait(ngx_vmess_kcp_t *kcp)
 {
@@ -770,7 +851,11 @@ ngx_vmess_kcp_ack_wait(ngx_vmess_kcp_t *kcp)
                                   (uint32_t) kcp->conf->tti);
     }
 
-    if (ngx_vmess_kcp_before(kcp->receive_una, kcp->receive_last)) {
+    /* one that is not validated gets another for what it sends again */
+
+    if (kcp->validated
+        && ngx_vmess_kcp_before(kcp->receive_una, kcp->receive_last))
+    {
         return ngx_vmess_kcp_left(kcp, kcp->ack_time, kcp->ack_repeat);
     }
 
@@ -899,7 +984,7 @@ static ngx_vmess_kcp_data_t *
 ngx_vmess_kcp_next(ngx_vmess_kcp_t *kcp, uint32_t *wait)
 {
     uint32_t               timeout, late;
-    ngx_vmess_kcp_data_t  *data;
+    ngx_vmess_kcp_data_t  *data, *next;
 
     data = NULL;
     *wait = NGX_VMESS_KCP_NEVER;
@@ -911,7 +996,14 @@ ngx_vmess_kcp_next(ngx_vmess_kcp_t *kcp, uint32_t *wait)
 
         timeout = kcp->rto;
 
-        if (!ngx_vmess_kcp_before(data->number, kcp->send_edge)) {
+        if (!kcp->validated) {
+
+            /* one that comes is enough, and the others cost more */
+
+            data = ngx_vmess_kcp_slot(&kcp->send, kcp->send_una);
+            timeout <<= ngx_min(kcp->copies / 2, NGX_VMESS_KCP_BACKOFF);
+
+        } else if (!ngx_vmess_kcp_before(data->number, kcp->send_edge)) {
             timeout = ngx_min(4 * timeout, NGX_VMESS_KCP_PROBE_MAX);
 
         } else if (ngx_vmess_kcp_before(data->order, kcp->lost)) {
@@ -938,9 +1030,17 @@ ngx_vmess_kcp_next(ngx_vmess_kcp_t *kcp, uint32_t *wait)
         return data;
     }
 
+    next = ngx_vmess_kcp_slot(&kcp->send, kcp->send_next);
+
+    if (!kcp->validated && data
+        && ngx_vmess_kcp_spare(kcp) < NGX_VMESS_KCP_DATA_LEN + next->len)
+    {
+        return data;
+    }
+
     *wait = 0;
 
-    return ngx_vmess_kcp_slot(&kcp->send, kcp->send_next);
+    return next;
 }
 
 
@@ -992,6 +1092,7 @@ ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
 
         } else {
             ngx_queue_remove(&data->queue);
+            kcp->copies += !kcp->validated;
             kcp->tick_lost++;
 
             data->fast = (kcp->now - data->time < kcp->rto);
@@ -1020,6 +1121,10 @@ ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
         seg.data.len = data->len;
 
         p = ngx_vmess_kcp_segment_create(p, &seg);
+
+        if (!kcp->validated) {
+            kcp->time[kcp->times++ % NGX_VMESS_KCP_TIMES] = seg.timestamp;
+        }
     }
 
     return p;
@@ -1154,6 +1259,15 @@ ngx_vmess_kcp_ping_wait(ngx_vmess_kcp_t *kcp)
                                   NGX_VMESS_KCP_INTERVAL);
     }
 
+    /* segments say more, and credit is for them */
+
+    if (!kcp->validated
+        && (kcp->send_una != kcp->send_last
+            || ngx_vmess_kcp_spare(kcp) < NGX_VMESS_KCP_COMMAND_LEN))
+    {
+        return NGX_VMESS_KCP_NEVER;
+    }
+
     if (kcp->pong) {
         return 0;
     }
@@ -1180,7 +1294,8 @@ ngx_vmess_kcp_output_ping(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last,
     ngx_vmess_kcp_segment_t  seg;
 
     if (ngx_vmess_kcp_ping_wait(kcp)
-        && !(busy && kcp->now - kcp->ping_time >= NGX_VMESS_KCP_PING_BUSY))
+        && !(busy && kcp->validated
+             && kcp->now - kcp->ping_time >= NGX_VMESS_KCP_PING_BUSY))
     {
         return p;
     }
@@ -1287,7 +1402,7 @@ ngx_vmess_kcp_readable(ngx_vmess_kcp_t *kcp)
 ssize_t
 ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
 {
-    size_t                 n, len, max;
+    size_t                 n, len, room;
     ngx_vmess_kcp_data_t  *data;
 
     if (kcp->state != ngx_vmess_kcp_active) {
@@ -1295,18 +1410,20 @@ ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
     }
 
     n = 0;
-    max = ngx_vmess_kcp_room(kcp);
 
-    while (n < size && max) {
+    while (n < size) {
         data = NULL;
+        room = 0;
 
-        if (kcp->send_last != kcp->send_next) {
+        if (kcp->validated && kcp->send_last != kcp->send_next) {
             data = ngx_vmess_kcp_slot(&kcp->send, kcp->send_last - 1);
+            room = kcp->conf->mss - data->len;
         }
 
-        if (data == NULL || data->len >= max) {
+        if (room == 0) {
+            room = ngx_vmess_kcp_room(kcp);
 
-            if (!ngx_vmess_kcp_writable(kcp)) {
+            if (room == 0) {
                 break;
             }
 
@@ -1320,7 +1437,7 @@ ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
             kcp->send_last++;
         }
 
-        len = ngx_min(size - n, max - data->len);
+        len = ngx_min(size - n, room);
 
         ngx_memcpy(ngx_vmess_kcp_payload(data) + data->len, p + n, len);
 
@@ -1335,41 +1452,55 @@ ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
 ngx_uint_t
 ngx_vmess_kcp_writable(ngx_vmess_kcp_t *kcp)
 {
-    if (kcp->state != ngx_vmess_kcp_active) {
-        return 1;
-    }
-
-    if (!kcp->validated && kcp->send_una != kcp->send_last) {
-        return 0;
-    }
-
-    return kcp->send_last - kcp->send_una < kcp->conf->send_max
-           && ngx_vmess_kcp_room(kcp);
+    return kcp->state != ngx_vmess_kcp_active || ngx_vmess_kcp_room(kcp);
 }
 
 
-/* payload that a segment can have: one that must wait for credit is cut */
+/*
+ * Payload that another segment can have.  To a peer that is not validated, the
+ * first is short, for copies of it to be cheap, and others are what there is
+ * credit for.
+ */
 
 static size_t
 ngx_vmess_kcp_room(ngx_vmess_kcp_t *kcp)
 {
-    size_t  limit, len;
+    size_t    size, spare;
+    uint32_t  n, number;
+
+    n = kcp->send_last - kcp->send_una;
+
+    if (n >= kcp->conf->send_max) {
+        return 0;
+    }
 
     if (kcp->validated) {
         return kcp->conf->mss;
     }
 
-    limit = ngx_vmess_kcp_limit(kcp);
-    len = NGX_VMESS_KCP_DATA_LEN + NGX_VMESS_KCP_ACK_LEN
-          + NGX_VMESS_KCP_NUMBER_LEN;
+    if (n == 0) {
+        return NGX_VMESS_KCP_PROBE;
+    }
 
-    if (limit <= len) {
+    if (n >= NGX_VMESS_KCP_TIMES) {
         return 0;
     }
 
-    /* it may get lost, and credit is to be left for another copy */
+    /* an Ack and segments, each in a datagram of its own at worst */
 
-    return ngx_min(NGX_VMESS_KCP_UNPROVEN, limit - len);
+    size = kcp->conf->overhead + NGX_VMESS_KCP_ACK_LEN
+           + NGX_VMESS_KCP_NUMBER_LEN;
+
+    for (number = kcp->send_next; number != kcp->send_last; number++) {
+        size += kcp->conf->overhead + NGX_VMESS_KCP_DATA_LEN
+                + ngx_vmess_kcp_slot(&kcp->send, number)->len;
+    }
+
+    size += NGX_VMESS_KCP_DATA_LEN;
+    spare = ngx_vmess_kcp_spare(kcp);
+
+    return (spare >= size + NGX_VMESS_KCP_ROOM)
+           ? ngx_min(spare - size, kcp->conf->mss) : 0;
 }
 
 

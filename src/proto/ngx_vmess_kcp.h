@@ -17,6 +17,10 @@
 #define NGX_VMESS_KCP_TTI_MIN      10        /* ms */
 #define NGX_VMESS_KCP_TTI_MAX      1000
 
+/* times of sending, one of which a peer has to echo */
+
+#define NGX_VMESS_KCP_TIMES        8
+
 
 typedef enum {
     ngx_vmess_kcp_active = 0,
@@ -94,8 +98,12 @@ typedef struct {
     uint32_t                 out_time;
     uint32_t                 ping_time;
 
-    size_t                   credit;         /* bytes that may be sent, until
-                                                the peer is validated */
+    /* until the peer is validated: */
+
+    size_t                   credit;         /* bytes that may be sent */
+    uint32_t                 copies;         /* of the first segment */
+    uint32_t                 times;          /* when segments were sent, */
+    uint32_t                 time[NGX_VMESS_KCP_TIMES];  /* the last of them */
 
     ngx_vmess_kcp_window_t   send;
     ngx_queue_t              sent;
@@ -162,8 +170,9 @@ void ngx_vmess_kcp_conf_init(ngx_vmess_kcp_conf_t *conf);
  *
  * conv    number of the session
  * random  any number, secret until the peer has proved by an echo of it that
- *         it has the address it claims; until then, or until the caller sets
- *         kcp->validated, not more is sent than was received
+ *         it has the address it claims.  Until then, or until the caller sets
+ *         kcp->validated, not more is sent than was received, and what the
+ *         peer says of our segments is not heard
  * now     ms of a monotonic clock; only the low 32 bits count
  */
 void ngx_vmess_kcp_init(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_conf_t *conf,

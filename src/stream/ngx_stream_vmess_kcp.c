@@ -98,7 +98,7 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     kcf->kcp.write_buffer = 2 * 1024 * 1024;
     kcf->seal = NGX_VMESS_KCP_SEAL_SIMPLE;
     kcf->max = 1024;
-    kcf->max_source = 64;
+    kcf->max_source = 256;
 
     value = cf->args->elts;
 

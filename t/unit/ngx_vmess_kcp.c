@@ -18,6 +18,7 @@
 #define TEST_STEPS     50000000              /* of a simulation */
 #define TEST_RANDOM    0x12345678            /* timestamp at the start */
 #define TEST_LOG       65536
+#define TEST_OUTPUT    10000                 /* datagrams at once */
 
 
 /* a datagram on its way; ordered by time in a heap */
@@ -234,6 +235,17 @@ test_receive(void)
                 "@5550 ack next=8 edge=785 [8] + ping una=0 next=9 rto=100");
 
     test_end("receive");
+
+    /* what it tells of cannot be, and is as far as numbers can be apart */
+
+    test_start();
+    test_command(NGX_VMESS_KCP_PING, 0x80000000, 0, 100);
+    test_wait(2000);
+    test_expect("a peer that tells of data it has not sent",
+                "@0 ack next=0 edge=776 []; @100 ack next=0 edge=776 []; "
+                "@300 ack next=0 edge=776 []; @700 ack next=0 edge=776 []; "
+                "@1500 ack next=0 edge=776 []");
+    test_end("not sent");
 }
 
 
@@ -962,38 +974,104 @@ test_spoofed(void)
     test_wait(60000);
     out = test_side.bytes + test_side.datagrams * TEST_OVERHEAD;
 
-    test_ok(bad == 0 && out <= in && out > in / 4,
+    test_ok(bad == 0 && out <= in && out > in / 20,
             "spoofed: %d bytes in, %d out", (int) in, (int) out);
 
     test_log_len = 0;
     test_end("spoofed");
 
-    /* a peer that echoes our timestamp is there */
+    /* a source that has a flow, and never acknowledges what it is sent */
 
     test_start();
     test_side.kcp.validated = 0;
 
-    test_ok(!ngx_vmess_kcp_writable(&test_side.kcp), "no credit");
+    bad = 0;
+    in = 0;
 
-    test_data(0, 0, 200);
+    for (i = 0; i < 100; i++) {
+        test_data(i, 0, 1 + i * 13 % 1326);
+        in += NGX_VMESS_KCP_DATA_LEN + TEST_OVERHEAD + 1 + i * 13 % 1326;
+
+        test_write(100000);
+        test_wait(i * 7 % 400);
+        (void) test_read(20000);
+        test_log_len = 0;
+
+        out = test_side.bytes + test_side.datagrams * TEST_OVERHEAD;
+        bad += (out > in);
+    }
+
+    test_wait(60000);
+    out = test_side.bytes + test_side.datagrams * TEST_OVERHEAD;
+
+    test_ok(bad == 0 && out <= in, "no Acks: %d bytes in, %d out", (int) in,
+            (int) out);
+
+    test_log_len = 0;
+    test_end("no Acks");
+
+    /* all answers get lost but the last: a byte is what is sent again */
+
+    test_start();
+    test_side.kcp.validated = 0;
+
+    test_write(10000);
+    test_wait(0);
+    test_expect("no credit", "");
+
+    test_data(0, 0, 300);
     test_write(10000);
     test_wait(0);
     test_expect("what credit is enough for", "@0 ack next=0 edge=776 [0] + "
-                "data 0 una=0 len=128");
-    test_wait(60);
+                "data 0 una=0 len=1 + data 1 una=0 len=98");
+
+    test_write(10000);
+    test_wait(4000);
+    test_expect("copies of the first", "@100 data 0 una=0 len=1; "
+                "@200 data 0 una=0 len=1; @400 data 0 una=0 len=1; "
+                "@600 data 0 una=0 len=1; @1000 data 0 una=0 len=1; "
+                "@1400 data 0 una=0 len=1");
+
     test_command(NGX_VMESS_KCP_PING, 1, 1, 100);
     test_ok(!test_side.kcp.validated, "a ping proves nothing");
-    test_log_len = 0;
+    test_wait(5000);
+    test_expect("but is credit", "@4000 data 0 una=0 len=1");
+
+    test_command(NGX_VMESS_KCP_PING, 1, 2, 100);
+    test_wait(0);
+    test_expect("each time", "@9000 data 0 una=0 len=1");
+
+    /* what it could guess, and what it cannot */
+
+    test_wait(60);
+    test_ack(2, 776, 61, "0 1");
+    test_ack(2, 776, 59, "0 1");
+    test_ack(2, 776, 9061, "0 1");
+    test_ok(!test_side.kcp.validated && test_side.kcp.send_una == 0,
+            "an Ack with another time");
+
+    test_ack(1, 776, 60, "0");
+    test_ok(test_side.kcp.validated && test_side.kcp.send_una == 1
+            && test_side.kcp.srtt == 60
+            && ngx_vmess_kcp_writable(&test_side.kcp), "an Ack is a proof");
+
+    test_write(1000);
+    test_wait(8);
+    test_expect("then all is sent",
+                "@9060 data 1 una=1 len=98 + data 2 una=1 len=1000 + "
+                "ping una=1 next=1 rto=137");
     test_end("a proof");
+
+    /* an Ack of the first copy */
 
     test_start();
     test_side.kcp.validated = 0;
-    test_data(0, 0, 200);
+    test_data(0, 0, 300);
     test_write(10000);
-    test_wait(60);
-    test_ack(1, 776, 60, "0");
-    test_ok(test_side.kcp.validated && ngx_vmess_kcp_writable(&test_side.kcp),
-            "an Ack does");
+    test_wait(350);
+    test_ack(2, 776, 350, "0 1");
+    test_ok(test_side.kcp.validated && test_side.kcp.send_una == 2,
+            "an Ack of the first copy");
     test_log_len = 0;
     test_end("a proof");
 }
@@ -1221,6 +1299,7 @@ test_output(void)
 {
     u_char                   *wire, *p, *q;
     size_t                    n;
+    ngx_uint_t                count;
     ngx_vmess_kcp_segment_t   seg;
 
 #define test_print(...)                                                       \
@@ -1229,11 +1308,16 @@ test_output(void)
 
     wire = malloc(test_side.conf.size);
 
-    for ( ;; ) {
+    for (count = 0; /* void */ ; count++) {
         n = ngx_vmess_kcp_output(&test_side.kcp, wire, test_time);
 
         if (n == 0) {
             break;
+        }
+
+        if (count == TEST_OUTPUT) {
+            test_ok(0, "output without an end");
+            exit(test_done());
         }
 
         test_side.datagrams++;
