@@ -9,6 +9,7 @@
 #include "event/ngx_vmess_vconn.h"
 #include "event/ngx_vmess_zone.h"
 #include "proto/ngx_vmess_crypto.h"
+#include "stream/ngx_stream_vmess_legacy.h"
 #include "stream/ngx_stream_vmess_quic.h"
 
 
@@ -110,6 +111,7 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
     }
 
     ngx_stream_vmess_quic_listen(cycle);
+    ngx_stream_vmess_detour_listen(cycle);
 
     return NGX_CONF_OK;
 }

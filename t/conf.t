@@ -114,6 +114,7 @@ for my $p (qw(expires=2030-01-31 quota=100g max_conns=64 max_ips=3)) {
 
 good('warned of once', user("alice $id quota=1g;", "bob $id2 quota=2g;")
      . $resolver . $server, qr/quota/);
+good('no users', user() . $resolver . $server, qr/"main" has no users/);
 good('state is not kept yet', "vmess_users main:1m state=x { alice $id; }\n"
      . $resolver . $server, qr/state/);
 good('a part of a UUID', user('alice ' . substr($id, 0, 28) . ';') . $resolver
@@ -147,11 +148,15 @@ good('open, and others are named', $users . $resolver
 # dynamic ports
 good('vmess_detour', user("alice $id alter_id=1;") . $resolver
      . 'vmess_ciphers aes-128-gcm aes-128-cfb;'
-     . server('vmess main; vmess_detour ports=1000-2000 refresh=1m; proxy_pass vmess_target;'),
+     . server('vmess main; vmess_detour ports=%%PORT_1%% refresh=1m; proxy_pass vmess_target;'),
      qr/original header/);
 good('vmess_detour without the cipher of its clients', $users . $resolver
-     . server('vmess main; vmess_detour ports=1000; proxy_pass vmess_target;'),
+     . server('vmess main; vmess_detour ports=%%PORT_1%%; proxy_pass vmess_target;'),
      qr/vmess_detour.*aes-128-cfb.*not in/);
+good('vmess_detour to a port that is not listened on', user("alice $id alter_id=1;")
+     . $resolver . 'vmess_ciphers aes-128-gcm aes-128-cfb;'
+     . server('vmess main; vmess_detour ports=%%PORT_1%%-%%PORT_2%%; proxy_pass vmess_target;'),
+     qr/original header/, qr/"vmess_detour".*port \d+, which has no "listen"/);
 
 # disguise
 good('vmess_http_header', $users . $resolver
@@ -284,6 +289,8 @@ for my $d ('vmess_kcp', 'vmess_detour ports=1-2', 'vmess_http_header on') {
         . ' listen 127.0.0.1:%%PORT_1%% udp reuseport;'
         . " $d; proxy_pass 127.0.0.1:1; }", qr/need "vmess"/);
 }
+bad('vmess_mux_buffer of a byte less than a frame', $users
+    . "vmess_mux_buffer 16383;\n" . $server, qr/"vmess_mux_buffer".*at least 16k/);
 bad('too many ids', user(join ' ', map { sprintf 'u%d 00000000-0000-4000-8000-%012x alter_id=256;', $_, $_ } 1 .. 4097)
     . $server, qr/1048832 ids by "alter_id".*1048576/);
 bad('resolving maybe', $users . "vmess_resolve maybe;\n" . $server,

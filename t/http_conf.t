@@ -57,6 +57,13 @@ for my $pass ('vmess_pass ray;', 'vmess_pass ray websocket;',
         main => "http { server { listen 127.0.0.1:1; location / { $pass } } }");
     is($rc, 0, $pass) or diag $out;
 }
+for my $pass ('vmess_pass ray;', 'vmess_pass ray xhttp;') {
+    my ($rc, $out) = nginx_t($ray,
+        main => "http { server { listen 127.0.0.1:1; location ~ ^/a { $pass } } }");
+    is($rc, 0, "$pass in a regular expression");
+    is($out =~ /\[warn\] .*"xhttp" in "vmess_pass".*"\^\/a".* in \S+:\d/ || 0,
+       $pass =~ /xhttp/ || 0, 'is warned of if xhttp is named');
+}
 # http may come after stream, too
 1;
 --- stream_response: 1

@@ -736,6 +736,9 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_conf_bitmask_t  *mask;
 
     ngx_http_vmess_main_conf_t  *vmcf;
+#if (NGX_PCRE)
+    ngx_http_core_loc_conf_t    *clcf;
+#endif
 
     if (vlcf->transports) {
         return "is duplicate";
@@ -806,6 +809,19 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
     }
+
+#if (NGX_PCRE)
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if ((vlcf->transports & NGX_HTTP_VMESS_XHTTP) && clcf->regex) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"xhttp\" in \"vmess_pass\" has no effect in the "
+                           "location \"%V\", it needs one that is a prefix",
+                           &clcf->name);
+    }
+
+#endif
 
     if (vlcf->transports == 0) {
         vlcf->transports = NGX_CONF_BITMASK_SET

@@ -10,6 +10,7 @@
 #include "ngx_stream_vmess_flow.h"
 #include "ngx_stream_vmess_handler.h"
 #include "ngx_stream_vmess_kcp.h"
+#include "ngx_stream_vmess_legacy.h"
 #include "ngx_stream_vmess_quic.h"
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_stream_vmess_target.h"
@@ -19,8 +20,6 @@
 static ngx_int_t ngx_stream_vmess_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_check_server(ngx_conf_t *cf,
-    ngx_stream_core_srv_conf_t *cscf);
-static ngx_int_t ngx_stream_vmess_check_detour(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 static void ngx_stream_vmess_warn_raw(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
@@ -32,15 +31,13 @@ static char *ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent,
 static char *ngx_stream_vmess(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_listen(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_stream_vmess_detour(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 static char *ngx_stream_vmess_fallback_slot(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_resolve_check(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_handshake_timeout(ngx_conf_t *cf, void *post,
+    void *data);
+static char *ngx_stream_vmess_mux_buffer(ngx_conf_t *cf, void *post,
     void *data);
 
 
@@ -64,6 +61,11 @@ static ngx_conf_bitmask_t  ngx_stream_vmess_command_masks[] = {
     { ngx_string("udp"), NGX_STREAM_VMESS_UDP },
     { ngx_string("mux"), NGX_STREAM_VMESS_MUX },
     { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_post_t  ngx_stream_vmess_mux_buffer_post = {
+    ngx_stream_vmess_mux_buffer
 };
 
 
@@ -128,7 +130,7 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       ngx_conf_set_size_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, mux_buffer),
-      NULL },
+      &ngx_stream_vmess_mux_buffer_post },
 
     { ngx_string("vmess_kcp"),
       NGX_STREAM_SRV_CONF|NGX_CONF_ANY,
@@ -318,11 +320,13 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     if (ngx_strcmp(vscf->zone_name.data, "off") == 0) {
 
-        if (vscf->kcp || vscf->detour_from || vscf->http_header) {
+        if (vscf->kcp || vscf->quic || vscf->detour_from
+            || vscf->http_header)
+        {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "\"vmess_kcp\", \"vmess_detour\" and "
-                          "\"vmess_http_header\" need \"vmess\" in the server "
-                          "in %s:%ui",
+                          "\"vmess_kcp\", \"vmess_quic\", \"vmess_detour\" "
+                          "and \"vmess_http_header\" need \"vmess\" in the "
+                          "server in %s:%ui",
                           cscf->file_name, cscf->line);
             return NGX_ERROR;
         }
@@ -447,41 +451,6 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     }
 
     vscf->fallback_server = fallback;
-
-    return NGX_OK;
-}
-
-
-/* temporary ids are of the zone, and so is the time for which they are good */
-
-static ngx_int_t
-ngx_stream_vmess_check_detour(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
-{
-    ngx_vmess_zone_t             *zone;
-    ngx_stream_vmess_srv_conf_t  *vscf;
-
-    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
-    zone = vscf->zone;
-
-    if (zone->refresh && zone->refresh != vscf->detour_refresh) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"refresh\" of \"vmess_detour\" for the server in %s:%ui "
-                      "must be %T seconds, as in other servers with "
-                      "\"vmess %V\"",
-                      cscf->file_name, cscf->line, zone->refresh,
-                      &vscf->zone_name);
-        return NGX_ERROR;
-    }
-
-    zone->refresh = vscf->detour_refresh;
-
-    if (!(vscf->ciphers & NGX_STREAM_VMESS_CFB)) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "clients that follow \"vmess_detour\" use the cipher "
-                      "\"aes-128-cfb\", which is not in \"vmess_ciphers\" for "
-                      "the server in %s:%ui",
-                      cscf->file_name, cscf->line);
-    }
 
     return NGX_OK;
 }
@@ -768,197 +737,6 @@ ngx_stream_vmess_fallback_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* on [path=...] [host=...] [wait=time] */
-
-static char *
-ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_stream_vmess_srv_conf_t *vscf = conf;
-
-    ngx_str_t               *value, *s, wait;
-    ngx_uint_t               i;
-    ngx_array_t            **list;
-    ngx_vmess_http_conf_t   *hcf;
-
-    if (vscf->http_wait) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    vscf->http_wait = 200;
-
-    if (ngx_strcmp(value[1].data, "off") == 0 && cf->args->nelts == 2) {
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strcmp(value[1].data, "on") != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"vmess_http_header\", it "
-                           "must be \"on\", with parameters, or \"off\"",
-                           &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    hcf = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_http_conf_t));
-    if (hcf == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 2; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "path=/", 6) == 0
-            && ngx_strchr(value[i].data, '?') == NULL)
-        {
-            list = &hcf->paths;
-
-        } else if (ngx_strncmp(value[i].data, "host=", 5) == 0
-                   && value[i].len > 5
-                   && (value[i].data[5] == '['
-                       || ngx_strchr(value[i].data, ':') == NULL))
-        {
-            list = &hcf->hosts;
-            ngx_strlow(value[i].data, value[i].data, value[i].len);
-
-        } else if (ngx_strncmp(value[i].data, "wait=", 5) == 0) {
-
-            wait.data = value[i].data + 5;
-            wait.len = value[i].len - 5;
-
-            vscf->http_wait = ngx_parse_time(&wait, 0);
-
-            if (vscf->http_wait == (ngx_msec_t) NGX_ERROR
-                || vscf->http_wait == 0)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid time \"%V\" in "
-                                   "\"vmess_http_header\", it must be like "
-                                   "\"200ms\"", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-
-        } else {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in "
-                               "\"vmess_http_header\", parameters are "
-                               "\"path=/...\" without a query, \"host=...\" "
-                               "without a port, and \"wait=time\"",
-                               &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        if (*list == NULL) {
-            *list = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-            if (*list == NULL) {
-                return NGX_CONF_ERROR;
-            }
-        }
-
-        s = ngx_array_push(*list);
-        if (s == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        s->data = value[i].data + 5;
-        s->len = value[i].len - 5;
-    }
-
-    vscf->http_header = hcf;
-
-    return NGX_CONF_OK;
-}
-
-
-/* ports=from-to [refresh=time] */
-
-static char *
-ngx_stream_vmess_detour(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_stream_vmess_srv_conf_t *vscf = conf;
-
-    u_char      *p, *last;
-    ngx_int_t    from, to;
-    ngx_str_t   *value, s;
-    ngx_uint_t   i;
-
-    if (vscf->detour_from) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    vscf->detour_refresh = 5 * 60;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "ports=", 6) == 0) {
-
-            p = value[i].data + 6;
-            last = value[i].data + value[i].len;
-
-            s.data = ngx_strlchr(p, last, '-');
-
-            if (s.data == NULL) {
-                s.data = last;
-            }
-
-            from = ngx_atoi(p, s.data - p);
-            to = (s.data == last) ? from
-                                  : ngx_atoi(s.data + 1, last - s.data - 1);
-
-            if (from < 1 || to < from || to > 65535) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid ports \"%V\" in \"vmess_detour\", "
-                                   "they must be like \"ports=20000-20100\"",
-                                   &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            vscf->detour_from = (in_port_t) from;
-            vscf->detour_to = (in_port_t) to;
-
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "refresh=", 8) == 0) {
-
-            s.data = value[i].data + 8;
-            s.len = value[i].len - 8;
-
-            vscf->detour_refresh = ngx_parse_time(&s, 1);
-
-            /* clients are told whole minutes, in a byte */
-
-            if (vscf->detour_refresh == (time_t) NGX_ERROR
-                || vscf->detour_refresh < 60
-                || vscf->detour_refresh > 255 * 60)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid time \"%V\" in \"vmess_detour\", "
-                                   "it must be from \"1m\" to \"255m\"",
-                                   &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" in \"vmess_detour\", "
-                           "parameters are \"ports=\" and \"refresh=\"",
-                           &value[i]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (vscf->detour_from == 0) {
-        return "needs the parameter \"ports=\"";
-    }
-
-    return NGX_CONF_OK;
-}
-
-
 static char *
 ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -998,6 +776,21 @@ ngx_stream_vmess_handshake_timeout(ngx_conf_t *cf, void *post, void *data)
 
     if (*timeout == 0) {
         return "must be more than zero";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_vmess_mux_buffer(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t *size = data;
+
+    /* the largest frame of clients is 8k, and a datagram is kept whole */
+
+    if (*size < 16 * 1024) {
+        return "must be at least 16k";
     }
 
     return NGX_CONF_OK;

@@ -163,6 +163,13 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
+    if (zone->users.nelts == 0) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "vmess_users \"%V\" has no users, "
+                           "a line must be \"name id [parameters];\"",
+                           &zone->name);
+    }
+
     for (i = 0; ngx_stream_vmess_params[i].set; i++) {
 
         param = &ngx_stream_vmess_params[i];
