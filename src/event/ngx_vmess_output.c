@@ -245,6 +245,11 @@ ngx_vmess_flush(ngx_vmess_connection_t *vc)
         rc = ngx_vmess_write(vc, &vc->sealed.pos, vc->sealed.last);
 
         if (rc != NGX_OK) {
+
+            /* layers below may know its length: nothing is put behind it */
+
+            vc->sealed.end = vc->sealed.last;
+
             return rc;
         }
 

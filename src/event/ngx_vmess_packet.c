@@ -16,6 +16,11 @@
     (2 + NGX_VMESS_TAG_LEN + NGX_VMESS_CHUNK_MAX)
 
 
+/* wire bytes of datagrams that are written together */
+
+#define NGX_VMESS_PACKET_BURST  65536
+
+
 /* before the payload of a datagram, once its peer is there, or none */
 
 #define NGX_VMESS_PACKET_ROOM                                                 \
@@ -29,6 +34,7 @@ static ssize_t ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf,
 static u_char *ngx_vmess_packet_source(ngx_vmess_connection_t *vc,
     ngx_buf_t *b, size_t *len);
 static ssize_t ngx_vmess_packet_end(ngx_vmess_connection_t *vc);
+static ngx_int_t ngx_vmess_packet_collect(ngx_vmess_connection_t *vc);
 
 
 ssize_t
@@ -299,7 +305,7 @@ ngx_chain_t *
 ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 {
     off_t                    sent, plain;
-    u_char                  *p, *data, *start, *first, *last;
+    u_char                  *p, *data;
     size_t                   size, len;
     ngx_int_t                rc;
     ngx_buf_t               *b;
@@ -310,67 +316,55 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     sent = c->sent;
     plain = 0;
 
-    rc = ngx_vmess_flush(vc);
+    rc = in ? NGX_OK : ngx_vmess_flush(vc);
 
-    while (in && rc == NGX_OK) {
+    for ( /* void */ ; in && rc == NGX_OK; in = in->next) {
 
-        start = ngx_vmess_scratch + NGX_VMESS_HEADROOM;
-        last = start + NGX_VMESS_BURST;
-        p = start;
+        b = in->buf;
+
+        if (ngx_buf_special(b)) {
+            rc = ngx_vmess_flush(vc);
+            continue;
+        }
+
+        data = b->pos;
+        size = b->last - b->pos;
+        len = size;
+
+        if (vc->packetaddr) {
+            data = ngx_vmess_packet_source(vc, b, &len);
+            size = b->last - b->pos;
+        }
+
+        b->pos = b->last;
+
+        if (size == 0 || len > NGX_VMESS_CHUNK_DATA) {
+            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
+                           "vmess datagram dropped, size:%uz", size);
+            continue;
+        }
+
+        rc = ngx_vmess_packet_collect(vc);
+
+        if (rc != NGX_OK) {
+            break;
+        }
+
+        p = vc->sealed.last;
+
+        /* a response header alone would tell nothing */
 
         if (!vc->responded) {
             p = ngx_cpymem(p, vc->response.data, vc->response.len);
         }
 
-        first = p;
+        rc = ngx_vmess_seal(vc, data, len, &p);
 
-        for ( /* void */ ; in; in = in->next) {
-
-            b = in->buf;
-
-            if (ngx_buf_special(b)) {
-                continue;
-            }
-
-            if ((size_t) (last - p) < NGX_VMESS_CHUNK_DATA
-                                      + NGX_VMESS_CHUNK_OVERHEAD)
-            {
-                break;
-            }
-
-            data = b->pos;
-            size = b->last - b->pos;
-            len = size;
-
-            if (vc->packetaddr) {
-                data = ngx_vmess_packet_source(vc, b, &len);
-                size = b->last - b->pos;
-            }
-
-            if (size && len <= NGX_VMESS_CHUNK_DATA) {
-
-                rc = ngx_vmess_seal(vc, data, len, &p);
-
-                if (rc != NGX_OK) {
-                    break;
-                }
-
-                plain += size;
-                vc->sent++;
-
-            } else {
-                ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
-                               "vmess datagram dropped, size:%uz", size);
-            }
-
-            b->pos = b->last;
-        }
-
-        /* a response header alone would tell nothing */
-
-        if (rc == NGX_OK && p != first) {
+        if (rc == NGX_OK) {
             vc->responded = 1;
-            rc = ngx_vmess_write_sealed(vc, start, p);
+            vc->sealed.last = p;
+            vc->sent++;
+            plain += size;
         }
     }
 
@@ -392,6 +386,53 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     c->sent = sent + plain;
 
     return NULL;
+}
+
+
+/*
+ * Datagrams come one by one: those of one turn of the event loop are written
+ * at its end, together.  Makes room for one: NGX_OK, NGX_AGAIN or NGX_ERROR
+ */
+
+static ngx_int_t
+ngx_vmess_packet_collect(ngx_vmess_connection_t *vc)
+{
+    ngx_int_t          rc;
+    ngx_buf_t         *b;
+    ngx_connection_t  *c;
+
+    b = &vc->sealed;
+
+    if (b->start
+        && (size_t) (b->end - b->last) >= vc->response.len
+                                          + NGX_VMESS_CHUNK_DATA
+                                          + NGX_VMESS_CHUNK_OVERHEAD)
+    {
+        return NGX_OK;
+    }
+
+    rc = ngx_vmess_flush(vc);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    c = vc->connection;
+
+    b->start = ngx_alloc(NGX_VMESS_HEADROOM + NGX_VMESS_PACKET_BURST, c->log);
+    if (b->start == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = b->start + NGX_VMESS_HEADROOM;
+    b->last = b->pos;
+    b->end = b->pos + NGX_VMESS_PACKET_BURST;
+
+    c->buffered |= NGX_VMESS_BUFFERED;
+
+    ngx_post_event(c->write, &ngx_posted_events);
+
+    return NGX_OK;
 }
 
 

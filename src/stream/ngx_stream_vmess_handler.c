@@ -9,6 +9,7 @@
 #include "ngx_stream_vmess_flow.h"
 #include "ngx_stream_vmess_target.h"
 #include "event/ngx_vmess_detour.h"
+#include "event/ngx_vmess_output.h"
 #include "event/ngx_vmess_handshake.h"
 
 
@@ -751,6 +752,12 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
 
     if (!ctx->vc->counted) {
         return NGX_OK;
+    }
+
+    /* datagrams of this turn of the event loop */
+
+    if (ctx->udp && ctx->vc->sealed.start && !s->connection->error) {
+        (void) ngx_vmess_flush(ctx->vc);
     }
 
     user = ctx->vc->account.user;
