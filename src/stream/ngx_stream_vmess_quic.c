@@ -39,6 +39,11 @@
 #define NGX_STREAM_VMESS_QUIC_LINGER  5000
 
 
+/* how often an old worker looks whether its connections are gone, in ms */
+
+#define NGX_STREAM_VMESS_QUIC_CLOSE  500
+
+
 struct ngx_stream_vmess_quic_conf_s {
     ngx_quic_conf_t              quic;
 };
@@ -81,6 +86,7 @@ static int ngx_stream_vmess_quic_alpn(ngx_ssl_conn_t *ssl_conn,
     const unsigned char **out, unsigned char *outlen, const unsigned char *in,
     unsigned int inlen, void *arg);
 static void ngx_stream_vmess_quic_recvmsg(ngx_event_t *ev);
+static void ngx_stream_vmess_quic_close_socket(ngx_event_t *ev);
 static void ngx_stream_vmess_quic_handler(ngx_connection_t *c);
 static ngx_int_t ngx_stream_vmess_quic_init_connection(ngx_connection_t *c);
 static u_char *ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf,
@@ -390,11 +396,28 @@ ngx_stream_vmess_quic_init(ngx_cycle_t *cycle)
 
     for (i = 0; i < cycle->listening.nelts; i++) {
 
+        if (ls[i].handler != ngx_stream_vmess_quic_handler) {
+            continue;
+        }
+
+        if (ls[i].worker != ngx_worker) {
+
+            /* one that its worker closes has to be closed in all */
+
+            if (ngx_process == NGX_PROCESS_WORKER
+                && ngx_close_socket(ls[i].fd) == -1)
+            {
+                ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno,
+                              ngx_close_socket_n " %V failed",
+                              &ls[i].addr_text);
+            }
+
+            continue;
+        }
+
         c = ls[i].connection;
 
-        if (ls[i].handler != ngx_stream_vmess_quic_handler
-            || ls[i].worker != ngx_worker || c == NULL)
-        {
+        if (c == NULL) {
             continue;
         }
 
@@ -405,9 +428,10 @@ ngx_stream_vmess_quic_init(ngx_cycle_t *cycle)
 
 
 /*
- * After a reload nginx leaves sockets of QUIC open in the old worker, and the
- * new one has them, too: each would get packets of the other's connections.
- * So the old one reads no more, and tells its clients that it ends.
+ * After a reload nginx leaves sockets of QUIC open in the old worker.  The new one
+ * has them, too, and each would get packets of the other's connections; or it has
+ * others ("quic_bpf"), and the kernel would go on to give clients to the old ones.
+ * So the old worker reads no more, closes them, and tells its clients.
  */
 
 static void
@@ -430,7 +454,35 @@ ngx_stream_vmess_quic_recvmsg(ngx_event_t *ev)
                       "removing the event of a QUIC socket failed");
     }
 
-    c->listening->connection = NULL;
+    /* its connections send through it until they have ended */
+
+    ev->handler = ngx_stream_vmess_quic_close_socket;
+    ev->cancelable = 1;
+
+    ngx_add_timer(ev, NGX_STREAM_VMESS_QUIC_CLOSE);
+}
+
+
+static void
+ngx_stream_vmess_quic_close_socket(ngx_event_t *ev)
+{
+    ngx_listening_t   *ls;
+    ngx_connection_t  *c;
+
+    c = ev->data;
+    ls = c->listening;
+
+    ev->timedout = 0;
+
+    if (ls->rbtree.root != ls->rbtree.sentinel) {
+        ngx_add_timer(ev, NGX_STREAM_VMESS_QUIC_CLOSE);
+        return;
+    }
+
+    ls->connection = NULL;
+    ls->fd = (ngx_socket_t) -1;
+
+    ngx_close_connection(c);
 }
 
 
