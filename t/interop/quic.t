@@ -22,7 +22,7 @@ $ENV{VMESS_INTEROP_MIB} ||= 16;
 
 my %peers = peers();
 
-for my $need (qw(v2ray sing-box traffic)) {
+for my $need (qw(v2ray sing-box xray traffic)) {
     next if $peers{$need};
 
     die "no $need, t/interop/peers installs it\n" if $ENV{CI};
@@ -63,6 +63,8 @@ my $target = target();
 open STDERR, '>&', $stderr or die "STDERR: $!";
 
 subtest "$_, a reload" => \&reload, $_ for qw(v2ray sing-box);
+subtest "quic_bpf $_, a reload" => \&reload_busy, $_ for qw(off on);
+subtest 'HTTP/3, a reload' => \&reload_http;
 subtest 'no VMess' => \&no_vmess;
 subtest 'ends' => \&ends;
 subtest 'the example' => \&example;
@@ -149,6 +151,81 @@ sub reload {
     ok(!$ok, 'a flow that is open ends as nginx quits');
 
     stop($client);
+    no_errors();
+}
+
+
+# The old workers live on, and get no client of QUIC any more.  With eBPF, which
+# is not for everybody, the new ones have sockets of their own.
+
+sub reload_busy {
+    my $bpf = shift;
+
+    my $server = eval { server('nginx', main => "quic_bpf $bpf;") };
+
+    plan skip_all => 'no eBPF here' if !$server && $bpf eq 'on';
+
+    my @quic = (light($server, 'quic'), -size => 64);
+    my @old = workers($server);
+
+    hold_flows(sub {
+        kill HUP => $server->{pid};
+
+        until_true(sub {
+            my $log = slurp(path('error.log'));
+
+            return 2 == (() = $log =~ /gracefully shutting down/g)
+                   && 2 == Peer::sockets('udp', $server->{quic}, '07');
+        });
+
+        my @pids = map { start_traffic(20, 'new', @quic) } 1 .. 16;
+        my @bad = grep { !$_->[0] } map { [ wait_traffic($_) ] } @pids;
+
+        is(scalar @bad, 0, 'new connections') or diag $bad[0][1];
+        ok(scalar(grep({ -e "/proc/$_" } @old)), 'beside an old worker');
+    }, -vmess => "127.0.0.1:$server->{tcp}", -id => USER_ID, -size => 64,
+       -target => $target, -flows => 16, -timeout => '60s');
+
+    Peer::quit($server);
+    no_errors();
+}
+
+
+# Those sockets are nginx's own: old and new workers share them, and take packets
+# from each other, until the old ones are gone.  They wait for clients the packets
+# of which others have got.
+
+sub reload_http {
+    my $leg = { carrier => 'xhttp', listen => 'h3', path => '/xh/',
+                mode => 'stream-up', security => 'aes-128-gcm' };
+    my $server = server('nginx', legs => [ $leg ],
+                        main => 'worker_shutdown_timeout 1s;',
+                        http => 'keepalive_timeout 3s;');
+    my $client = client('xray', $leg);
+    my @args = (-target => $target, -socks => "127.0.0.1:$leg->{socks}");
+
+    my @old = workers($server);
+
+    my $held = eval {
+        hold_flows(sub {
+            kill HUP => $server->{pid};
+
+            until_true(sub { !grep { -e "/proc/$_" } @old });
+
+            is(scalar(grep { -e "/proc/$_" } @old), 0,
+               'old workers end');
+        }, -size => 64, -flows => 10, -timeout => '60s', @args);
+    };
+
+    ok(!$held, 'flows end');
+
+    my ($ok, $output) = run_traffic(60, 'mixed', -size => 100_000,
+                                    -flows => 10, @args);
+
+    ok($ok, 'flows after it') or diag $output;
+
+    stop($client);
+    Peer::quit($server);
     no_errors();
 }
 

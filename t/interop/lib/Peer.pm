@@ -716,6 +716,7 @@ sub bad_network {
 #   buffer       proxy_buffer_size, default nginx's
 #   quiet        no access log, no informational messages
 #   relay        an address: nginx alone passes connections to it, no VMess
+#   main, http   directives at the top level, and of http
 #   quic         more ports of QUIC: "vmess_quic" and what follows it, by name
 
 sub server {
@@ -945,6 +946,7 @@ sub nginx_server {
 
     return <<"END";
 $modules
+@{[ $options{main} // '' ]}
 daemon off;
 worker_processes $workers;
 worker_rlimit_nofile 16384;
@@ -1100,6 +1102,7 @@ END
     return <<"END";
 http {
     $log
+    @{[ $options{http} // '' ]}
 
     server {
         listen 127.0.0.1:$server->{http} backlog=4096;
