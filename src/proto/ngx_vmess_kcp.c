@@ -1415,9 +1415,16 @@ ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
         data = NULL;
         room = 0;
 
-        if (kcp->validated && kcp->send_last != kcp->send_next) {
+        if (kcp->send_last != kcp->send_next) {
             data = ngx_vmess_kcp_slot(&kcp->send, kcp->send_last - 1);
-            room = kcp->conf->mss - data->len;
+
+            if (kcp->validated
+                || (data->number != kcp->send_una
+                    && ngx_vmess_kcp_spare(kcp)
+                       < NGX_VMESS_KCP_DATA_LEN + data->len))
+            {
+                room = kcp->conf->mss - data->len;
+            }
         }
 
         if (room == 0) {
@@ -1458,8 +1465,8 @@ ngx_vmess_kcp_writable(ngx_vmess_kcp_t *kcp)
 
 /*
  * Payload that another segment can have.  To a peer that is not validated, the
- * first is short, for copies of it to be cheap, and others are what there is
- * credit for.
+ * first is short, for copies of it to be cheap, others are what there is credit
+ * for, and a few wait.
  */
 
 static size_t
@@ -1500,7 +1507,7 @@ ngx_vmess_kcp_room(ngx_vmess_kcp_t *kcp)
     spare = ngx_vmess_kcp_spare(kcp);
 
     return (spare >= size + NGX_VMESS_KCP_ROOM)
-           ? ngx_min(spare - size, kcp->conf->mss) : 0;
+           ? ngx_min(spare - size, kcp->conf->mss) : kcp->conf->mss;
 }
 
 

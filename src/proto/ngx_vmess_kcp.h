@@ -19,7 +19,7 @@
 
 /* times of sending, one of which a peer has to echo */
 
-#define NGX_VMESS_KCP_TIMES        8
+#define NGX_VMESS_KCP_TIMES        16
 
 
 typedef enum {

@@ -93,7 +93,7 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     kcf->kcp.mtu = 1350;
     kcf->kcp.tti = 50;
     kcf->kcp.uplink = 20;
-    kcf->kcp.downlink = 20;
+    kcf->kcp.downlink = 40;
     kcf->kcp.read_buffer = 2 * 1024 * 1024;
     kcf->kcp.write_buffer = 2 * 1024 * 1024;
     kcf->seal = NGX_VMESS_KCP_SEAL_SIMPLE;

@@ -271,8 +271,14 @@ fuzz_ack(fuzz_t *f)
     seg.command = NGX_VMESS_KCP_ACK;
     seg.receiving_next = f->kcp.send_una + (int8_t) fuzz_get(f);
     seg.receiving_window = f->kcp.send_una + fuzz_get(f);
-    seg.timestamp = f->kcp.base + (uint32_t) f->now - f->kcp.start
-                    - 4 * fuzz_get(f);
+
+    /* a time that was sent is what a fuzzer does not guess */
+
+    n = fuzz_get(f);
+
+    seg.timestamp = (n & 1) ? f->kcp.time[n / 2 % NGX_VMESS_KCP_TIMES]
+                            : f->kcp.base + (uint32_t) f->now - f->kcp.start
+                              - 4 * n;
 
     p = numbers;
 
