@@ -24,6 +24,7 @@ use Time::HiRes qw(sleep time);
 use VMess;
 use VMess::GRPC;
 use VMess::HTTP2;
+use VMess::KCP;
 use VMess::WebSocket;
 use VMess::XHTTP;
 
@@ -215,6 +216,16 @@ like(text("$dir/logs/error.log"),
 start('README.conf');
 is(flow(tls()), 'target: hello', 'a flow by that of README.md');
 stop();
+
+start('mkcp.conf');
+{
+    local $VMess::KCP::Seed = 'secret';
+    local $VMess::KCP::Header = 'x' x 13;
+    is(flow(VMess::KCP::connect($port)), 'target: hello', 'a flow by mkcp.conf');
+}
+stop();
+like(text("$dir/logs/flows.log"), qr/ alice mkcp 127\.0\.0\.1:$target 5 13$/m,
+     'it is logged');
 
 start('unix-socket.conf');
 is(flow(tls('vmess.example.com')), 'target: hello', 'a flow by its TLS name');

@@ -1,7 +1,7 @@
 package VMess::KCP;
 
-# The client's end of mKCP for the tests, with the simple seal and without a
-# header, sharing nothing with src/.
+# The client's end of mKCP for the tests, with the simple seal or that of $Seed,
+# and behind $Header, sharing nothing with src/.
 #
 #   seal($segments) open($datagram)   open is undef if the check sum is wrong
 #   data($conv, $number, $payload)    segments
@@ -19,6 +19,9 @@ use v5.20;
 use strict;
 use warnings;
 
+use Crypt::AuthEnc::GCM qw(gcm_encrypt_authenticate gcm_decrypt_verify);
+use Crypt::Digest::SHA256 qw(sha256);
+use Crypt::PRNG qw(random_bytes);
 use IO::Select;
 use IO::Socket::IP;
 use POSIX ();
@@ -28,6 +31,8 @@ use Time::HiRes qw(time);
 use constant { ACK => 0, DATA => 1, TERMINATE => 2, PING => 3 };
 
 our $Window = 64;
+our $Header = '';
+our $Seed;
 our $Silent = 0;        # does not answer the end of a session
 our $Lost = 0;          # of the first datagrams with data for a session
 
@@ -39,16 +44,33 @@ sub fnv {
 }
 
 
+sub key { return substr sha256($Seed), 0, 16 }
+
+
 sub seal {
+    if (defined $Seed) {
+        my $nonce = random_bytes(12);
+        return join '', $Header, $nonce,
+            gcm_encrypt_authenticate('AES', key(), $nonce, '', $_[0]);
+    }
+
     my $p = pack 'n/a*', $_[0];
     my @x = unpack 'C*', fnv($p) . $p;
     $x[$_] ^= $x[$_ - 4] for 4 .. $#x;
-    return pack 'C*', @x;
+    return $Header . pack 'C*', @x;
 }
 
 
 sub open {
-    my @x = unpack 'C*', $_[0];
+    my $d = substr $_[0], length $Header;
+
+    if (defined $Seed) {
+        my ($nonce, $sealed) = unpack 'a12 a*', $d;
+        my $tag = substr $sealed, -16, 16, '';
+        return gcm_decrypt_verify('AES', key(), $nonce, '', $sealed, $tag);
+    }
+
+    my @x = unpack 'C*', $d;
     $x[$_] ^= $x[$_ - 4] for reverse 4 .. $#x;
     my ($sum, $p) = unpack 'a4 a*', pack 'C*', @x;
     return unless length $p > 2 && $sum eq fnv($p);
@@ -201,7 +223,13 @@ sub session {
 
         while (defined(my $b = delete $come{$next})) {
             $next++;
-            TestVMess::put($local, $b) or $eof = 1;
+
+            while (length $b) {
+                my $n = syswrite $local, $b or last;
+                substr $b, 0, $n, '';
+            }
+
+            $eof = 1 if length $b;
         }
 
         $una = %sent ? (sort { $a <=> $b } keys %sent)[0] : $last;
