@@ -9,8 +9,8 @@ use warnings;
 use Exporter qw(import);
 use Test::More;
 
-use Peer qw(peers stop path slurp target start_traffic wait_traffic hold_flows
-            client server connections nginx_has);
+use Peer qw(peers stop path slurp target start_traffic traffic_ended
+            wait_traffic hold_flows client server connections nginx_has);
 
 our $AtOnce = 4;                 # legs
 
@@ -75,39 +75,19 @@ sub run_interop {
         [ 'half-close', 'half-close', -size => 100_000 ],
     );
 
-    my @left = grep { !$_->{udp} } @legs;
+    at_once($name, $target, map {
+        my $leg = $_;
 
-    # most of the time clients wait, so several legs run at once
+        [ $leg, map { my ($what, @args) = @$_;
+                      [ 120, $what, @args, $what =~ /^slow/ && $leg->{slow}
+                                     ? (-size => $leg->{slow} << 20) : () ]
+                } grep { moves($kind, $name, $leg, $_->[0]) } @traffic ]
 
-    while (my @now = splice @left, 0, $AtOnce) {
-        for my $row (@traffic) {
-            my ($what, @args) = @$row;
-            my @run = grep { moves($kind, $name, $_, $what) } @now;
+    } grep { !$_->{udp} } @legs);
 
-            my @pids = map { start_traffic(120, @args, -target => $target,
-                                 -socks => "127.0.0.1:$_->{socks}",
-                                 $what =~ /^slow/ && $_->{slow}
-                                 ? (-size => $_->{slow} << 20) : ()) } @run;
-
-            for my $leg (@run) {
-                my ($ok, $output) = wait_traffic(shift @pids);
-
-                ok($ok, title($name, $leg) . ": $what") or diag $output;
-            }
-        }
-    }
-
-    for my $leg (grep { $_->{udp} } @legs) {
-        for my $row (datagrams($leg, $dns)) {
-            my ($what, $op, @args) = @$row;
-
-            my ($ok, $output) = wait_traffic(
-                start_traffic(60, $op, -target => $target,
-                              -socks => "127.0.0.1:$leg->{socks}", @args));
-
-            ok($ok, title($name, $leg) . ": $what") or diag $output;
-        }
-    }
+    at_once($name, $target, map { my $leg = $_;
+        [ $leg, map { [ 60, @$_ ] } datagrams($leg, $dns) ]
+    } grep { $_->{udp} } @legs);
 
     for my $leg (grep { $_->{many} } @legs) {
         many($name, $leg, $target);
@@ -128,6 +108,44 @@ sub run_interop {
     alarm 0;
 
     done_testing();
+}
+
+
+# most of the time clients wait, so several legs run at once, each with its rows
+# one after the other
+
+sub at_once {
+    my ($name, $target, @legs) = @_;
+
+    my %run;
+
+    while (@legs || %run) {
+        my @next;
+
+        if (@legs && keys %run < $AtOnce) {
+            @next = @{shift @legs};
+
+        } else {
+            my $pid = traffic_ended(keys %run);
+            my $what;
+
+            ($what, @next) = @{delete $run{$pid}};
+
+            my ($ok, $output) = wait_traffic($pid);
+
+            ok($ok, title($name, $next[0]) . ": $what") or diag $output;
+        }
+
+        my ($leg, $row, @rows) = @next;
+        next unless $row;
+
+        my ($limit, $what, $op, @args) = @$row;
+
+        my $pid = start_traffic($limit, $op, -target => $target,
+                                -socks => "127.0.0.1:$leg->{socks}", @args);
+
+        $run{$pid} = [ $what, $leg, @rows ];
+    }
 }
 
 

@@ -30,7 +30,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT_OK = qw(
     peers stop path slurp certificate target
-    run_traffic start_traffic wait_traffic hold_flows
+    run_traffic start_traffic traffic_ended wait_traffic hold_flows
     client server workers connections nginx_has USER_ID
 );
 
@@ -41,7 +41,7 @@ my $top = abs_path("$here/../../..");
 
 our @wrapper;                    # a command that runs the generator
 
-my ($dir, %pids, %peers, %ports, @handles, $owner, $certificate, $traffic);
+my ($dir, %pids, %status, %peers, %ports, @handles, $owner, $certificate, $traffic);
 
 
 # the directory of everything that is written
@@ -307,14 +307,30 @@ sub start_traffic {
 }
 
 
+# the first of some to end
+
+sub traffic_ended {
+    while (1) {
+        for my $pid (@_) {
+            next unless waitpid $pid, WNOHANG;
+
+            $status{$pid} = $?;
+            return $pid;
+        }
+
+        sleep 0.02;
+    }
+}
+
+
 sub wait_traffic {
     my $pid = shift;
 
     my $log = path("$pids{$pid}.out");
 
-    waitpid $pid, 0;
+    traffic_ended($pid) unless defined $status{$pid};
 
-    my $rc = $?;
+    my $rc = delete $status{$pid};
     my $output = slurp($log);
 
     delete $pids{$pid};
