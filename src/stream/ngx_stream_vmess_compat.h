@@ -22,7 +22,7 @@
 
 
 /*
- * A connection of QUIC that has more frames on the way than max_frames is closed.
+ * A connection of QUIC with more frames on the way than max_frames is closed.
  * That was 10000; since 1.27.5 it follows from buffers, and is too low for few.
  */
 

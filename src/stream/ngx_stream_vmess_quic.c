@@ -32,8 +32,8 @@
  * How long a client has to end its stream when all was sent to it, in ms.
  * v2ray loses what it reads together with the end of a stream, so it has to see
  * the end that VMess has itself before.  sing-box does not look for that one,
- * and waits for the end of the stream; by default it alone offers "h3".  Told to
- * send no more, both forget what they have not read yet.
+ * and waits for the end of the stream; by default it alone offers "h3".  Told
+ * to send no more, both forget what they have not read yet.
  */
 
 #define NGX_STREAM_VMESS_QUIC_LINGER  5000
@@ -428,10 +428,10 @@ ngx_stream_vmess_quic_init(ngx_cycle_t *cycle)
 
 
 /*
- * After a reload nginx leaves sockets of QUIC open in the old worker.  The new one
- * has them, too, and each would get packets of the other's connections; or it has
- * others ("quic_bpf"), and the kernel would go on to give clients to the old ones.
- * So the old worker reads no more, closes them, and tells its clients.
+ * After a reload nginx leaves sockets of QUIC open in the old worker.  The new
+ * one has them, too, and each would get packets of the other's connections; or
+ * it has others ("quic_bpf"), and the kernel would go on to give clients to the
+ * old ones.  So the old worker reads no more, closes them and tells its clients.
  */
 
 static void
