@@ -324,7 +324,7 @@ if ($quic) {
         /^(security|key|header)=/ ? qr/no packet cipher and no packet disguise/
                                   : qr/parameter/)
         for qw(security=none key=x header=srtp streams=0 streams=65536
-               streams=x timeout=0 timeout=x timeout= buffer=63k buffer=1g x
+               streams=x timeout=0 timeout=x timeout= buffer=63k buffer=1g gso= gso=yes x
                alpn=h3);
 
     bad('two of vmess_quic', quic('; vmess_quic'), qr/vmess_quic.*duplicate/);
@@ -342,7 +342,7 @@ if ($quic) {
         qr/vmess_kcp" and "vmess_quic"/);
 
     good('vmess_quic', quic($tls));
-    good('vmess_quic with all', quic("streams=1 buffer=1m timeout=5m $tls"));
+    good('vmess_quic with all', quic("streams=1 buffer=1m timeout=5m gso=off $tls"));
     good('vmess_quic beside TLS', quic($tls, "udp reuseport;"
                                        . " listen 127.0.0.1:%%PORT_1%% ssl"));
 

@@ -49,7 +49,7 @@ struct ngx_stream_vmess_quic_conf_s {
 };
 
 
-/* a parameter: a number, a size or a time in its bounds */
+/* a parameter: a number, a size, a time or a flag in its bounds */
 
 typedef struct {
     ngx_str_t                    name;        /* with "=" */
@@ -82,6 +82,7 @@ typedef struct {
 
 static ssize_t ngx_stream_vmess_quic_number(ngx_str_t *s);
 static ssize_t ngx_stream_vmess_quic_time(ngx_str_t *s);
+static ssize_t ngx_stream_vmess_quic_flag(ngx_str_t *s);
 static int ngx_stream_vmess_quic_alpn(ngx_ssl_conn_t *ssl_conn,
     const unsigned char **out, unsigned char *outlen, const unsigned char *in,
     unsigned int inlen, void *arg);
@@ -132,6 +133,9 @@ static ngx_stream_vmess_quic_param_t  ngx_stream_vmess_quic_params[] = {
     { ngx_string("timeout="), offsetof(ngx_quic_conf_t, idle_timeout),
       ngx_stream_vmess_quic_time, 1000, 3600 * 1000,
       "a time from \"1s\" to \"1h\"" },
+
+    { ngx_string("gso="), offsetof(ngx_quic_conf_t, gso_enabled),
+      ngx_stream_vmess_quic_flag, 0, 1, "\"on\" or \"off\"" },
 
     { ngx_null_string, 0, NULL, 0, 0, NULL }
 };
@@ -209,8 +213,8 @@ ngx_stream_vmess_quic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (param->name.len == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid parameter \"%V\" in \"vmess_quic\", "
-                               "parameters are \"streams=\", \"buffer=\" and "
-                               "\"timeout=\"", &value[i]);
+                               "parameters are \"streams=\", \"buffer=\", "
+                               "\"timeout=\" and \"gso=\"", &value[i]);
             return NGX_CONF_ERROR;
         }
 
@@ -244,6 +248,17 @@ static ssize_t
 ngx_stream_vmess_quic_time(ngx_str_t *s)
 {
     return ngx_parse_time(s, 0);
+}
+
+
+static ssize_t
+ngx_stream_vmess_quic_flag(ngx_str_t *s)
+{
+    if (s->len == 2 && ngx_strncmp(s->data, "on", 2) == 0) {
+        return 1;
+    }
+
+    return (s->len == 3 && ngx_strncmp(s->data, "off", 3) == 0) ? 0 : NGX_ERROR;
 }
 
 
@@ -431,7 +446,7 @@ ngx_stream_vmess_quic_init(ngx_cycle_t *cycle)
  * After a reload nginx leaves sockets of QUIC open in the old worker.  The new
  * one has them, too, and each would get packets of the other's connections; or
  * it has others ("quic_bpf"), and the kernel would go on to give clients to the
- * old ones.  So the old worker reads no more, closes them and tells its clients.
+ * old ones.  So the old worker reads no more, closes them, and tells clients.
  */
 
 static void

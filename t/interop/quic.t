@@ -285,7 +285,7 @@ sub no_vmess {
     my $server = server('nginx', quic => {
         silent => 'streams=4; vmess_handshake_timeout 1s;',
         site => "; vmess_fallback 127.0.0.1:$port; vmess_handshake_timeout 1s;",
-        target => "; vmess_fallback $target;",
+        target => "gso=on; vmess_fallback $target;",
     });
 
     my $flows = sub {
@@ -344,7 +344,7 @@ sub no_vmess {
 
 
 sub ends {
-    my $server = server('nginx', quic => { brief => 'timeout=2s;' });
+    my $server = server('nginx', quic => { brief => 'timeout=2s gso=on;' });
 
     for my $alpn (qw(h2 h3)) {
         my ($ok, $output) = run_traffic(120, 'abort', -flows => 8, -times => 25,
