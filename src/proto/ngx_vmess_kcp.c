@@ -933,7 +933,9 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
             end = ngx_vmess_kcp_put32(end, seg.receiving_next);
         }
 
-        while (kcp->ack_next != kcp->receive_last && end != full) {
+        while (ngx_vmess_kcp_before(kcp->ack_next, kcp->receive_last)
+               && end != full)
+        {
             data = ngx_vmess_kcp_slot(&kcp->receive, kcp->ack_next);
 
             if (data && !ngx_vmess_kcp_before(kcp->now, data->time)) {
@@ -947,7 +949,7 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
             kcp->ack_next++;
         }
 
-        if (kcp->ack_next == kcp->receive_last) {
+        if (!ngx_vmess_kcp_before(kcp->ack_next, kcp->receive_last)) {
             kcp->acking = 0;
         }
 
@@ -1615,6 +1617,10 @@ ngx_vmess_kcp_clear_receive(ngx_vmess_kcp_t *kcp)
     kcp->receive_last = kcp->receive_next;
     kcp->receive_pos = 0;
     kcp->receive_size = 0;
+
+    /* an Ack may wait for credit with the rest of its numbers */
+
+    kcp->acking = 0;
 }
 
 

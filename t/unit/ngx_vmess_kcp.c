@@ -1010,6 +1010,29 @@ test_spoofed(void)
     test_log_len = 0;
     test_end("no Acks");
 
+    /* an Ack that credit has cut short, and then nobody reads */
+
+    test_start();
+    test_side.kcp.validated = 0;
+
+    for (i = 10; i < 20; i++) {
+        test_data(i, 0, 1);
+    }
+
+    test_side.kcp.credit = TEST_OVERHEAD + NGX_VMESS_KCP_ACK_LEN
+                           + 3 * NGX_VMESS_KCP_NUMBER_LEN;
+    test_wait(0);
+    test_expect("what credit is enough for",
+                "@0 ack next=0 edge=776 [10 11 12]");
+
+    test_write(10);
+    ngx_vmess_kcp_close(&test_side.kcp, test_time);
+    test_side.kcp.credit += 50;
+    test_wait(0);
+    test_expect("the rest is not acknowledged",
+                "@0 data 0 una=0 len=1 close");
+    test_end("an Ack cut short");
+
     /* all answers get lost but the last: a byte is what is sent again */
 
     test_start();
