@@ -176,6 +176,8 @@ is("$ack->{conv} $ack->{command} @{ $ack->{numbers} }", '7 0 0', 'a good one');
 
 
 === TEST 4: sessions of an address and of all
+--- servers
+echo echo
 --- listen: udp reuseport
 --- stream_server_config
 vmess main;
@@ -185,28 +187,36 @@ proxy_pass vmess_target;
 --- config
 location = /status { stub_status; }
 --- stream_client
-my $start = active();
-my (@s, %n);
-for my $source (2 .. 40) {
+my @flows = map { kflow(to => 'echo', data => 'x') } 1 .. 3;
+is($_->read(1), 'x', 'a flow') for @flows;
+my $start = active() - 6;              # with their targets
+
+my @s = map { udp(undef, undef, '127.0.0.2') } 1 .. 8;
+say_to($s[$_], first($_ + 1)) for 0 .. $#s;
+is(join(' ', grep { hear($s[$_], $_ < 6 ? 10 : 1) } 0 .. $#s), '0 1 2 3 4 5',
+   'an address has so many');
+
+# a session that ends makes room for another; its conv is 1
+say_to($s[0], VMess::KCP::command(1, VMess::KCP::TERMINATE));
+is(wait_for(sub { answered('127.0.0.2', 0.2) }, 30) ? 1 : 0, 1, 'room');
+
+# when there are too many, the oldest that nobody has proved to be his ends
+for my $source (3 .. 40) {
     for (1 .. 8) {
         my $s = udp(undef, undef, "127.0.0.$source");
         say_to($s, first($_));
         push @s, $s;
     }
+    ok(answered("127.0.1.$source", 10), "127.0.1.$source");
 }
-is(wait_for(sub { active() - $start >= 20 }), 1, 'sessions');
+is(active() - $start, 20 + 3, 'so many in all');
 
-# all have been seen: 3 of 6, and 2 of the fourth
-my @heard = grep { hear($s[$_], $_ < 30 ? 1 : 0) } 0 .. $#s;
-is("@heard", join(' ', 0 .. 5, 8 .. 13, 16 .. 21, 24, 25), 'the first');
-is(active() - $start, 20, 'and no more');
-
-# sessions that end make room; conv of the first is 1
-for my $i (0, 1) {
-    say_to($s[$i], VMess::KCP::command($i + 1, VMess::KCP::TERMINATE));
+for my $f (@flows) {
+    $f->send('hello');
+    is($f->read(5), 'hello', 'the flow goes on');
 }
-my $new;
-is(wait_for(sub { $new = answered('127.0.0.99', 0.2) }, 30) ? 1 : 0, 1, 'room');
+$_->close for @flows;
+1;
 --- stream_response: 1
 
 
@@ -280,7 +290,8 @@ is(kflow(to => 'banner', data => 'x')->read_eof, "bye\n", 'a flow ends');
 ok(answered('127.0.0.1', 10), 'another session of the address');
 ok(!answered('127.0.0.1', 1), 'no third one');
 ok(answered('127.0.0.2', 10), 'another address takes the place of the first');
-ok(!answered('127.0.0.3', 1), 'there is no other place');
+ok(answered('127.0.0.3', 10), 'and a third one that of the oldest');
+ok(answered('127.0.0.1', 10), 'which is gone');
 1;
 --- stream_response: 1
 
@@ -442,3 +453,27 @@ my $after = $round->();
 cmp_ok($after - $before, '<', 1000, "kB: $before, $after") unless $Scale > 1;
 1;
 --- stream_response: 1
+
+
+=== TEST 12: what came before the end of a session is read, however slowly
+--- servers
+dst silent
+--- stream_config
+log_format l '$vmess_host $upstream_bytes_sent';
+--- listen: udp reuseport
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_kcp;
+proxy_upload_rate 12k;
+proxy_pass vmess_target;
+--- stream_client
+my $f = kflow(to => 'dst', data => pattern(240_000));
+$f->close;
+wait_for(sub { access_log() =~ /^127/m }, 60);
+access_log();
+--- stream_response
+127.0.0.1 240000
+--- no_error_log
+[error]
+[alert]

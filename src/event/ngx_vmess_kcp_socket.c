@@ -41,8 +41,11 @@ typedef struct {
     ngx_rbtree_t                 sources;
     ngx_rbtree_node_t            sources_sentinel;
     ngx_queue_t                  all;
-    ngx_queue_t                  ended;
+    ngx_queue_t                  fresh;       /* of sessions whose peer may be
+                                                 anybody */
+    ngx_queue_t                  ended;       /* of those without a source */
     ngx_uint_t                   n;
+    ngx_uint_t                   max;
     ngx_event_t                  quit;
 } ngx_vmess_kcp_socket_t;
 
@@ -51,7 +54,7 @@ typedef struct {
     ngx_str_node_t               node;
     u_char                       key[NGX_VMESS_KCP_KEY];
     ngx_queue_t                  all;
-    ngx_queue_t                  ended;
+    ngx_queue_t                  queue;       /* fresh or ended, or in none */
     ngx_vmess_kcp_socket_t      *socket;
     ngx_vmess_kcp_source_t      *source;      /* NULL: it has ended, and only
                                                  tells the peer */
@@ -77,6 +80,7 @@ static ngx_vmess_kcp_session_t *ngx_vmess_kcp_create(
     ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
     socklen_t local_len);
 static ngx_int_t ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn);
+static void ngx_vmess_kcp_trust(ngx_vmess_kcp_session_t *ksn);
 static void *ngx_vmess_kcp_find(ngx_rbtree_t *tree, ngx_str_t *key);
 static void ngx_vmess_kcp_insert(ngx_rbtree_t *tree, ngx_str_node_t *node,
     u_char *data, ngx_str_t *key);
@@ -134,7 +138,12 @@ ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     ngx_rbtree_init(&ks->sources, &ks->sources_sentinel,
                     ngx_str_rbtree_insert_value);
     ngx_queue_init(&ks->all);
+    ngx_queue_init(&ks->fresh);
     ngx_queue_init(&ks->ended);
+
+    /* datagrams of anybody must not take the connections of other clients */
+
+    ks->max = ngx_min(conf->max, cycle->connection_n / 2);
 
     if (RAND_bytes((u_char *) &start, sizeof(uint16_t)) != 1
         || ngx_vmess_kcp_packet_init(&ks->packet, conf->seal, &conf->seed,
@@ -353,6 +362,10 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
     (void) ngx_vmess_kcp_input(&ksn->kcp, segments.data, segments.len,
                                ngx_current_msec);
 
+    if (ksn->kcp.validated && ksn->source) {
+        ngx_vmess_kcp_trust(ksn);
+    }
+
     ngx_vmess_kcp_wake(ksn);
 
     ngx_post_event(&ksn->event, &ngx_posted_events);
@@ -372,14 +385,19 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
 
     log = ks->connection->log;
 
-    if (ks->n >= ks->conf->max && !ngx_queue_empty(&ks->ended)) {
-        q = ngx_queue_head(&ks->ended);
-        ngx_vmess_kcp_free(ngx_queue_data(q, ngx_vmess_kcp_session_t, ended));
+    if (ks->n >= ks->max) {
+
+        q = !ngx_queue_empty(&ks->ended) ? &ks->ended : &ks->fresh;
+
+        if (ngx_queue_empty(q)) {
+            return NULL;
+        }
+
+        q = ngx_queue_head(q);
+        ngx_vmess_kcp_free(ngx_queue_data(q, ngx_vmess_kcp_session_t, queue));
     }
 
-    if (ks->n >= ks->conf->max
-        || RAND_bytes((u_char *) &random, sizeof(uint32_t)) != 1)
-    {
+    if (RAND_bytes((u_char *) &random, sizeof(uint32_t)) != 1) {
         return NULL;
     }
 
@@ -411,6 +429,7 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
 
     ngx_vmess_kcp_insert(&ks->sessions, &ksn->node, ksn->key, key);
     ngx_queue_insert_tail(&ks->all, &ksn->all);
+    ngx_queue_insert_tail(&ks->fresh, &ksn->queue);
     ks->n++;
 
     if (ngx_vmess_kcp_start(ksn) != NGX_OK) {
@@ -454,6 +473,16 @@ ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn)
     ngx_vmess_vconn_start(ksn->vconn);
 
     return NGX_OK;
+}
+
+
+/* nobody else's datagrams end it any more */
+
+static void
+ngx_vmess_kcp_trust(ngx_vmess_kcp_session_t *ksn)
+{
+    ngx_queue_remove(&ksn->queue);
+    ngx_queue_init(&ksn->queue);
 }
 
 
@@ -609,18 +638,26 @@ ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn)
         ngx_vmess_kcp_put_source(ksn->socket, ksn->source);
         ksn->source = NULL;
 
-        ngx_queue_insert_tail(&ksn->socket->ended, &ksn->ended);
+        ngx_queue_remove(&ksn->queue);
+        ngx_queue_insert_tail(&ksn->socket->ended, &ksn->queue);
     }
 
     delay = ngx_vmess_kcp_wakeup(&ksn->kcp, ngx_current_msec);
 
-    if (delay == (ngx_msec_t) -1) {
+    if (delay == (ngx_msec_t) -1 && ksn->vconn == NULL) {
         ngx_vmess_kcp_free(ksn);
         return;
     }
 
     if (ksn->event.timer_set) {
         ngx_del_timer(&ksn->event);
+    }
+
+    if (delay == (ngx_msec_t) -1) {
+
+        /* the server reads what has come, and the end, and closes */
+
+        return;
     }
 
     ngx_add_timer(&ksn->event, ngx_max(delay, 1));
@@ -692,13 +729,11 @@ ngx_vmess_kcp_free(ngx_vmess_kcp_session_t *ksn)
 
     ngx_rbtree_delete(&ks->sessions, &ksn->node.node);
     ngx_queue_remove(&ksn->all);
+    ngx_queue_remove(&ksn->queue);
     ks->n--;
 
     if (ksn->source) {
         ngx_vmess_kcp_put_source(ks, ksn->source);
-
-    } else {
-        ngx_queue_remove(&ksn->ended);
     }
 
     ngx_vmess_kcp_cleanup(&ksn->kcp);
@@ -734,6 +769,16 @@ ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
     {
         next = ngx_queue_next(q);
         ksn = ngx_queue_data(q, ngx_vmess_kcp_session_t, all);
+
+        /* not more than came from an address that is not proved */
+
+        if (!ksn->kcp.validated
+            && ksn->kcp.credit < ks->conf->kcp.overhead
+                                 + NGX_VMESS_KCP_COMMAND_LEN)
+        {
+            ngx_vmess_kcp_free(ksn);
+            continue;
+        }
 
         ngx_memzero(&seg, sizeof(ngx_vmess_kcp_segment_t));
 
@@ -849,6 +894,10 @@ ngx_vmess_kcp_send(ngx_connection_t *c, u_char *buf, size_t size)
 static ngx_int_t
 ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic)
 {
+    if (authentic) {
+        ngx_vmess_kcp_trust(data);
+    }
+
     return NGX_DECLINED;
 }
 

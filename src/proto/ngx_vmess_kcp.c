@@ -27,6 +27,8 @@
 
 /* what it leaves to us */
 
+#define NGX_VMESS_KCP_CLOSING      300000    /* of a slow peer, see LINGER */
+#define NGX_VMESS_KCP_GUESSES      256       /* Acks with a wrong time */
 #define NGX_VMESS_KCP_PING_IDLE    10000
 #define NGX_VMESS_KCP_REPEAT_MAX   1000      /* of an Ack */
 #define NGX_VMESS_KCP_ACK_COUNT    3         /* Acks that list a number before
@@ -210,6 +212,7 @@ ngx_vmess_kcp_close(ngx_vmess_kcp_t *kcp, ngx_msec_t now)
 {
     kcp->now = (uint32_t) now;
     kcp->closed = 1;
+    kcp->close_time = kcp->now;
 
     /* nobody reads any more */
 
@@ -547,6 +550,12 @@ ngx_vmess_kcp_validate(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
         return 1;
     }
 
+    /* a peer that has its address seldom errs */
+
+    if (kcp->guesses == NGX_VMESS_KCP_GUESSES) {
+        return 0;
+    }
+
     n = ngx_min(kcp->times, NGX_VMESS_KCP_TIMES);
 
     for (i = 0; i < n; i++) {
@@ -565,6 +574,8 @@ ngx_vmess_kcp_validate(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
 
         return 1;
     }
+
+    kcp->guesses++;
 
     return 0;
 }
@@ -644,6 +655,10 @@ ngx_vmess_kcp_acked_done(ngx_vmess_kcp_t *kcp)
     {
         kcp->send_una++;
         kcp->acked = 1;
+
+        if (kcp->state == ngx_vmess_kcp_closing) {
+            kcp->state_time = kcp->now;
+        }
     }
 }
 
@@ -773,6 +788,8 @@ ngx_vmess_kcp_update(ngx_vmess_kcp_t *kcp)
 static uint32_t
 ngx_vmess_kcp_state_wait(ngx_vmess_kcp_t *kcp)
 {
+    uint32_t  left;
+
     switch (kcp->state) {
 
     case ngx_vmess_kcp_closing:
@@ -781,7 +798,11 @@ ngx_vmess_kcp_state_wait(ngx_vmess_kcp_t *kcp)
             return 0;
         }
 
-        return ngx_vmess_kcp_left(kcp, kcp->state_time, NGX_VMESS_KCP_LINGER);
+        left = ngx_vmess_kcp_left(kcp, kcp->close_time,
+                                  NGX_VMESS_KCP_CLOSING);
+
+        return ngx_min(left, ngx_vmess_kcp_left(kcp, kcp->state_time,
+                                                NGX_VMESS_KCP_LINGER));
 
     case ngx_vmess_kcp_peer_terminating:
         return ngx_vmess_kcp_left(kcp, kcp->state_time,

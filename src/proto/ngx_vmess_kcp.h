@@ -94,6 +94,7 @@ typedef struct {
     uint32_t                 start;
     uint32_t                 base;           /* our timestamp at the start */
     uint32_t                 state_time;
+    uint32_t                 close_time;
     uint32_t                 in_time;        /* of the last datagram */
     uint32_t                 out_time;
     uint32_t                 ping_time;
@@ -101,6 +102,7 @@ typedef struct {
     /* until the peer is validated: */
 
     size_t                   credit;         /* bytes that may be sent */
+    uint32_t                 guesses;        /* Acks without one of our times */
     uint32_t                 copies;         /* of the first segment */
     uint32_t                 times;          /* when segments were sent, */
     uint32_t                 time[NGX_VMESS_KCP_TIMES];  /* the last of them */

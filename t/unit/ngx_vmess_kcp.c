@@ -741,6 +741,7 @@ test_idle(void)
 static void
 test_states(void)
 {
+    u_char            *wire;
     ngx_uint_t         i, j;
     ngx_vmess_kcp_t   *kcp;
 
@@ -909,6 +910,47 @@ test_states(void)
             "an end that is too early");
     test_log_len = 0;
     test_end("early end");
+
+    /* a peer that is slow gets all that was written, if it goes on */
+
+    test_start();
+    test_write(30 * test_side.conf.mss);
+    test_wait(1000);
+    ngx_vmess_kcp_close(kcp, test_time);
+
+    for (i = 1; i < 30; i++) {
+        test_wait(14000);
+        test_ack(i, 1000, 0, "");
+
+        if (kcp->state != ngx_vmess_kcp_closing) {
+            break;
+        }
+    }
+
+    test_ok(i == 22, "closing of a slow peer");
+    test_log_len = 0;
+    test_end("closing");
+
+    /* a list of Acks that is not finished, and the end of the window */
+
+    test_start();
+    test_write(10);
+
+    for (i = 0; i < 500; i++) {
+        test_data(1 + 2 * i, 0, 1);
+    }
+
+    wire = malloc(test_side.conf.size);
+    test_ok(ngx_vmess_kcp_output(kcp, wire, test_time)
+            > NGX_VMESS_KCP_ACK_LEN + 300 * NGX_VMESS_KCP_NUMBER_LEN,
+            "a list of Acks");
+    free(wire);
+
+    ngx_vmess_kcp_close(kcp, test_time);
+    test_wait(100);
+    test_ok(kcp->state == ngx_vmess_kcp_closing, "the end of its window");
+    test_log_len = 0;
+    test_end("list");
 }
 
 
@@ -937,6 +979,26 @@ test_spoofed(void)
             && test_side.bytes + TEST_OVERHEAD <= 50,
             "nothing else, until the session ends");
     test_end("spoofed");
+
+    /* a time of ours, after too many that are not */
+
+    for (i = 255; i < 257; i++) {
+        test_start();
+        test_side.kcp.validated = 0;
+
+        test_data(0, 0, 1000);
+        test_write(10);
+        test_output();
+
+        for (bad = 0; bad < i; bad++) {
+            test_ack(0, 1000, 1000 + (uint32_t) bad, "");
+        }
+
+        test_ack(0, 1000, 0, "");
+        test_ok(test_side.kcp.validated == (i == 255), "%d guesses", (int) i);
+        test_log_len = 0;
+        test_end("guesses");
+    }
 
     /* everything that it can guess, and data that would like to go */
 
