@@ -76,7 +76,7 @@ typedef struct {
     ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
     unsigned                     authentic:1;
     unsigned                     patient:1;   /* the client is no sing-box */
-    unsigned                     chunks:1;    /* their end was sent, too */
+    unsigned                     chunks:1;    /* which have an end of their own */
 } ngx_stream_vmess_quic_stream_t;
 
 
@@ -419,12 +419,15 @@ ngx_stream_vmess_quic_init(ngx_cycle_t *cycle)
 
             /* one that its worker closes has to be closed in all */
 
-            if (ngx_process == NGX_PROCESS_WORKER
-                && ngx_close_socket(ls[i].fd) == -1)
-            {
-                ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno,
-                              ngx_close_socket_n " %V failed",
-                              &ls[i].addr_text);
+            if (ngx_process == NGX_PROCESS_WORKER) {
+
+                if (ngx_close_socket(ls[i].fd) == -1) {
+                    ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_socket_errno,
+                                  ngx_close_socket_n " %V failed",
+                                  &ls[i].addr_text);
+                }
+
+                ls[i].fd = (ngx_socket_t) -1;
             }
 
             continue;
