@@ -423,7 +423,9 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 
     window = seg->receiving_window - seg->receiving_next;
 
-    if (ngx_vmess_kcp_before(kcp->send_window, window)) {
+    /* a count, which does not go round as numbers do */
+
+    if (window > kcp->send_window && window < 0x80000000) {
         kcp->send_window = window;
     }
 

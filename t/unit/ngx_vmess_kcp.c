@@ -951,6 +951,17 @@ test_states(void)
     test_ok(kcp->state == ngx_vmess_kcp_closing, "the end of its window");
     test_log_len = 0;
     test_end("list");
+
+    /* windows that no peer has, and then there is something to send */
+
+    test_start();
+    test_ack(0, 0x7fffffff, 0, "");
+    test_ack(0, 0xfffffffe, 0, "");
+    test_ack(0, 0, 0, "");
+    test_write(10);
+    test_wait(1);
+    test_expect("a window of 2^31 and more", "@0 data 0 una=0 len=10");
+    test_end("window");
 }
 
 
