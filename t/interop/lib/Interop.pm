@@ -420,8 +420,11 @@ sub logs {
 
         my ($first, @rest) = @flows{@ports};
 
+        # how many they are depends on when the client was told, of its servers
+        # it takes one after the other
+
         cmp_ok($first, '>', 0, title($name, $leg) . ': at the first port');
-        cmp_ok(eval join('+', @rest), '>', 10,
+        cmp_ok(eval join('+', @rest), '>', 1,
                title($name, $leg) . ": at others (@rest)");
     }
 
