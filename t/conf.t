@@ -255,10 +255,10 @@ bad('a fallback that is an invalid address', $users . $resolver
     . server('vmess main; vmess_fallback 127.0.0.1:99999; proxy_pass vmess_target;'),
     qr/99999|vmess_fallback/);
 bad('an unknown cipher', $users . "vmess_ciphers aes-128-gcm des;\n" . $server,
-    qr/des/);
+    qr/"des" in "vmess_ciphers", values are "aes-128-gcm", .*"aes-128-cfb" in/);
 bad('no cipher', $users . "vmess_ciphers;\n" . $server, qr/vmess_ciphers/);
 bad('an unknown command', $users . "vmess_commands tcp quic;\n" . $server,
-    qr/"quic"/);
+    qr/"quic" in "vmess_commands", values are "tcp", "udp", "mux" in/);
 bad('no command', $users . "vmess_commands;\n" . $server, qr/vmess_commands/);
 bad('a time-out that is none', $users . "vmess_handshake_timeout soon;\n" . $server,
     qr/vmess_handshake_timeout/);
@@ -290,7 +290,7 @@ for my $d ('vmess_kcp', 'vmess_detour ports=1-2', 'vmess_http_header on') {
         . " $d; proxy_pass 127.0.0.1:1; }", qr/need "vmess"/);
 }
 bad('vmess_mux_buffer of a byte less than a frame', $users
-    . "vmess_mux_buffer 16383;\n" . $server, qr/"vmess_mux_buffer".*at least 16k/);
+    . "vmess_mux_buffer 16383;\n" . $server, qr/"vmess_mux_buffer".*from 16k to 64m/);
 bad('too many ids', user(join ' ', map { sprintf 'u%d 00000000-0000-4000-8000-%012x alter_id=256;', $_, $_ } 1 .. 4097)
     . $server, qr/1048832 ids by "alter_id".*1048576/);
 bad('resolving maybe', $users . "vmess_resolve maybe;\n" . $server,

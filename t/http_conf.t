@@ -28,6 +28,10 @@ my @bad = (
      'invalid "heartbeat=x" in "vmess_pass", it must be a time as '
      . '"heartbeat=30s"'],
     ['no time at all', 'vmess_pass ray heartbeat=0;', 'heartbeat=0'],
+    ['a size of early data', 'vmess_pass ray early_data=2048;',
+     'invalid "early_data=2048" in "vmess_pass"'],
+    ['an address', 'vmess_pass http://127.0.0.1:80;',
+     'invalid name "http://127.0.0.1:80" in "vmess_pass"'],
     ['a header without a name', 'vmess_pass ray early_data=;', 'early_data='],
     ['twice', 'vmess_pass ray; vmess_pass ray websocket;',
      '"vmess_pass" directive is duplicate'],

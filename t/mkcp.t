@@ -62,7 +62,8 @@ for ('mtu=575', 'mtu=1461', 'mtu=', 'mtu=x', 'tti=9', 'tti=1001', 'uplink=0',
      'sessions=1000001', 'source_sessions=0', 'header=quic', 'header=',
      'header=dtls2', 'seed=', 'seal=', 'seal=aes', 'congestion=1', 'nothing',
      'domain=a.b', 'header=srtp domain=a.b',
-     'header=dns domain=' . 'a' x 64, 'seed=a seal=none', 'mtu=1350;vmess_kcp')
+     'header=dns domain=' . 'a' x 64, 'seed=a seal=none', 'seal=none seed=a',
+     'seed=a seed=b', 'seed="a"', 'mtu=1350;vmess_kcp')
 {
     my ($rc, $out) = $try->('udp reuseport', "vmess_kcp $_;");
     is($rc, 1, $_);

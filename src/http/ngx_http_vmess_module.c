@@ -757,6 +757,14 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_strchr(value[1].data, ':') || ngx_strchr(value[1].data, '/')) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid name \"%V\" in \"vmess_pass\", it must be "
+                           "that of a stream server with \"vmess_listen\", and "
+                           "no address", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
     pass->name = value[1];
     pass->listen = vlcf->listen;
     pass->file_name = cf->conf_file->file.name.data;
@@ -769,6 +777,17 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         {
             vlcf->early_data.data = value[i].data + 11;
             vlcf->early_data.len = value[i].len - 11;
+
+            if (ngx_atoi(vlcf->early_data.data, vlcf->early_data.len)
+                != NGX_ERROR)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\" in \"vmess_pass\", it must "
+                                   "be the name of a header, any size is taken",
+                                   &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
             continue;
         }
 
@@ -804,8 +823,9 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown transport \"%V\" in \"vmess_pass\", it "
                                "must be \"websocket\", \"httpupgrade\", "
-                               "\"xhttp\", \"grpc\" or \"http\"",
-                               &value[i]);
+                               "\"xhttp\", \"grpc\" or \"http\"; parameters "
+                               "are \"early_data=header\" and "
+                               "\"heartbeat=time\"", &value[i]);
             return NGX_CONF_ERROR;
         }
     }

@@ -77,7 +77,7 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char                         *rv;
     ngx_str_t                    *value, s;
     ngx_int_t                     rc;
-    ngx_uint_t                    i, k;
+    ngx_uint_t                    i, k, sealed;
     ngx_vmess_kcp_packet_t        packet;
     ngx_vmess_kcp_socket_conf_t  *kcf;
 
@@ -100,23 +100,39 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     kcf->max = 1024;
     kcf->max_source = 256;
 
+    sealed = 0;
     value = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (ngx_strncmp(value[i].data, "seed=", 5) == 0 && value[i].len > 5) {
-            kcf->seal = NGX_VMESS_KCP_SEAL_GCM;
+        if (ngx_strncmp(value[i].data, "seed=", 5) == 0) {
+
+            if (kcf->seed.len) {
+                return "has two \"seed=\"";
+            }
+
+            if (value[i].len == 5) {
+                return "has an empty \"seed=\"";
+            }
+
+            if (value[i].data[5] == '"' || value[i].data[5] == '\'') {
+                return "has a quote in \"seed=\", a text with spaces is "
+                       "quoted with its name: \"seed=a text\"";
+            }
+
             kcf->seed.data = value[i].data + 5;
             kcf->seed.len = value[i].len - 5;
             continue;
         }
 
-        if (ngx_strcmp(value[i].data, "seal=simple") == 0 && !kcf->seed.len) {
+        if (ngx_strcmp(value[i].data, "seal=simple") == 0) {
+            sealed = 1;
             kcf->seal = NGX_VMESS_KCP_SEAL_SIMPLE;
             continue;
         }
 
-        if (ngx_strcmp(value[i].data, "seal=none") == 0 && !kcf->seed.len) {
+        if (ngx_strcmp(value[i].data, "seal=none") == 0) {
+            sealed = 1;
             kcf->seal = NGX_VMESS_KCP_SEAL_NONE;
             continue;
         }
@@ -161,6 +177,15 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (rv != NGX_CONF_OK) {
             return rv;
         }
+    }
+
+    if (kcf->seed.len) {
+
+        if (sealed) {
+            return "has \"seal=\" and \"seed=\", of which there may be one";
+        }
+
+        kcf->seal = NGX_VMESS_KCP_SEAL_GCM;
     }
 
     if (kcf->domain.len && kcf->header != NGX_VMESS_KCP_HEADER_DNS) {
@@ -233,7 +258,13 @@ ngx_stream_vmess_kcp_number(ngx_conf_t *cf, ngx_vmess_kcp_socket_conf_t *kcf,
     }
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\" in \"vmess_kcp\"", value);
+                       "invalid parameter \"%V\" in \"vmess_kcp\", parameters "
+                       "are \"seal=simple\", \"seal=none\", \"seed=text\", "
+                       "\"header=name\", \"domain=name\", \"congestion\", and "
+                       "with a number or a size \"mtu=\", \"tti=\", "
+                       "\"uplink=\", \"downlink=\", \"read_buffer=\", "
+                       "\"write_buffer=\", \"sessions=\" and "
+                       "\"source_sessions=\"", value);
 
     return NGX_CONF_ERROR;
 }

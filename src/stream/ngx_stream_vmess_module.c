@@ -33,6 +33,8 @@ static char *ngx_stream_vmess_listen(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_stream_vmess_fallback_slot(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_stream_vmess_resolve_check(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_handshake_timeout(ngx_conf_t *cf, void *post,
@@ -106,14 +108,14 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
 
     { ngx_string("vmess_ciphers"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
-      ngx_conf_set_bitmask_slot,
+      ngx_stream_vmess_bitmask,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, ciphers),
       &ngx_stream_vmess_cipher_masks },
 
     { ngx_string("vmess_commands"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
-      ngx_conf_set_bitmask_slot,
+      ngx_stream_vmess_bitmask,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, commands),
       &ngx_stream_vmess_command_masks },
@@ -737,6 +739,48 @@ ngx_stream_vmess_fallback_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* the slot of nginx, with a message that says what there is */
+
+static char *
+ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char              *p, names[NGX_MAX_CONF_ERRSTR];
+    ngx_str_t           *value;
+    ngx_uint_t           i, n;
+    ngx_conf_bitmask_t  *mask;
+
+    value = cf->args->elts;
+    mask = cmd->post;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        for (n = 0; mask[n].name.len; n++) {
+            if (ngx_strcmp(mask[n].name.data, value[i].data) == 0) {
+                break;
+            }
+        }
+
+        if (mask[n].name.len) {
+            continue;
+        }
+
+        p = names;
+
+        for (n = 0; mask[n].name.len; n++) {
+            p = ngx_slprintf(p, names + sizeof(names), "%s\"%V\"",
+                             n ? ", " : "", &mask[n].name);
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\", values are %*s",
+                           &value[i], &cmd->name, p - names, names);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_conf_set_bitmask_slot(cf, cmd, conf);
+}
+
+
 static char *
 ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -789,8 +833,8 @@ ngx_stream_vmess_mux_buffer(ngx_conf_t *cf, void *post, void *data)
 
     /* the largest frame of clients is 8k, and a datagram is kept whole */
 
-    if (*size < 16 * 1024) {
-        return "must be at least 16k";
+    if (*size < 16 * 1024 || *size > 64 * 1024 * 1024) {
+        return "must be from 16k to 64m";
     }
 
     return NGX_CONF_OK;

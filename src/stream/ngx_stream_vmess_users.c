@@ -144,7 +144,8 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid parameter \"%V\" of vmess_users, "
-                           "only \"state=file\" is known", &value[i]);
+                           "only \"state=file\" is known, and a size stands "
+                           "behind the name: \"%V:16m\"", &value[i], &name);
         return NGX_CONF_ERROR;
     }
 
