@@ -156,7 +156,14 @@ good('vmess_detour without the cipher of its clients', $users . $resolver
 good('vmess_detour to a port that is not listened on', user("alice $id alter_id=1;")
      . $resolver . 'vmess_ciphers aes-128-gcm aes-128-cfb;'
      . server('vmess main; vmess_detour ports=%%PORT_1%%-%%PORT_2%%; proxy_pass vmess_target;'),
-     qr/original header/, qr/"vmess_detour".*port \d+, which has no "listen"/);
+     qr/original header/, qr/"vmess_detour".*port \d+, on which no server with "vmess main" listens/);
+good('vmess_detour to a server of other users', user("alice $id alter_id=1;")
+     . "vmess_users other:1m { bob $id2; }\n" . $resolver
+     . 'vmess_ciphers aes-128-gcm aes-128-cfb;'
+     . server('vmess main; vmess_detour ports=%%PORT_2%%; proxy_pass vmess_target;')
+     . 'server { listen 127.0.0.1:%%PORT_2%%; vmess other; proxy_pass vmess_target; }',
+     qr/original header/, qr/no server with "vmess main" listens/,
+     qr/aes-128-cfb.*"other" has none/);
 
 # disguise
 good('vmess_http_header', $users . $resolver

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_legacy.h"
+#include "ngx_stream_vmess_compat.h"
 
 
 /* on [path=...] [host=...] [wait=time] */
@@ -241,9 +242,9 @@ ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
     in_port_t                      port;
     ngx_uint_t                     i, n;
     ngx_listening_t               *ls;
-    ngx_stream_core_srv_conf_t   **cscfp;
+    ngx_stream_core_srv_conf_t    *cscf, **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
-    ngx_stream_vmess_srv_conf_t   *vscf;
+    ngx_stream_vmess_srv_conf_t   *vscf, *other;
 
     ports = NULL;
     cmcf = ngx_stream_cycle_get_module_main_conf(cycle, ngx_stream_core_module);
@@ -252,6 +253,7 @@ ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
         return;
     }
 
+    ls = cycle->listening.elts;
     cscfp = cmcf->servers.elts;
 
     for (i = 0; i < cmcf->servers.nelts; i++) {
@@ -263,17 +265,27 @@ ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
         }
 
         if (ports == NULL) {
-            ports = ngx_pcalloc(cycle->pool, 65536);
+            ports = ngx_palloc(cycle->pool, 65536);
             if (ports == NULL) {
                 return;
             }
+        }
 
-            ls = cycle->listening.elts;
+        ngx_memzero(ports, 65536);
 
-            for (n = 0; n < cycle->listening.nelts; n++) {
-                if (ls[n].type == SOCK_STREAM) {
-                    ports[ngx_inet_get_port(ls[n].sockaddr)] = 1;
-                }
+        for (n = 0; n < cycle->listening.nelts; n++) {
+
+            if (ls[n].type != SOCK_STREAM
+                || ls[n].handler != ngx_stream_init_connection)
+            {
+                continue;
+            }
+
+            cscf = ngx_vmess_listening_server(&ls[n]);
+            other = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+            if (other->zone == vscf->zone) {
+                ports[ngx_inet_get_port(ls[n].sockaddr)] = 1;
             }
         }
 
@@ -286,9 +298,10 @@ ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
         if (!ports[port]) {
             ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
                           "\"vmess_detour\" for the server in %s:%ui sends "
-                          "clients to port %ui, which has no \"listen\"",
+                          "clients to port %ui, on which no server with "
+                          "\"vmess %V\" listens",
                           cscfp[i]->file_name, cscfp[i]->line,
-                          (ngx_uint_t) port);
+                          (ngx_uint_t) port, &vscf->zone_name);
         }
     }
 }
