@@ -15,6 +15,16 @@ sub h1 { return VMess::XHTTP::H1->new(tcp(stream_port() + ($_[0] // 2))) }
 sub x { return VMess::XHTTP->new(connect => sub { h1() }, fresh => 1, @_) }
 
 
+# requests that workers have begun with
+
+sub writing {
+    my $s = tcp(http_port());
+    put($s, "GET /status HTTP/1.0\r\n\r\n");
+    my ($n) = slurp($s) =~ /Writing: (\d+)/;
+    return $n;
+}
+
+
 # the workers that served a session, by what they logged
 
 sub pids_of {
@@ -399,6 +409,7 @@ server {
 }
 --- config
 location = /alive { return 200; }
+location = /status { stub_status; }
 --- stream_client
 my $data = pattern(400_000);
 my @f = map { flow(via => x(mode => $_), to => 'echo', data => 'hello') }
@@ -414,9 +425,11 @@ my $v = flow(via => $x, to => 'echo', data => 'hello');
 is($v->read(5), 'hello', 'packets');
 my $n = $x->h->{seq};
 my $bytes = $v->chunk('the last') . $v->finish;
+my $writing = writing();
 my @s = map { $x->post($n + $_, substr($bytes, $_ * 10, 5), partial => 1,
                        length => length substr $bytes, $_ * 10, 10)
             } 0 .. (length($bytes) - 1) / 10;
+is(wait_for(sub { writing() == $writing + @s }), 1, 'workers have them');
 
 my $pid = TestVMess::master_pid();
 signal_nginx('QUIT');
