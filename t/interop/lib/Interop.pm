@@ -40,6 +40,8 @@ sub run_interop {
 
     @legs = grep { title($name, $_) =~ /$only/ } @legs if $only;
 
+    plan skip_all => "no leg of $name is /$only/" if !@legs;
+
     if ($kind eq 'nginx' && !nginx_has('http_v3')) {
         @legs = left_out($name, 'nginx was built without http_v3',
                          sub { ($_[0]{listen} // $_[0]{carrier})
