@@ -12,6 +12,8 @@
 #define NGX_VMESS_RANDOM  4096
 
 
+static ngx_int_t ngx_vmess_write_sealed(ngx_vmess_connection_t *vc,
+    u_char *pos, u_char *last);
 static ngx_int_t ngx_vmess_write(ngx_vmess_connection_t *vc, u_char **pos,
     u_char *last);
 
@@ -273,7 +275,12 @@ ngx_vmess_flush(ngx_vmess_connection_t *vc)
 }
 
 
-ngx_int_t
+/*
+ * Writes what was sealed, in front of which there are NGX_VMESS_HEADROOM
+ * bytes; what does not go is kept.  NGX_OK, NGX_AGAIN or NGX_ERROR
+ */
+
+static ngx_int_t
 ngx_vmess_write_sealed(ngx_vmess_connection_t *vc, u_char *pos, u_char *last)
 {
     ngx_int_t  rc;

@@ -23,13 +23,6 @@ ngx_chain_t *ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 ngx_int_t ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
     u_char **p);
 
-/*
- * Writes what was sealed, in front of which there are NGX_VMESS_HEADROOM
- * bytes; what does not go is kept.  NGX_OK, NGX_AGAIN or NGX_ERROR
- */
-ngx_int_t ngx_vmess_write_sealed(ngx_vmess_connection_t *vc, u_char *pos,
-    u_char *last);
-
 /* NGX_OK: nothing is held here or below; NGX_AGAIN or NGX_ERROR */
 ngx_int_t ngx_vmess_flush(ngx_vmess_connection_t *vc);
 

@@ -20,6 +20,10 @@
 #define NGX_HTTP_VMESS_PADDING_PAUSE_MIN  20
 #define NGX_HTTP_VMESS_PADDING_PAUSE_MAX  80
 
+/* of a client that has gone, for a session that has not started, in ms */
+
+#define NGX_HTTP_VMESS_UPLOAD_WAIT  5000
+
 
 static ngx_int_t ngx_http_vmess_xhttp_parse(ngx_http_request_t *r,
     ngx_str_t *name, int64_t *seq);
@@ -38,10 +42,6 @@ static ssize_t ngx_http_vmess_xhttp_recv(ngx_connection_t *fc, u_char *buf,
 static ngx_int_t ngx_http_vmess_xhttp_verdict(void *data,
     ngx_uint_t authentic);
 static void ngx_http_vmess_xhttp_close(void *data);
-
-/* of a client that has gone, for a session that has not started, in ms */
-#define NGX_HTTP_VMESS_UPLOAD_WAIT  5000
-
 
 static void ngx_http_vmess_upload_read_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_upload_test(ngx_http_request_t *r);
