@@ -99,10 +99,8 @@ static void ngx_vmess_kcp_empty_handler(ngx_event_t *ev);
 static void *ngx_vmess_kcp_alloc(void *data, size_t size);
 static void ngx_vmess_kcp_release(void *data, void *p, size_t size);
 
-static ssize_t ngx_vmess_kcp_recv(ngx_connection_t *c, u_char *buf,
-    size_t size);
-static ssize_t ngx_vmess_kcp_send(ngx_connection_t *c, u_char *buf,
-    size_t size);
+static ssize_t ngx_vmess_kcp_recv(void *data, u_char *buf, size_t size);
+static ssize_t ngx_vmess_kcp_send(void *data, u_char *buf, size_t size);
 static ngx_int_t ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic);
 static void ngx_vmess_kcp_closed(void *data);
 
@@ -441,30 +439,26 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
 }
 
 
-/* the virtual connection takes its addresses from what was never accepted */
-
 static ngx_int_t
 ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn)
 {
-    u_char                   text[NGX_SOCKADDR_STRLEN];
-    ngx_connection_t         c;
-    ngx_vmess_kcp_socket_t  *ks;
+    u_char                    text[NGX_SOCKADDR_STRLEN];
+    ngx_vmess_kcp_socket_t   *ks;
+    ngx_vmess_vconn_addrs_t   addrs;
 
     ks = ksn->socket;
 
-    ngx_memzero(&c, sizeof(ngx_connection_t));
+    addrs.sockaddr = &ksn->sockaddr.sockaddr;
+    addrs.socklen = ksn->socklen;
+    addrs.local_sockaddr = &ksn->local.sockaddr;
+    addrs.local_socklen = ksn->local_len;
+    addrs.text.data = text;
+    addrs.text.len = ngx_sock_ntop(addrs.sockaddr, addrs.socklen, text,
+                                   sizeof(text), 0);
+    addrs.proxy_protocol = NULL;
+    addrs.log = ks->connection->log;
 
-    c.log = ks->connection->log;
-    c.fd = ks->connection->fd;
-    c.sockaddr = &ksn->sockaddr.sockaddr;
-    c.socklen = ksn->socklen;
-    c.local_sockaddr = &ksn->local.sockaddr;
-    c.local_socklen = ksn->local_len;
-    c.addr_text.data = text;
-    c.addr_text.len = ngx_sock_ntop(c.sockaddr, c.socklen, text, sizeof(text),
-                                    0);
-
-    ksn->vconn = ngx_vmess_vconn_create(&c, &ngx_vmess_kcp_carrier, ksn,
+    ksn->vconn = ngx_vmess_vconn_create(&addrs, &ngx_vmess_kcp_carrier, ksn,
                                         ks->conf->listen);
     if (ksn->vconn == NULL) {
         return NGX_ERROR;
@@ -825,12 +819,11 @@ ngx_vmess_kcp_release(void *data, void *p, size_t size)
 
 
 static ssize_t
-ngx_vmess_kcp_recv(ngx_connection_t *c, u_char *buf, size_t size)
+ngx_vmess_kcp_recv(void *data, u_char *buf, size_t size)
 {
-    ssize_t                   n;
-    ngx_vmess_kcp_session_t  *ksn;
+    ngx_vmess_kcp_session_t *ksn = data;
 
-    ksn = ngx_vmess_get_vconn(c)->data;
+    ssize_t  n;
 
     n = ngx_vmess_kcp_read(&ksn->kcp, buf, size);
 
@@ -839,52 +832,29 @@ ngx_vmess_kcp_recv(ngx_connection_t *c, u_char *buf, size_t size)
         /* there may be a window to announce */
 
         ngx_post_event(&ksn->event, &ngx_posted_events);
-
-        return n;
     }
 
-    c->read->ready = 0;
-
-    if (n == NGX_AGAIN) {
-        return NGX_AGAIN;
+    if (n == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_INFO, ksn->vconn->connection->log, 0,
+                      "mKCP session failed: %s",
+                      ksn->kcp.err ? ksn->kcp.err : "no memory");
     }
 
-    if (n == 0) {
-        c->read->eof = 1;
-        return 0;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, c->log, 0, "mKCP session failed: %s",
-                  ksn->kcp.err ? ksn->kcp.err : "no memory");
-
-    c->read->error = 1;
-
-    return NGX_ERROR;
+    return n;
 }
 
 
 static ssize_t
-ngx_vmess_kcp_send(ngx_connection_t *c, u_char *buf, size_t size)
+ngx_vmess_kcp_send(void *data, u_char *buf, size_t size)
 {
-    ssize_t                   n;
-    ngx_vmess_kcp_session_t  *ksn;
+    ngx_vmess_kcp_session_t *ksn = data;
 
-    ksn = ngx_vmess_get_vconn(c)->data;
+    ssize_t  n;
 
     n = ngx_vmess_kcp_write(&ksn->kcp, buf, size);
 
     if (n > 0) {
         ngx_post_event(&ksn->event, &ngx_posted_events);
-
-        c->sent += n;
-
-        return n;
-    }
-
-    c->write->ready = 0;
-
-    if (n == NGX_ERROR) {
-        c->write->error = 1;
     }
 
     return n;

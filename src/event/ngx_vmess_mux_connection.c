@@ -51,14 +51,12 @@ static void ngx_vmess_mux_close(ngx_vmess_mux_connection_t *mux,
     ngx_uint_t error);
 static void ngx_vmess_mux_cleanup(void *data);
 
-static ssize_t ngx_vmess_mux_recv(ngx_connection_t *fc, u_char *buf,
-    size_t size);
+static ssize_t ngx_vmess_mux_recv(void *data, u_char *buf, size_t size);
 static ssize_t ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow,
     u_char *buf, size_t size);
 static void ngx_vmess_mux_taken(ngx_vmess_mux_flow_t *flow,
     ngx_vmess_mux_data_t *d);
-static ssize_t ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf,
-    size_t size);
+static ssize_t ngx_vmess_mux_send(void *data, u_char *buf, size_t size);
 static ngx_chain_t *ngx_vmess_mux_send_packets(ngx_connection_t *fc,
     ngx_chain_t *in, off_t limit);
 static ngx_int_t ngx_vmess_mux_verdict(void *data, ngx_uint_t authentic);
@@ -399,12 +397,13 @@ ngx_vmess_mux_lookup(ngx_vmess_mux_connection_t *mux, ngx_uint_t id)
 static ngx_int_t
 ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 {
-    ngx_int_t              rc;
-    ngx_connection_t      *c, *fc;
-    ngx_vmess_mux_t       *m;
-    ngx_vmess_peer_t       peer;
-    ngx_vmess_user_t      *user;
-    ngx_vmess_mux_flow_t  *flow;
+    ngx_int_t                 rc;
+    ngx_connection_t         *c, *fc;
+    ngx_vmess_mux_t          *m;
+    ngx_vmess_peer_t          peer;
+    ngx_vmess_user_t         *user;
+    ngx_vmess_mux_flow_t     *flow;
+    ngx_vmess_vconn_addrs_t   addrs;
 
     m = &mux->frame;
     c = mux->connection;
@@ -467,8 +466,11 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
         return NGX_ERROR;
     }
 
-    flow->vconn = ngx_vmess_vconn_create(c, &ngx_vmess_mux_carrier, flow,
-                                         mux->listen);
+    flow->vconn = ngx_vmess_vconn_addrs(&addrs, c) == NGX_OK
+                  ? ngx_vmess_vconn_create(&addrs, &ngx_vmess_mux_carrier,
+                                           flow, mux->listen)
+                  : NULL;
+
     if (flow->vconn == NULL) {
         ngx_free(flow);
         goto refused;
@@ -947,13 +949,12 @@ ngx_vmess_mux_forget(ngx_vmess_mux_flow_t *flow)
 
 
 static ssize_t
-ngx_vmess_mux_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_vmess_mux_recv(void *data, u_char *buf, size_t size)
 {
+    ngx_vmess_mux_flow_t *flow = data;
+
     size_t                 n, len;
     ngx_vmess_mux_data_t  *d;
-    ngx_vmess_mux_flow_t  *flow;
-
-    flow = ngx_vmess_get_vconn(fc)->data;
 
     if (flow->udp) {
         return ngx_vmess_mux_recv_packet(flow, buf, size);
@@ -981,14 +982,7 @@ ngx_vmess_mux_recv(ngx_connection_t *fc, u_char *buf, size_t size)
         return n;
     }
 
-    fc->read->ready = 0;
-
-    if (flow->ended) {
-        fc->read->eof = 1;
-        return 0;
-    }
-
-    return NGX_AGAIN;
+    return flow->ended ? 0 : NGX_AGAIN;
 }
 
 
@@ -1028,8 +1022,6 @@ ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
         ngx_log_debug1(NGX_LOG_DEBUG_EVENT, fc->log, 0,
                        "vmess datagram dropped, size:%uz", n);
     }
-
-    fc->read->ready = 0;
 
     if (flow->ended) {
 
@@ -1071,15 +1063,15 @@ ngx_vmess_mux_taken(ngx_vmess_mux_flow_t *flow, ngx_vmess_mux_data_t *d)
 
 
 static ssize_t
-ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_vmess_mux_send(void *data, u_char *buf, size_t size)
 {
+    ngx_vmess_mux_flow_t *flow = data;
+
     u_char                      *p, *start, *last;
     size_t                       len, n;
     ngx_int_t                    rc;
-    ngx_vmess_mux_flow_t        *flow;
     ngx_vmess_mux_connection_t  *mux;
 
-    flow = ngx_vmess_get_vconn(fc)->data;
     mux = flow->mux;
 
     if (mux && flow->ended && flow->discarded < mux->limit) {
@@ -1087,20 +1079,16 @@ ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf, size_t size)
         /* End is that of both directions, but what came before it arrives */
 
         flow->discarded += size;
-        fc->sent += size;
 
         return size;
     }
 
     if (flow->ended || mux == NULL || mux->done) {
-        rc = NGX_ERROR;
-        goto failed;
+        return NGX_ERROR;
     }
 
-    rc = NGX_AGAIN;
-
     if (mux->out.start || mux->ends_len) {
-        goto failed;
+        goto again;
     }
 
     p = ngx_vmess_mux_scratch;
@@ -1133,18 +1121,14 @@ ngx_vmess_mux_send(ngx_connection_t *fc, u_char *buf, size_t size)
             ngx_post_event(mux->connection->write, &ngx_posted_events);
         }
 
-        fc->sent += n;
         return n;
     }
 
-failed:
-
-    fc->write->ready = 0;
-
     if (rc == NGX_ERROR) {
-        fc->write->error = 1;
         return NGX_ERROR;
     }
+
+again:
 
     if (!flow->waiting) {
         flow->waiting = 1;

@@ -8,9 +8,9 @@
 #include "ngx_vmess_vconn.h"
 
 
-static ngx_connection_t *ngx_vmess_vconn_get(ngx_connection_t *parent);
+static ngx_connection_t *ngx_vmess_vconn_get(ngx_vmess_vconn_addrs_t *addrs);
 static ngx_int_t ngx_vmess_vconn_set_addrs(ngx_connection_t *c,
-    ngx_connection_t *parent);
+    ngx_vmess_vconn_addrs_t *addrs);
 static ngx_int_t ngx_vmess_vconn_text(ngx_pool_t *pool, ngx_str_t *s);
 static void ngx_vmess_vconn_empty_handler(ngx_event_t *ev);
 static ssize_t ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf,
@@ -20,6 +20,13 @@ static ssize_t ngx_vmess_vconn_send(ngx_connection_t *c, u_char *buf,
 static ngx_chain_t *ngx_vmess_vconn_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
 static void ngx_vmess_vconn_cleanup(void *data);
+
+#if (NGX_DEBUG)
+static void ngx_vmess_vconn_assert(ngx_vmess_vconn_t *vconn, ngx_event_t *ev,
+    ngx_uint_t ended, ssize_t n, size_t size);
+#else
+#define ngx_vmess_vconn_assert(vconn, ev, ended, n, size)  (void) ended
+#endif
 
 
 static ngx_vmess_slot_t    *ngx_vmess_slots;
@@ -86,8 +93,29 @@ ngx_vmess_listen_lookup(ngx_cycle_t *cycle, ngx_str_t *name)
 }
 
 
+ngx_int_t
+ngx_vmess_vconn_addrs(ngx_vmess_vconn_addrs_t *addrs, ngx_connection_t *c)
+{
+    /* not the address of a wildcard socket, and a stream of it has the same */
+
+    if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    addrs->sockaddr = c->sockaddr;
+    addrs->socklen = c->socklen;
+    addrs->local_sockaddr = c->local_sockaddr;
+    addrs->local_socklen = c->local_socklen;
+    addrs->text = c->addr_text;
+    addrs->proxy_protocol = c->proxy_protocol;
+    addrs->log = c->log;
+
+    return NGX_OK;
+}
+
+
 ngx_vmess_vconn_t *
-ngx_vmess_vconn_create(ngx_connection_t *parent,
+ngx_vmess_vconn_create(ngx_vmess_vconn_addrs_t *addrs,
     const ngx_vmess_carrier_t *carrier, void *data,
     ngx_vmess_listen_t *listen)
 {
@@ -96,11 +124,11 @@ ngx_vmess_vconn_create(ngx_connection_t *parent,
     ngx_vmess_vconn_t   *vconn;
     ngx_pool_cleanup_t  *cln;
 
-    if (ngx_vmess_init_slots(parent->log) != NGX_OK) {
+    if (ngx_vmess_init_slots(addrs->log) != NGX_OK) {
         return NULL;
     }
 
-    c = ngx_vmess_vconn_get(parent);
+    c = ngx_vmess_vconn_get(addrs);
     if (c == NULL) {
         return NULL;
     }
@@ -141,7 +169,7 @@ ngx_vmess_vconn_create(ngx_connection_t *parent,
 
 
 static ngx_connection_t *
-ngx_vmess_vconn_get(ngx_connection_t *parent)
+ngx_vmess_vconn_get(ngx_vmess_vconn_addrs_t *addrs)
 {
     ngx_log_t         *log;
     ngx_pool_t        *pool;
@@ -153,23 +181,23 @@ ngx_vmess_vconn_get(ngx_connection_t *parent)
     s = ngx_socket(AF_UNIX, SOCK_STREAM, 0);
 
     if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_ALERT, parent->log, ngx_socket_errno,
+        ngx_log_error(NGX_LOG_ALERT, addrs->log, ngx_socket_errno,
                       ngx_socket_n " failed");
         return NULL;
     }
 
-    c = ngx_get_connection(s, parent->log);
+    c = ngx_get_connection(s, addrs->log);
 
     if (c == NULL) {
         if (ngx_close_socket(s) == -1) {
-            ngx_log_error(NGX_LOG_ALERT, parent->log, ngx_socket_errno,
+            ngx_log_error(NGX_LOG_ALERT, addrs->log, ngx_socket_errno,
                           ngx_close_socket_n " failed");
         }
 
         return NULL;
     }
 
-    pool = ngx_create_pool(512, parent->log);
+    pool = ngx_create_pool(512, addrs->log);
     if (pool == NULL) {
         ngx_close_connection(c);
         return NULL;
@@ -198,7 +226,7 @@ ngx_vmess_vconn_get(ngx_connection_t *parent)
     c->send = ngx_vmess_vconn_send;
     c->send_chain = ngx_vmess_vconn_send_chain;
 
-    if (ngx_vmess_vconn_set_addrs(c, parent) != NGX_OK) {
+    if (ngx_vmess_vconn_set_addrs(c, addrs) != NGX_OK) {
         ngx_close_connection(c);
         ngx_destroy_pool(pool);
         return NULL;
@@ -224,39 +252,33 @@ ngx_vmess_vconn_get(ngx_connection_t *parent)
 }
 
 
-/* copies, as the parent may be closed before */
+/* copies, as what they are from may be closed before */
 
 static ngx_int_t
-ngx_vmess_vconn_set_addrs(ngx_connection_t *c, ngx_connection_t *parent)
+ngx_vmess_vconn_set_addrs(ngx_connection_t *c, ngx_vmess_vconn_addrs_t *addrs)
 {
     ngx_proxy_protocol_t  *pp;
 
-    /* not the address of a wildcard socket, and c->fd does not know */
-
-    if (ngx_connection_local_sockaddr(parent, NULL, 0) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    c->sockaddr = ngx_palloc(c->pool, parent->socklen);
-    c->local_sockaddr = ngx_palloc(c->pool, parent->local_socklen);
+    c->sockaddr = ngx_palloc(c->pool, addrs->socklen);
+    c->local_sockaddr = ngx_palloc(c->pool, addrs->local_socklen);
 
     if (c->sockaddr == NULL || c->local_sockaddr == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(c->sockaddr, parent->sockaddr, parent->socklen);
-    ngx_memcpy(c->local_sockaddr, parent->local_sockaddr,
-               parent->local_socklen);
+    ngx_memcpy(c->sockaddr, addrs->sockaddr, addrs->socklen);
+    ngx_memcpy(c->local_sockaddr, addrs->local_sockaddr,
+               addrs->local_socklen);
 
-    c->socklen = parent->socklen;
-    c->local_socklen = parent->local_socklen;
-    c->addr_text = parent->addr_text;
+    c->socklen = addrs->socklen;
+    c->local_socklen = addrs->local_socklen;
+    c->addr_text = addrs->text;
 
     if (ngx_vmess_vconn_text(c->pool, &c->addr_text) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (parent->proxy_protocol == NULL) {
+    if (addrs->proxy_protocol == NULL) {
         return NGX_OK;
     }
 
@@ -265,7 +287,7 @@ ngx_vmess_vconn_set_addrs(ngx_connection_t *c, ngx_connection_t *parent)
         return NGX_ERROR;
     }
 
-    *pp = *parent->proxy_protocol;
+    *pp = *addrs->proxy_protocol;
 
     if (ngx_vmess_vconn_text(c->pool, &pp->src_addr) != NGX_OK
         || ngx_vmess_vconn_text(c->pool, &pp->dst_addr) != NGX_OK
@@ -371,34 +393,136 @@ ngx_vmess_vconn_abort(ngx_vmess_vconn_t *vconn)
 static ssize_t
 ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
+    ssize_t             n;
+    ngx_uint_t          ended;
+    ngx_event_t        *rev;
     ngx_vmess_vconn_t  *vconn;
 
+    rev = c->read;
     vconn = ngx_vmess_get_vconn(c);
 
     if (vconn->data == NULL) {
-        c->read->ready = 0;
-        c->read->error = 1;
-        return NGX_ERROR;
+        return ngx_vmess_received(c, NGX_ERROR, 0);
     }
 
-    return vconn->carrier->recv(c, buf, size);
+    /* before the call, in which the owner may report what is new */
+
+    rev->ready = 0;
+    ended = rev->eof || rev->error;
+
+    n = vconn->carrier->recv(vconn->data, buf, size);
+
+    ngx_vmess_vconn_assert(vconn, rev, ended, n, size);
+
+    return ngx_vmess_received(c, n, n > 0);
+}
+
+
+ssize_t
+ngx_vmess_received(ngx_connection_t *c, ssize_t n, ngx_uint_t more)
+{
+    ngx_event_t  *rev;
+
+    rev = c->read;
+
+    if (n > 0) {
+
+        /* an end that was seen already comes behind this */
+
+        rev->eof = 0;
+        rev->error = 0;
+
+        if (more) {
+            rev->ready = 1;
+        }
+
+        return n;
+    }
+
+    if (n == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    rev->ready = 0;
+
+    if (n == 0) {
+        rev->eof = 1;
+        return 0;
+    }
+
+    rev->error = 1;
+
+    return NGX_ERROR;
 }
 
 
 static ssize_t
 ngx_vmess_vconn_send(ngx_connection_t *c, u_char *buf, size_t size)
 {
+    ssize_t             n;
+    ngx_uint_t          ended;
+    ngx_event_t        *wev;
     ngx_vmess_vconn_t  *vconn;
 
+    wev = c->write;
     vconn = ngx_vmess_get_vconn(c);
 
     if (vconn->data == NULL) {
-        c->write->error = 1;
+        wev->ready = 0;
+        wev->error = 1;
         return NGX_ERROR;
     }
 
-    return vconn->carrier->send(c, buf, size);
+    if (size == 0) {
+        return 0;
+    }
+
+    wev->ready = 0;
+    ended = wev->eof || wev->error;
+
+    n = vconn->carrier->send(vconn->data, buf, size);
+
+    ngx_vmess_vconn_assert(vconn, wev, ended, n, size);
+
+    if (n > 0) {
+        wev->ready = 1;
+        c->sent += n;
+        return n;
+    }
+
+    if (n == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    wev->error = 1;
+
+    return NGX_ERROR;
 }
+
+
+#if (NGX_DEBUG)
+
+/* an owner that has ended itself in the call has set the flags of an end */
+
+static void
+ngx_vmess_vconn_assert(ngx_vmess_vconn_t *vconn, ngx_event_t *ev,
+    ngx_uint_t ended, ssize_t n, size_t size)
+{
+    if ((n > (ssize_t) size)
+        || (n < 0 && n != NGX_AGAIN && n != NGX_ERROR)
+        || (vconn->data && (ended != (ngx_uint_t) (ev->eof || ev->error)
+                            || ev->pending_eof)))
+    {
+        ngx_log_error(NGX_LOG_ALERT, ev->log, 0,
+                      "vmess carrier \"%V\" returned %z for %uz bytes with "
+                      "eof:%d error:%d pending_eof:%d", &vconn->carrier->name,
+                      n, size, ev->eof, ev->error, ev->pending_eof);
+
+        ngx_debug_point();
+    }
+}
+
+#endif
 
 
 /* the chain is copied, to have headroom for the frames of carriers */

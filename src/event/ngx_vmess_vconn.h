@@ -16,9 +16,34 @@
  * stream server takes them from an ordinary ngx_connection_t.  It is in the
  * pool of that connection, so the owner must forget it in its close handler.
  *
- * recv and send get the virtual connection and return as those of any
- * connection do, with the flags of its events set.  In front of what send is
- * given there are NGX_VMESS_HEADROOM bytes to write to.
+ * The contract of carriers.  All functions get the owner, "data".
+ *
+ * recv     bytes, 1 .. size; 0 at the end of the client's data; NGX_AGAIN, after
+ *          which the owner wakes the virtual connection when there is more; or
+ *          NGX_ERROR, after which it is not asked again
+ * send     bytes taken, 1 .. size, and size is not 0; NGX_AGAIN, after which
+ *          the owner wakes the virtual connection when it takes more; or
+ *          NGX_ERROR.  In front of buf there are NGX_VMESS_HEADROOM bytes to
+ *          write to, and what is in buf may be changed
+ * verdict  the client was found authentic or not.  For one that is not, NGX_OK
+ *          means that the owner takes the client back, and the session is
+ *          closed; NGX_DECLINED that it cannot
+ * close    the virtual connection is being closed; the owner must not end what
+ *          the call may have come from, but post an event
+ *
+ * None of them touches the events of the virtual connection, nor c->sent: the
+ * flags ready, eof and error are set in ngx_vmess_vconn.c, for all carriers and
+ * for each return.  ready is 1 after bytes, as only the next call tells if there
+ * are more, and 0 after anything else, unless the owner has woken the virtual
+ * connection meanwhile.  pending_eof is never set.  What reads or writes asks
+ * until it gets NGX_AGAIN.  An owner that has gone is as one that returns
+ * NGX_ERROR.
+ *
+ * The scratch area of the worker, ngx_vmess_scratch, is for whoever calls recv
+ * or send of a connection, which may be given a part of it as buf.  So neither
+ * a carrier nor a layer below may use it but for buf, and nobody may expect to
+ * find there what was left before a call of any function that reads, writes,
+ * or runs handlers.
  */
 
 #define NGX_VMESS_HEADROOM  16
@@ -36,17 +61,9 @@
 typedef struct {
     ngx_str_t                  name;         /* for $vmess_carrier */
 
-    ngx_recv_pt                recv;
-    ngx_send_pt                send;
-
-    /*
-     * The client was found authentic or not.  For one that is not, NGX_OK
-     * means that the owner takes the client back, and the session is closed;
-     * NGX_DECLINED that it cannot.
-     */
+    ssize_t                  (*recv)(void *data, u_char *buf, size_t size);
+    ssize_t                  (*send)(void *data, u_char *buf, size_t size);
     ngx_int_t                (*verdict)(void *data, ngx_uint_t authentic);
-
-    /* the virtual connection is being closed */
     void                     (*close)(void *data);
 } ngx_vmess_carrier_t;
 
@@ -56,6 +73,19 @@ struct ngx_vmess_vconn_s {
     ngx_connection_t          *connection;
     void                      *data;         /* owner, NULL if it is gone */
 };
+
+
+/* whose client it is, all of which is copied, and the log until it has its own */
+
+typedef struct {
+    struct sockaddr           *sockaddr;
+    socklen_t                  socklen;
+    struct sockaddr           *local_sockaddr;
+    socklen_t                  local_socklen;
+    ngx_str_t                  text;         /* of sockaddr */
+    ngx_proxy_protocol_t      *proxy_protocol;
+    ngx_log_t                 *log;
+} ngx_vmess_vconn_addrs_t;
 
 
 /*
@@ -87,11 +117,15 @@ typedef struct {
 ngx_vmess_listen_t *ngx_vmess_listen_lookup(ngx_cycle_t *cycle,
     ngx_str_t *name);
 
+/* the addresses of a connection: NGX_OK, or NGX_ERROR, which was logged */
+ngx_int_t ngx_vmess_vconn_addrs(ngx_vmess_vconn_addrs_t *addrs,
+    ngx_connection_t *c);
+
 /*
- * Creates a virtual connection with the addresses of the connection given.
- * NULL if there is no memory, descriptor or connection, which was logged.
+ * Creates a virtual connection.  NULL if there is no memory, descriptor or
+ * connection, which was logged.
  */
-ngx_vmess_vconn_t *ngx_vmess_vconn_create(ngx_connection_t *parent,
+ngx_vmess_vconn_t *ngx_vmess_vconn_create(ngx_vmess_vconn_addrs_t *addrs,
     const ngx_vmess_carrier_t *carrier, void *data,
     ngx_vmess_listen_t *listen);
 
@@ -112,11 +146,18 @@ typedef struct {
 ngx_int_t ngx_vmess_init_slots(ngx_log_t *log);
 ngx_vmess_slot_t *ngx_vmess_slot(ngx_connection_t *c);
 
-/* NGX_VMESS_SCRATCH bytes of the worker, in which no call leaves anything */
+/* NGX_VMESS_SCRATCH bytes of the worker, see above */
 extern u_char  *ngx_vmess_scratch;
 
 /* the virtual connection that c is, or NULL */
 ngx_vmess_vconn_t *ngx_vmess_get_vconn(ngx_connection_t *c);
+
+/*
+ * Sets the flags of c->read for what c->recv returns, and returns it; of layers
+ * above, too.  With bytes, ready is set if there is more that no event will
+ * tell of, and left alone if not; with NGX_AGAIN it is left alone.
+ */
+ssize_t ngx_vmess_received(ngx_connection_t *c, ssize_t n, ngx_uint_t more);
 
 /* reports an event of the owner's to the virtual connection, later */
 void ngx_vmess_vconn_wake(ngx_vmess_vconn_t *vconn, ngx_uint_t write);

@@ -219,24 +219,18 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
 
 ssize_t
-ngx_http_vmess_body_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_body_recv(void *data, u_char *buf, size_t size)
 {
-    return ngx_http_vmess_received(fc, ngx_http_vmess_body_read(
-                                           ngx_vmess_get_vconn(fc)->data,
-                                           buf, size));
+    return ngx_http_vmess_body_read(data, buf, size);
 }
 
 
 ssize_t
-ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_body_send(void *data, u_char *buf, size_t size)
 {
-    ssize_t  n;
-
     size = ngx_min(size, NGX_HTTP_VMESS_BODY_MAX);
 
-    n = ngx_http_vmess_body_write(ngx_vmess_get_vconn(fc)->data, buf, size);
-
-    return ngx_http_vmess_sent(fc, n);
+    return ngx_http_vmess_body_write(data, buf, size);
 }
 
 

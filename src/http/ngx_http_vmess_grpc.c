@@ -10,10 +10,8 @@
 
 static ngx_uint_t ngx_http_vmess_grpc_path(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_grpc_answer(ngx_http_vmess_ctx_t *ctx);
-static ssize_t ngx_http_vmess_grpc_recv(ngx_connection_t *fc, u_char *buf,
-    size_t size);
-static ssize_t ngx_http_vmess_grpc_send(ngx_connection_t *fc, u_char *buf,
-    size_t size);
+static ssize_t ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size);
+static ssize_t ngx_http_vmess_grpc_send(void *data, u_char *buf, size_t size);
 static void ngx_http_vmess_grpc_finish(ngx_http_vmess_ctx_t *ctx);
 
 
@@ -105,21 +103,20 @@ ngx_http_vmess_grpc_answer(ngx_http_vmess_ctx_t *ctx)
 
 
 static ssize_t
-ngx_http_vmess_grpc_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size)
 {
-    u_char                *out;
-    ssize_t                n;
-    ngx_buf_t              b;
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_http_vmess_ctx_t *ctx = data;
 
-    ctx = ngx_vmess_get_vconn(fc)->data;
+    u_char     *out;
+    ssize_t     n;
+    ngx_buf_t   b;
 
     for ( ;; ) {
 
         n = ctx->error ? NGX_ERROR : ngx_http_vmess_body_read(ctx, buf, size);
 
         if (n <= 0) {
-            break;
+            return n;
         }
 
         b.pos = buf;
@@ -127,7 +124,7 @@ ngx_http_vmess_grpc_recv(ngx_connection_t *fc, u_char *buf, size_t size)
         out = buf;
 
         if (ngx_vmess_grpc_read(&ctx->grpc, &b, &out) == NGX_ERROR) {
-            ngx_log_error(NGX_LOG_INFO, fc->log, 0,
+            ngx_log_error(NGX_LOG_INFO, ctx->vconn->connection->log, 0,
                           "client sent invalid gRPC message: %s",
                           ctx->grpc.err);
             ctx->error = 1;
@@ -137,29 +134,22 @@ ngx_http_vmess_grpc_recv(ngx_connection_t *fc, u_char *buf, size_t size)
             return out - buf;
         }
     }
-
-    return ngx_http_vmess_received(fc, n);
 }
 
 
 static ssize_t
-ngx_http_vmess_grpc_send(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_grpc_send(void *data, u_char *buf, size_t size)
 {
     u_char   *p;
     ssize_t   n;
-
-    if (size == 0) {
-        return 0;
-    }
 
     size = ngx_min(size, NGX_HTTP_VMESS_BODY_MAX);
 
     p = ngx_vmess_grpc_header(buf, size);
 
-    n = ngx_http_vmess_body_write(ngx_vmess_get_vconn(fc)->data, p,
-                                  buf - p + size);
+    n = ngx_http_vmess_body_write(data, p, buf - p + size);
 
-    return ngx_http_vmess_sent(fc, n > 0 ? (ssize_t) size : n);
+    return n > 0 ? (ssize_t) size : n;
 }
 
 

@@ -10,8 +10,7 @@
 
 static ngx_int_t ngx_http_vmess_h2_answer(ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_h2_answer_raw(ngx_http_vmess_ctx_t *ctx);
-static ssize_t ngx_http_vmess_h2_recv(ngx_connection_t *fc, u_char *buf,
-    size_t size);
+static ssize_t ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size);
 static void ngx_http_vmess_h2_late_handler(ngx_event_t *ev);
 
 
@@ -123,24 +122,21 @@ ngx_http_vmess_h2_answer_raw(ngx_http_vmess_ctx_t *ctx)
 
 
 static ssize_t
-ngx_http_vmess_h2_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size)
 {
-    ssize_t                n;
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_http_vmess_ctx_t *ctx = data;
 
-    n = ngx_http_vmess_body_recv(fc, buf, size);
+    ssize_t  n;
+
+    n = ngx_http_vmess_body_recv(ctx, buf, size);
 
     /*
      * Some clients send no data before the answer.  What has arrived together
      * with the request is examined first.
      */
 
-    if (n == NGX_AGAIN) {
-        ctx = ngx_vmess_get_vconn(fc)->data;
-
-        if (!ctx->answered && !ctx->late.posted) {
-            ngx_post_event(&ctx->late, &ngx_posted_next_events);
-        }
+    if (n == NGX_AGAIN && !ctx->answered && !ctx->late.posted) {
+        ngx_post_event(&ctx->late, &ngx_posted_next_events);
     }
 
     return n;

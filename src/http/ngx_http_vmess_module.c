@@ -218,6 +218,7 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
     ngx_connection_t           *c;
     ngx_http_request_t         *r;
     ngx_http_cleanup_t         *cln;
+    ngx_vmess_vconn_addrs_t     addrs;
     ngx_http_vmess_loc_conf_t  *vlcf;
 
     r = ctx->request;
@@ -239,7 +240,9 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
 
     pos = r->header_in->pos;
 
-    ctx->vconn = ngx_vmess_vconn_create(c, carrier, ctx, *vlcf->listen);
+    ctx->vconn = ngx_vmess_vconn_addrs(&addrs, c) == NGX_OK
+                 ? ngx_vmess_vconn_create(&addrs, carrier, ctx, *vlcf->listen)
+                 : NULL;
 
     if (ctx->vconn) {
         ngx_vmess_vconn_start(ctx->vconn);
@@ -552,45 +555,6 @@ ngx_http_vmess_add_header(ngx_list_t *headers, char *name, char *value)
     h->value.len = ngx_strlen(value);
 
     return NGX_OK;
-}
-
-
-ssize_t
-ngx_http_vmess_received(ngx_connection_t *fc, ssize_t n)
-{
-    if (n > 0) {
-        return n;
-    }
-
-    fc->read->ready = 0;
-
-    if (n == 0) {
-        fc->read->eof = 1;
-    }
-
-    if (n == NGX_ERROR) {
-        fc->read->error = 1;
-    }
-
-    return n;
-}
-
-
-ssize_t
-ngx_http_vmess_sent(ngx_connection_t *fc, ssize_t n)
-{
-    if (n > 0) {
-        fc->sent += n;
-        return n;
-    }
-
-    fc->write->ready = 0;
-
-    if (n == NGX_ERROR) {
-        fc->write->error = 1;
-    }
-
-    return n;
 }
 
 

@@ -144,10 +144,6 @@ void ngx_http_vmess_write_handler(ngx_http_request_t *r);
 /* the client of a session in bodies has gone: ends the request */
 void ngx_http_vmess_client_gone(ngx_http_request_t *r);
 
-/* set the flags of fc for what c->recv or c->send is to return, and return it */
-ssize_t ngx_http_vmess_received(ngx_connection_t *fc, ssize_t n);
-ssize_t ngx_http_vmess_sent(ngx_connection_t *fc, ssize_t n);
-
 /*
  * Sends the response header that is in r->headers_out, without delay;
  * NGX_OK or NGX_ERROR
@@ -202,11 +198,9 @@ ssize_t ngx_http_vmess_raw_read(ngx_http_vmess_ctx_t *ctx, u_char *buf,
 ssize_t ngx_http_vmess_raw_write(ngx_http_vmess_ctx_t *ctx, u_char *buf,
     size_t size);
 
-/* c->recv and c->send of a session in bytes as they are */
-ssize_t ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf,
-    size_t size);
-ssize_t ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf,
-    size_t size);
+/* recv and send of a session in bytes as they are */
+ssize_t ngx_http_vmess_raw_recv(void *data, u_char *buf, size_t size);
+ssize_t ngx_http_vmess_raw_send(void *data, u_char *buf, size_t size);
 
 /*
  * A session in the body of the request, read without buffering, and that of
@@ -231,11 +225,9 @@ ssize_t ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf,
 
 #define NGX_HTTP_VMESS_BODY_MAX  (64 * 1024)
 
-/* c->recv and c->send of a session in bodies as they are */
-ssize_t ngx_http_vmess_body_recv(ngx_connection_t *fc, u_char *buf,
-    size_t size);
-ssize_t ngx_http_vmess_body_send(ngx_connection_t *fc, u_char *buf,
-    size_t size);
+/* recv and send of a session in bodies as they are */
+ssize_t ngx_http_vmess_body_recv(void *data, u_char *buf, size_t size);
+ssize_t ngx_http_vmess_body_send(void *data, u_char *buf, size_t size);
 
 /* NGX_OK if all that was taken is sent, NGX_AGAIN or NGX_ERROR */
 ngx_int_t ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx);

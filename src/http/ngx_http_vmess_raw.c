@@ -32,11 +32,9 @@ ngx_http_vmess_raw_open(ngx_http_vmess_ctx_t *ctx)
 
 
 ssize_t
-ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_raw_recv(void *data, u_char *buf, size_t size)
 {
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ngx_vmess_get_vconn(fc)->data;
+    ngx_http_vmess_ctx_t *ctx = data;
 
     /*
      * What came with the request is early data: it may tell whether to
@@ -47,22 +45,17 @@ ngx_http_vmess_raw_recv(ngx_connection_t *fc, u_char *buf, size_t size)
         && ctx->request->header_in->pos == ctx->request->header_in->last
         && ctx->answer(ctx) != NGX_OK)
     {
-        return ngx_http_vmess_received(fc, NGX_ERROR);
+        return NGX_ERROR;
     }
 
-    return ngx_http_vmess_received(fc,
-                                   ngx_http_vmess_raw_read(ctx, buf, size));
+    return ngx_http_vmess_raw_read(ctx, buf, size);
 }
 
 
 ssize_t
-ngx_http_vmess_raw_send(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_raw_send(void *data, u_char *buf, size_t size)
 {
-    ssize_t  n;
-
-    n = ngx_http_vmess_raw_write(ngx_vmess_get_vconn(fc)->data, buf, size);
-
-    return ngx_http_vmess_sent(fc, n);
+    return ngx_http_vmess_raw_write(data, buf, size);
 }
 
 

@@ -14,12 +14,10 @@ static ngx_int_t ngx_http_vmess_ws_decode(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev);
-static ssize_t ngx_http_vmess_ws_recv(ngx_connection_t *fc, u_char *buf,
-    size_t size);
+static ssize_t ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size);
 static void ngx_http_vmess_ws_control(ngx_http_vmess_ctx_t *ctx,
     ngx_uint_t opcode, u_char *data, size_t len);
-static ssize_t ngx_http_vmess_ws_send(ngx_connection_t *fc, u_char *buf,
-    size_t size);
+static ssize_t ngx_http_vmess_ws_send(void *data, u_char *buf, size_t size);
 static void ngx_http_vmess_ws_finish(ngx_http_vmess_ctx_t *ctx);
 
 
@@ -241,17 +239,14 @@ ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev)
 
 
 static ssize_t
-ngx_http_vmess_ws_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
 {
-    u_char                *out;
-    ssize_t                n;
-    ngx_int_t              rc;
-    ngx_buf_t              b;
-    ngx_event_t           *rev;
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_http_vmess_ctx_t *ctx = data;
 
-    rev = fc->read;
-    ctx = ngx_vmess_get_vconn(fc)->data;
+    u_char     *out;
+    ssize_t     n;
+    ngx_int_t   rc;
+    ngx_buf_t   b;
 
     if (ctx->early.len) {
         size = ngx_min(size, ctx->early.len);
@@ -271,21 +266,16 @@ ngx_http_vmess_ws_recv(ngx_connection_t *fc, u_char *buf, size_t size)
     for ( ;; ) {
 
         if (ctx->error) {
-            rev->ready = 0;
-            rev->error = 1;
             return NGX_ERROR;
         }
 
         if (ctx->eof) {
-            rev->ready = 0;
-            rev->eof = 1;
             return 0;
         }
 
         n = ngx_http_vmess_raw_read(ctx, buf, size);
 
         if (n == NGX_AGAIN) {
-            rev->ready = 0;
             return NGX_AGAIN;
         }
 
@@ -324,7 +314,7 @@ ngx_http_vmess_ws_recv(ngx_connection_t *fc, u_char *buf, size_t size)
         } while (b.pos < b.last);
 
         if (rc == NGX_ERROR) {
-            ngx_log_error(NGX_LOG_INFO, fc->log, 0,
+            ngx_log_error(NGX_LOG_INFO, ctx->vconn->connection->log, 0,
                           "client sent invalid WebSocket frame: %s",
                           ctx->ws.err);
             ctx->error = 1;
@@ -392,25 +382,18 @@ ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx)
 
 
 static ssize_t
-ngx_http_vmess_ws_send(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_ws_send(void *data, u_char *buf, size_t size)
 {
-    size_t                 len;
-    ssize_t                n;
-    ngx_int_t              rc;
-    ngx_event_t           *wev;
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_http_vmess_ctx_t *ctx = data;
 
-    wev = fc->write;
-    ctx = ngx_vmess_get_vconn(fc)->data;
-
-    if (size == 0) {
-        return 0;
-    }
+    size_t     len;
+    ssize_t    n;
+    ngx_int_t  rc;
 
     rc = ngx_http_vmess_ws_send_control(ctx);
 
     if (rc != NGX_OK) {
-        goto failed;
+        return rc;
     }
 
     if (ctx->left == 0) {
@@ -437,8 +420,7 @@ ngx_http_vmess_ws_send(ngx_connection_t *fc, u_char *buf, size_t size)
                                         len + ngx_min(size, ctx->left));
 
         if (n == NGX_AGAIN || n == NGX_ERROR) {
-            rc = n;
-            goto failed;
+            return n;
         }
 
         if ((size_t) n > len) {
@@ -453,23 +435,11 @@ ngx_http_vmess_ws_send(ngx_connection_t *fc, u_char *buf, size_t size)
     ctx->header_len = 0;
     ctx->left -= n;
 
-    fc->sent += n;
-
     if (ctx->left == 0 && ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
         ctx->error = 1;
     }
 
     return n;
-
-failed:
-
-    wev->ready = 0;
-
-    if (rc == NGX_ERROR) {
-        wev->error = 1;
-    }
-
-    return rc;
 }
 
 

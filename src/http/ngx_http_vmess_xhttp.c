@@ -37,7 +37,7 @@ static ngx_int_t ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_xhttp_headers(ngx_http_vmess_ctx_t *ctx);
 static size_t ngx_http_vmess_xhttp_padding(u_char *buf);
 
-static ssize_t ngx_http_vmess_xhttp_recv(ngx_connection_t *fc, u_char *buf,
+static ssize_t ngx_http_vmess_xhttp_recv(void *data, u_char *buf,
     size_t size);
 static ngx_int_t ngx_http_vmess_xhttp_verdict(void *data,
     ngx_uint_t authentic);
@@ -357,14 +357,11 @@ ngx_http_vmess_xhttp_padding(u_char *buf)
 
 
 static ssize_t
-ngx_http_vmess_xhttp_recv(ngx_connection_t *fc, u_char *buf, size_t size)
+ngx_http_vmess_xhttp_recv(void *data, u_char *buf, size_t size)
 {
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_http_vmess_ctx_t *ctx = data;
 
-    ctx = ngx_vmess_get_vconn(fc)->data;
-
-    return ngx_http_vmess_received(fc, ngx_http_vmess_session_read(
-                                           ctx->session, buf, size));
+    return ngx_http_vmess_session_read(ctx->session, buf, size);
 }
 
 

@@ -99,9 +99,9 @@ static void ngx_stream_vmess_quic_init_stream(ngx_connection_t *c);
 static void ngx_stream_vmess_quic_read_handler(ngx_event_t *rev);
 static void ngx_stream_vmess_quic_write_handler(ngx_event_t *wev);
 static void ngx_stream_vmess_quic_linger(ngx_connection_t *c);
-static ssize_t ngx_stream_vmess_quic_recv(ngx_connection_t *c, u_char *buf,
+static ssize_t ngx_stream_vmess_quic_recv(void *data, u_char *buf,
     size_t size);
-static ssize_t ngx_stream_vmess_quic_send(ngx_connection_t *c, u_char *buf,
+static ssize_t ngx_stream_vmess_quic_send(void *data, u_char *buf,
     size_t size);
 static ngx_int_t ngx_stream_vmess_quic_verdict(void *data,
     ngx_uint_t authentic);
@@ -680,6 +680,7 @@ ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
 {
     unsigned int                         len;
     const unsigned char                 *alpn;
+    ngx_vmess_vconn_addrs_t              addrs;
     ngx_stream_core_srv_conf_t          *cscf;
     ngx_stream_vmess_srv_conf_t         *vscf;
     ngx_stream_vmess_quic_stream_t      *st;
@@ -711,8 +712,12 @@ ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
     cscf = ngx_vmess_listening_server(c->listening);
     vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
 
-    st->vconn = ngx_vmess_vconn_create(c, &ngx_stream_vmess_quic_carrier, st,
-                                       &vscf->sessions);
+    st->vconn = ngx_vmess_vconn_addrs(&addrs, c) == NGX_OK
+                ? ngx_vmess_vconn_create(&addrs,
+                                         &ngx_stream_vmess_quic_carrier, st,
+                                         &vscf->sessions)
+                : NULL;
+
     if (st->vconn == NULL) {
         ngx_stream_vmess_quic_close_stream(c);
         return;
@@ -806,57 +811,26 @@ ngx_stream_vmess_quic_linger(ngx_connection_t *c)
 
 
 static ssize_t
-ngx_stream_vmess_quic_recv(ngx_connection_t *c, u_char *buf, size_t size)
+ngx_stream_vmess_quic_recv(void *data, u_char *buf, size_t size)
 {
-    ssize_t                          n;
-    ngx_connection_t                *sc;
-    ngx_stream_vmess_quic_stream_t  *st;
+    ngx_stream_vmess_quic_stream_t *st = data;
 
-    st = ngx_vmess_get_vconn(c)->data;
-    sc = st->connection;
-
-    n = sc->recv(sc, buf, size);
-
-    c->read->ready = sc->read->ready;
-    c->read->eof = sc->read->eof;
-
-    if (n == NGX_ERROR) {
-        c->read->error = 1;
-    }
-
-    return n;
+    return st->connection->recv(st->connection, buf, size);
 }
 
 
 static ssize_t
-ngx_stream_vmess_quic_send(ngx_connection_t *c, u_char *buf, size_t size)
+ngx_stream_vmess_quic_send(void *data, u_char *buf, size_t size)
 {
-    ssize_t                          n;
-    ngx_connection_t                *sc;
-    ngx_vmess_connection_t          *vc;
-    ngx_stream_vmess_quic_stream_t  *st;
+    ngx_stream_vmess_quic_stream_t *st = data;
 
-    st = ngx_vmess_get_vconn(c)->data;
-    sc = st->connection;
+    ngx_vmess_connection_t  *vc;
 
-    vc = ngx_vmess_slot(c)->layer;
+    vc = ngx_vmess_slot(st->vconn->connection)->layer;
 
     st->chunks = vc && vc->responded && !vc->out.raw && !vc->out.stream;
 
-    n = sc->send(sc, buf, size);
-
-    c->write->ready = sc->write->ready;
-
-    if (n == NGX_ERROR) {
-        c->write->error = 1;
-        return NGX_ERROR;
-    }
-
-    if (n > 0) {
-        c->sent += n;
-    }
-
-    return n;
+    return st->connection->send(st->connection, buf, size);
 }
 
 
