@@ -29,7 +29,7 @@ struct ngx_stream_vmess_contacts_s {
 };
 
 
-static void ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc,
+static void ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t type);
 static ngx_int_t ngx_stream_vmess_cone_socket(ngx_connection_t *c,
     ngx_socket_t s);
@@ -55,14 +55,14 @@ static void ngx_stream_vmess_cone_addr(struct sockaddr *sa, u_char *addr);
 void
 ngx_stream_vmess_cone_init(ngx_stream_session_t *s)
 {
-    s->upstream->peer.notify = ngx_stream_vmess_cone_connected;
+    s->upstream->peer.notify = ngx_stream_vmess_cone_notify;
 }
 
 
 /* the socket was connected to the first peer, nothing was sent yet */
 
 static void
-ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
+ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t type)
 {
     int                           domain;
@@ -75,6 +75,12 @@ ngx_stream_vmess_cone_connected(ngx_peer_connection_t *pc, void *data,
     ngx_vmess_connection_t       *vc;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
+
+    /* since 1.31 the first byte of an answer is told here as well */
+
+    if (type != NGX_STREAM_UPSTREAM_NOTIFY_CONNECT) {
+        return;
+    }
 
     c = pc->connection;
     s = c->data;

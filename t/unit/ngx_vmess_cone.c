@@ -1,0 +1,263 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ *
+ * The socket of a session of datagrams, whatever nginx tells of its upstream.
+ */
+
+#include "test.h"
+#include "stream/ngx_stream_vmess_cone.h"
+#include "stream/ngx_stream_vmess_rule.h"
+
+
+static ngx_int_t test_add_conn(ngx_connection_t *c);
+static ngx_int_t test_del_conn(ngx_connection_t *c, ngx_uint_t flags);
+
+
+ngx_module_t                   ngx_stream_vmess_module;
+ngx_event_actions_t            ngx_event_actions;
+uint32_t                      *ngx_crc32_table_short = ngx_crc32_table256;
+
+static ngx_vmess_connection_t  test_vc;
+static ngx_uint_t              test_added;
+
+
+/* what a session has of nginx */
+
+typedef struct {
+    ngx_stream_session_t         s;
+    ngx_stream_upstream_t        u;
+    ngx_connection_t             fc;
+    ngx_connection_t             c;
+    ngx_event_t                  read;
+    ngx_event_t                  write;
+    ngx_log_t                    log;
+    ngx_buf_t                    b;
+    u_char                       buf[sizeof(ngx_vmess_peer_t) + 100];
+    void                        *ctx[1];
+    void                        *srv_conf[1];
+    ngx_stream_vmess_ctx_t       vctx;
+    ngx_stream_vmess_srv_conf_t  vscf;
+    struct sockaddr_in           sin;
+} test_session_t;
+
+
+ngx_vmess_connection_t *
+ngx_vmess_get_connection(ngx_connection_t *c)
+{
+    return &test_vc;
+}
+
+
+ngx_vmess_mux_flow_t *
+ngx_vmess_mux_get_flow(ngx_connection_t *c)
+{
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_check(ngx_array_t *rules, ngx_str_t *name,
+    struct sockaddr *sa, in_port_t port, ngx_log_t *log)
+{
+    return NGX_OK;
+}
+
+
+void
+ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
+    const char *fmt, ...)
+{
+    test_ok(0, "no message: %s", fmt);
+}
+
+
+in_port_t
+ngx_inet_get_port(struct sockaddr *sa)
+{
+    return ntohs(((struct sockaddr_in *) sa)->sin_port);
+}
+
+
+int
+ngx_nonblocking(ngx_socket_t s)
+{
+    int  on = 1;
+
+    return ioctl(s, FIONBIO, &on);
+}
+
+
+/* "vmess_udp_filter" is for the tests of a whole nginx */
+
+void *
+ngx_palloc(ngx_pool_t *pool, size_t size)
+{
+    abort();
+}
+
+
+void *
+ngx_pcalloc(ngx_pool_t *pool, size_t size)
+{
+    abort();
+}
+
+
+void
+ngx_rbtree_insert(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
+{
+    abort();
+}
+
+
+void
+ngx_rbtree_delete(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
+{
+    abort();
+}
+
+
+void
+ngx_rbtree_insert_value(ngx_rbtree_node_t *root, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    abort();
+}
+
+
+static ngx_int_t
+test_add_conn(ngx_connection_t *c)
+{
+    test_added++;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+test_del_conn(ngx_connection_t *c, ngx_uint_t flags)
+{
+    return NGX_OK;
+}
+
+
+/* a session whose socket is connected to a socket of the test */
+
+static void
+test_connect(test_session_t *ts, int peer)
+{
+    socklen_t              len;
+    ngx_stream_session_t  *s;
+
+    ngx_memzero(ts, sizeof(test_session_t));
+    ngx_memzero(&test_vc, sizeof(ngx_vmess_connection_t));
+
+    len = sizeof(struct sockaddr_in);
+    (void) getsockname(peer, (struct sockaddr *) &ts->sin, &len);
+
+    ts->c.fd = socket(AF_INET, SOCK_DGRAM, 0);
+    (void) connect(ts->c.fd, (struct sockaddr *) &ts->sin, len);
+
+    ts->c.read = &ts->read;
+    ts->c.write = &ts->write;
+    ts->c.log = &ts->log;
+    ts->fc.log = &ts->log;
+
+    /* nginx has the first datagram already */
+
+    ts->b.start = ts->buf;
+    ts->b.pos = ts->buf + sizeof(ngx_vmess_peer_t);
+    ts->b.last = ngx_cpymem(ts->b.pos, "first", 5);
+    ts->b.end = ts->buf + sizeof(ts->buf);
+    ts->fc.buffer = &ts->b;
+
+    s = &ts->s;
+
+    ts->ctx[0] = &ts->vctx;
+    ts->srv_conf[0] = &ts->vscf;
+
+    s->connection = &ts->fc;
+    s->upstream = &ts->u;
+    s->ctx = ts->ctx;
+    s->srv_conf = ts->srv_conf;
+    s->received = 5;
+
+    ts->c.data = s;
+    ts->u.peer.connection = &ts->c;
+    ts->u.peer.sockaddr = (struct sockaddr *) &ts->sin;
+    ts->u.peer.socklen = len;
+
+    test_vc.packetaddr = 1;
+    test_added = 0;
+
+    ngx_stream_vmess_cone_init(s);
+}
+
+
+/* nginx tells of something else: nothing may change */
+
+static void
+test_other(test_session_t *ts, const char *when)
+{
+    ngx_uint_t                i, added;
+    test_session_t            before;
+    static const ngx_uint_t   types[] = { 0, 2, 3, 4, 8, 0x8000 };
+
+    for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        before = *ts;
+        added = test_added;
+
+        ts->u.peer.notify(&ts->u.peer, NULL, types[i]);
+
+        test_ok(ngx_memcmp(&before, ts, sizeof(test_session_t)) == 0
+                && added == test_added,
+                "type %d, %s", (int) types[i], when);
+    }
+}
+
+
+static void
+test_notify(int peer)
+{
+    test_session_t  ts;
+
+    test_connect(&ts, peer);
+
+    test_other(&ts, "not connected yet");
+
+    ts.u.peer.notify(&ts.u.peer, NULL, NGX_STREAM_UPSTREAM_NOTIFY_CONNECT);
+
+    test_ok(ts.b.pos == ts.buf && test_vc.cone && test_added == 1
+            && ts.s.received == 5 + sizeof(ngx_vmess_peer_t), "connected");
+
+    /* as nginx 1.31 does with the first byte of the answer */
+
+    test_other(&ts, "connected");
+
+    (void) close(ts.c.fd);
+}
+
+
+int
+main(void)
+{
+    int                 peer;
+    struct sockaddr_in  sin;
+
+    ngx_event_actions.add_conn = test_add_conn;
+    ngx_event_actions.del_conn = test_del_conn;
+
+    ngx_memzero(&sin, sizeof(struct sockaddr_in));
+    sin.sin_family = AF_INET;
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    peer = socket(AF_INET, SOCK_DGRAM, 0);
+    (void) bind(peer, (struct sockaddr *) &sin, sizeof(struct sockaddr_in));
+
+    test_notify(peer);
+
+    (void) close(peer);
+
+    return test_done();
+}
