@@ -563,3 +563,73 @@ for my $sec (qw(aes-128-gcm none)) {
 }
 scalar @bad;
 --- stream_response: 0
+
+
+=== TEST 27: only what limit_conn counted is given back, other modules keep theirs
+--- skip_eval
+2: $ENV{TEST_NGINX_BINARY} ne '/usr/sbin/nginx'
+   || !-e '/usr/lib/nginx/modules/ngx_stream_js_module.so'
+--- main_config
+load_module /usr/lib/nginx/modules/ngx_stream_js_module.so;
+--- user_files
+>>> key.js
+function key(s) { return s.remoteAddress; }
+function none(s) { return ''; }
+export default { key, none };
+--- servers
+tag tag here
+echo echo
+--- stream_config
+js_path %%DIR%%/../html;
+js_import key.js;
+js_set $js_key key.key;
+js_set $js_none key.none;
+limit_conn_zone $js_key zone=one:1m;
+limit_conn_zone $js_none zone=none:1m;
+log_format own '$js_key';
+server {
+    vmess_listen site;
+    access_log %%DIR%%/own.log own;
+    proxy_pass 127.0.0.1:%%tag%%;
+}
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+limit_conn one 1;
+limit_conn none 1;
+proxy_pass vmess_target;
+--- stream_client
+for (1 .. 3) {
+    my $s = tcp();
+    put($s, 'x' x 100);
+    is(read_n($s, 105), 'here:' . 'x' x 100, 'a visitor is not counted');
+    my $f = flow(to => 'echo', data => 'hello');
+    is($f->read(5), 'hello', 'a client is');
+    is(flow(to => 'echo', data => 'hello')->read_eof, '', 'two are too many');
+    close $s;
+    $f->close;
+    wait_for(sub { flow(to => 'echo', data => 'x')->read(1) eq 'x' });
+}
+access_log('own.log') =~ /^(127\.0\.0\.1\n)+$/;
+--- stream_response: 1
+--- error_log
+limiting connections by zone "one"
+
+
+=== TEST 28: what several zones counted is given back
+--- servers
+tag tag here
+--- stream_config
+limit_conn_zone $binary_remote_addr zone=one:1m;
+limit_conn_zone $server_port zone=two:1m;
+server { vmess_listen site; proxy_pass 127.0.0.1:%%tag%%; }
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+limit_conn one 1;
+limit_conn two 1;
+proxy_pass vmess_target;
+--- stream_client
+my @s = map { my $s = tcp(); put($s, 'x' x 100); read_n($s, 105); $s } 1 .. 5;
+scalar @s;
+--- stream_response: 5

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_flow.h"
+#include "ngx_stream_vmess_limit.h"
 
 
 static ngx_command_t *ngx_stream_vmess_proxy_command(char *name);
@@ -13,8 +14,6 @@ static ngx_int_t ngx_stream_vmess_init_listen(ngx_conf_t *cf,
     ngx_vmess_listen_t *listen, ngx_stream_core_srv_conf_t *cscf);
 static ngx_listening_t *ngx_stream_vmess_listening(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf, ngx_str_t *name, ngx_uint_t family);
-static void ngx_stream_vmess_mark(void *data);
-static void ngx_stream_vmess_unlimit(ngx_pool_t *pool);
 
 
 extern ngx_module_t  ngx_stream_proxy_module;
@@ -310,7 +309,6 @@ ngx_stream_vmess_listening(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
 ngx_int_t
 ngx_stream_vmess_mark_handler(ngx_stream_session_t *s)
 {
-    ngx_pool_cleanup_t           *cln;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
     vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
@@ -319,56 +317,8 @@ ngx_stream_vmess_mark_handler(ngx_stream_session_t *s)
         return NGX_DECLINED;
     }
 
-    cln = ngx_pool_cleanup_add(s->connection->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_stream_vmess_mark;
-
-    return NGX_DECLINED;
-}
-
-
-static void
-ngx_stream_vmess_mark(void *data)
-{
-    /* found by its address */
-}
-
-
-/*
- * "limit_conn" counts a connection until the cleanups of its pool run: those
- * between the marks are run now, as the server that goes on has its own.
- */
-
-static void
-ngx_stream_vmess_unlimit(ngx_pool_t *pool)
-{
-    ngx_uint_t           marks;
-    ngx_pool_cleanup_t  *cln, **p;
-
-    marks = 0;
-    p = &pool->cleanup;
-
-    while (*p && marks < 2) {
-        cln = *p;
-
-        if (cln->handler == ngx_stream_vmess_mark) {
-            marks++;
-
-        } else if (marks) {
-            *p = cln->next;
-
-            if (cln->handler) {
-                cln->handler(cln->data);
-            }
-
-            continue;
-        }
-
-        p = &cln->next;
-    }
+    return ngx_stream_vmess_limit_mark(s->connection->pool) == NGX_OK
+           ? NGX_DECLINED : NGX_ERROR;
 }
 
 
@@ -381,7 +331,9 @@ ngx_stream_vmess_move(ngx_stream_session_t *s,
 
     c = s->connection;
 
-    ngx_stream_vmess_unlimit(c->pool);
+    /* the server that goes on counts by itself */
+
+    ngx_stream_vmess_limit_undo(c->pool);
 
     s->srv_conf = cscf->ctx->srv_conf;
     s->phase_handler = 0;

@@ -33,8 +33,8 @@ ngx_int_t ngx_stream_vmess_add_flows(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 
 /*
- * Phase handler, the first of the preaccess and of the access phase: marks
- * what connections are charged with in between, to be given back on a move.
+ * Phase handler, the first of the preaccess phase: what connections are
+ * charged with after it is given back on a move.
  */
 ngx_int_t ngx_stream_vmess_mark_handler(ngx_stream_session_t *s);
 

@@ -11,6 +11,7 @@
 #include "ngx_stream_vmess_handler.h"
 #include "ngx_stream_vmess_kcp.h"
 #include "ngx_stream_vmess_legacy.h"
+#include "ngx_stream_vmess_limit.h"
 #include "ngx_stream_vmess_quic.h"
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_stream_vmess_target.h"
@@ -25,6 +26,7 @@ static void ngx_stream_vmess_warn_raw(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 static ngx_int_t ngx_stream_vmess_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_stream_vmess_init_process(ngx_cycle_t *cycle);
+static void *ngx_stream_vmess_create_main_conf(ngx_conf_t *cf);
 static void *ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -205,7 +207,7 @@ static ngx_stream_module_t  ngx_stream_vmess_module_ctx = {
     ngx_stream_vmess_preconfiguration,     /* preconfiguration */
     ngx_stream_vmess_postconfiguration,    /* postconfiguration */
 
-    NULL,                                  /* create main configuration */
+    ngx_stream_vmess_create_main_conf,     /* create main configuration */
     NULL,                                  /* init main configuration */
 
     ngx_stream_vmess_create_srv_conf,      /* create server configuration */
@@ -243,11 +245,14 @@ ngx_stream_vmess_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_uint_t                     i;
+    ngx_uint_t                     i, fallback;
     ngx_array_t                   *log;
     ngx_stream_handler_pt         *h;
     ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
+    ngx_stream_vmess_srv_conf_t   *vscf;
+
+    fallback = 0;
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
@@ -256,6 +261,12 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
     for (i = 0; i < cmcf->servers.nelts; i++) {
         if (ngx_stream_vmess_check_server(cf, cscfp[i]) != NGX_OK) {
             return NGX_ERROR;
+        }
+
+        vscf = cscfp[i]->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+        if (vscf->zone && vscf->fallback_server) {
+            fallback = 1;
         }
     }
 
@@ -266,15 +277,16 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_stream_vmess_handler;
 
-    for (i = NGX_STREAM_PREACCESS_PHASE; i <= NGX_STREAM_ACCESS_PHASE; i++) {
-
-        h = ngx_array_push(&cmcf->phases[i].handlers);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
-
-        *h = ngx_stream_vmess_mark_handler;
+    if (fallback && ngx_stream_vmess_limit_init(cf) != NGX_OK) {
+        return NGX_ERROR;
     }
+
+    h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_stream_vmess_mark_handler;
 
     log = &cmcf->phases[NGX_STREAM_LOG_PHASE].handlers;
 
@@ -550,10 +562,21 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
         ngx_vmess_xudp_init(cycle);
         ngx_stream_vmess_quic_init(cycle);
 
+        if (ngx_stream_vmess_limit_init_process(cycle) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         return ngx_stream_vmess_kcp_init(cycle);
     }
 
     return NGX_OK;
+}
+
+
+static void *
+ngx_stream_vmess_create_main_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_stream_vmess_main_conf_t));
 }
 
 

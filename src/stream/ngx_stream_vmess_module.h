@@ -30,6 +30,12 @@ typedef struct ngx_stream_vmess_quic_conf_s  ngx_stream_vmess_quic_conf_t;
 
 
 typedef struct {
+    ngx_stream_handler_pt          limit_handler;    /* of "limit_conn" */
+    void                         **limit_conf;       /* its srv_conf */
+} ngx_stream_vmess_main_conf_t;
+
+
+typedef struct {
     ngx_str_t                      zone_name;    /* "off": none */
     ngx_vmess_zone_t              *zone;
 
