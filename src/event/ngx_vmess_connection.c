@@ -341,7 +341,11 @@ ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
     b.start = ngx_vmess_scratch;
     b.end = ngx_vmess_scratch + NGX_VMESS_SCRATCH;
     b.pos = b.start;
-    b.last = ngx_cpymem(b.start, vc->raw.pos, vc->raw.last - vc->raw.pos);
+    b.last = b.start;
+
+    if (vc->raw.start) {
+        b.last = ngx_cpymem(b.start, vc->raw.pos, vc->raw.last - vc->raw.pos);
+    }
 
     for ( ;; ) {
 

@@ -172,7 +172,11 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
             len = ngx_min((size_t) (b->last - b->pos), size - n);
 
-            ngx_memcpy(buf + n, b->pos, len);
+            /* the last of them may have no memory at all */
+
+            if (len) {
+                ngx_memcpy(buf + n, b->pos, len);
+            }
 
             b->pos += len;
             n += len;
