@@ -633,3 +633,96 @@ proxy_pass vmess_target;
 my @s = map { my $s = tcp(); put($s, 'x' x 100); read_n($s, 105); $s } 1 .. 5;
 scalar @s;
 --- stream_response: 5
+
+
+=== TEST 29: a fallback that leads back is refused
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $id = $User{alice};
+my $try = sub {
+    my ($listen, $fallback, $more) = @_;
+    return nginx_t("vmess_users main:1m { alice $id; }\nvmess_allow all;\n"
+        . "server {\nlisten $listen;\nvmess main;\nvmess_fallback $fallback;\n"
+        . "proxy_pass vmess_target;\n}\n" . ($more // ''));
+};
+my $p = '%%PORT_1%%';
+my $site = "server {\nvmess_listen site;\nvmess off;\nproxy_pass";
+for (["127.0.0.1:$p", "127.0.0.1:$p"], [$p, "127.0.0.1:$p"],
+     [$p, "127.0.0.9:$p"], ["[::]:$p", "[::1]:$p"],
+     ["[::]:$p ipv6only=off", "127.0.0.1:$p"],
+     ['unix:%%DIR%%/v.sock', 'unix:%%DIR%%/v.sock'],
+     ["127.0.0.1:$p ssl", "127.0.0.1:$p",
+      "ssl_certificate %%CERT%%;\nssl_certificate_key %%KEY%%;"],
+     ["127.0.0.1:$p", 'site', "$site 127.0.0.1:$p;\n}"],
+     ["127.0.0.1:$p", '127.0.0.1:%%PORT_2%%',
+      "server {\nlisten 127.0.0.1:%%PORT_2%%;\nvmess main;\n"
+      . "proxy_pass vmess_target;\n}"])
+{
+    my ($rc, $out) = $try->(@$_);
+    is($rc, 1, "listen $_->[0]; vmess_fallback $_->[1]");
+    like($out, qr/\[emerg\].*"vmess_fallback \S+" .* leads to .* terminates/,
+         'says where it leads');
+}
+for (["127.0.0.1:$p", '127.0.0.1:%%PORT_2%%'],
+     ["127.0.0.1:$p", "127.0.0.2:$p"],
+     ["127.0.0.1:$p", "site", "$site 127.0.0.1:%%PORT_2%%;\n}"],
+     ["127.0.0.1:$p", '127.0.0.1:%%PORT_2%%',
+      "server {\nlisten 127.0.0.1:%%PORT_2%%;\nproxy_pass 127.0.0.1:$p;\n}"])
+{
+    my ($rc, $out) = $try->(@$_);
+    is($rc, 0, "listen $_->[0]; vmess_fallback $_->[1]") or diag $out;
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 30: one that nginx -t cannot see ends after a few hops
+--- servers
+tag tag here
+--- stream_config
+map $remote_addr $where { 127.0.0.1 127.0.0.1:%%STREAM_PORT%%; }
+map $proxy_protocol_addr $again { default 127.0.0.1:%%PORT_2%%; }
+log_format own '$status';
+server {
+    vmess_listen site;
+    access_log %%DIR%%/own.log own;
+    proxy_pass $where;
+}
+server {
+    listen 127.0.0.1:%%PORT_2%% proxy_protocol;
+    set_real_ip_from 127.0.0.1;
+    vmess main;
+    vmess_fallback again;
+    proxy_pass vmess_target;
+}
+server {
+    vmess_listen again;
+    access_log %%DIR%%/again.log own;
+    proxy_protocol on;
+    proxy_pass $again;
+}
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $s = tcp();
+put($s, 'x' x 100);
+is(slurp($s), '', 'closed');
+is(wait_for(sub { active() == $start }), 1, 'nothing is left');
+is(access_log('own.log'), "200\n" x 3, 'so many fallbacks in a row');
+
+$s = tcp(stream_port() + 2);
+put($s, "PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n" . 'x' x 100);
+is(slurp($s), '', 'closed, with the PROXY protocol');
+is(wait_for(sub { active() == $start }), 1, 'nothing is left');
+is(access_log('again.log'), "200\n" x 3, 'so many');
+1;
+--- stream_response: 1
+--- error_log
+"vmess_fallback" leads back to a server with VMess

@@ -140,6 +140,93 @@ ngx_vmess_listens(ngx_stream_core_main_conf_t *cmcf,
 }
 
 
+/*
+ * Does a server listen on an address of TCP, or Unix?  local: it is one of this
+ * machine, for sockets that have all of them.
+ */
+
+static ngx_inline ngx_uint_t
+ngx_vmess_listen_match(ngx_uint_t type, struct sockaddr *sa, socklen_t socklen,
+    ngx_addr_t *addr, ngx_uint_t local)
+{
+    if (type != SOCK_STREAM) {
+        return 0;
+    }
+
+    if (ngx_cmp_sockaddr(sa, socklen, addr->sockaddr, addr->socklen, 1)
+        == NGX_OK)
+    {
+        return 1;
+    }
+
+    return local && sa->sa_family != AF_UNIX && ngx_inet_wildcard(sa)
+           && (sa->sa_family == addr->sockaddr->sa_family
+               || sa->sa_family == AF_INET6)
+           && ngx_inet_get_port(sa) == ngx_inet_get_port(addr->sockaddr);
+}
+
+
+static ngx_inline ngx_uint_t
+ngx_vmess_listens_on(ngx_stream_core_main_conf_t *cmcf,
+    ngx_stream_core_srv_conf_t *cscf, ngx_addr_t *address, ngx_uint_t local)
+{
+    ngx_uint_t  i;
+
+#if (nginx_version >= 1025005)
+
+    ngx_uint_t                    a, n;
+    ngx_stream_conf_port_t       *port;
+    ngx_stream_conf_addr_t       *addr;
+    ngx_stream_core_srv_conf_t  **server;
+
+    if (cmcf->ports == NULL) {
+        return 0;
+    }
+
+    port = cmcf->ports->elts;
+
+    for (i = 0; i < cmcf->ports->nelts; i++) {
+        addr = port[i].addrs.elts;
+
+        for (a = 0; a < port[i].addrs.nelts; a++) {
+
+            if (!ngx_vmess_listen_match(port[i].type, addr[a].opt.sockaddr,
+                                        addr[a].opt.socklen, address, local))
+            {
+                continue;
+            }
+
+            server = addr[a].servers.elts;
+
+            for (n = 0; n < addr[a].servers.nelts; n++) {
+                if (server[n] == cscf) {
+                    return 1;
+                }
+            }
+        }
+    }
+
+#else
+
+    ngx_stream_listen_t  *listen;
+
+    listen = cmcf->listen.elts;
+
+    for (i = 0; i < cmcf->listen.nelts; i++) {
+        if (listen[i].ctx == cscf->ctx
+            && ngx_vmess_listen_match(listen[i].type, listen[i].sockaddr,
+                                      listen[i].socklen, address, local))
+        {
+            return 1;
+        }
+    }
+
+#endif
+
+    return 0;
+}
+
+
 /* the first server of a listening socket */
 
 static ngx_inline ngx_stream_core_srv_conf_t *

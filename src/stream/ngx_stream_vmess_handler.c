@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_handler.h"
 #include "ngx_stream_vmess_flow.h"
+#include "ngx_stream_vmess_loop.h"
 #include "ngx_stream_vmess_target.h"
 #include "event/ngx_vmess_detour.h"
 #include "event/ngx_vmess_output.h"
@@ -644,6 +645,10 @@ ngx_stream_vmess_fallback(ngx_stream_session_t *s)
         ngx_del_timer(c->read);
     }
 
+    if (ngx_stream_vmess_loop_enter(s) != NGX_OK) {
+        return NGX_STREAM_BAD_GATEWAY;
+    }
+
     ngx_vmess_pass_through(ctx->vc);
 
     ctx->moved = 1;
@@ -745,6 +750,8 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
     if (ctx == NULL) {
         return NGX_OK;
     }
+
+    ngx_stream_vmess_loop_leave(ctx);
 
     if (ctx->status) {
         s->status = ctx->status;

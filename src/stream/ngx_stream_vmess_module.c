@@ -12,6 +12,7 @@
 #include "ngx_stream_vmess_kcp.h"
 #include "ngx_stream_vmess_legacy.h"
 #include "ngx_stream_vmess_limit.h"
+#include "ngx_stream_vmess_loop.h"
 #include "ngx_stream_vmess_quic.h"
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_stream_vmess_target.h"
@@ -267,6 +268,10 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 
         if (vscf->zone && vscf->fallback_server) {
             fallback = 1;
+
+            if (ngx_stream_vmess_loop_check(cf, cscfp[i]) != NGX_OK) {
+                return NGX_ERROR;
+            }
         }
     }
 
@@ -277,7 +282,10 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_stream_vmess_handler;
 
-    if (fallback && ngx_stream_vmess_limit_init(cf) != NGX_OK) {
+    if (fallback
+        && (ngx_stream_vmess_limit_init(cf) != NGX_OK
+            || ngx_stream_vmess_loop_init(cf) != NGX_OK))
+    {
         return NGX_ERROR;
     }
 

@@ -32,6 +32,7 @@ typedef struct ngx_stream_vmess_quic_conf_s  ngx_stream_vmess_quic_conf_t;
 typedef struct {
     ngx_stream_handler_pt          limit_handler;    /* of "limit_conn" */
     void                         **limit_conf;       /* its srv_conf */
+    ngx_shm_zone_t                *loop_zone;
 } ngx_stream_vmess_main_conf_t;
 
 
@@ -82,6 +83,14 @@ typedef struct {
     ngx_atomic_uint_t              number;       /* of the carrier */
     ngx_uint_t                     mux_id;
     ngx_uint_t                     status;       /* for $status, or zero */
+
+    /* a fallback that leads back */
+
+    ngx_uint_t                     hops;         /* fallbacks in a row */
+    ngx_atomic_uint_t              noted;        /* number of the upstream's
+                                                    connection */
+    ngx_atomic_uint_t              note;         /* in its slot, */
+    ngx_atomic_t                  *slot;         /* or NULL */
 
     /* the target */
 
