@@ -5,20 +5,9 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_grpc.h"
-#include "proto/ngx_vmess_grpc.h"
+#include "ngx_http_vmess_module.h"
 
 
-typedef struct {
-    ngx_http_vmess_body_t      body;
-    ngx_vmess_grpc_t           grpc;
-
-    unsigned                   error:1;
-} ngx_http_vmess_grpc_t;
-
-
-static ngx_int_t ngx_http_vmess_grpc_handler(ngx_http_request_t *r,
-    ngx_http_vmess_ctx_t *ctx);
 static ngx_uint_t ngx_http_vmess_grpc_path(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_grpc_answer(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size);
@@ -35,30 +24,15 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_grpc_carrier = {
 };
 
 
-const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
-    NGX_HTTP_VMESS_GRPC,
-    ngx_http_vmess_grpc_handler,
-    &ngx_http_vmess_grpc_carrier,
-    ngx_http_vmess_body_read_handler,
-    ngx_http_vmess_grpc_answer,
-    ngx_http_vmess_body_flush,
-    ngx_http_vmess_body_decline,
-    ngx_http_vmess_body_drain,
-    ngx_http_vmess_grpc_finish,
-    NULL                                   /* cleanup */
-};
-
-
 /*
  * Clients do not wait for the response header: it is sent when they are known
  * to be authentic.
  */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_str_t              *type;
-    ngx_http_vmess_grpc_t  *grpc;
+    ngx_str_t  *type;
 
     if (r->http_version < NGX_HTTP_VERSION_20 || r->method != NGX_HTTP_POST
         || !r->headers_in.chunked || r->headers_in.content_type == NULL)
@@ -75,12 +49,10 @@ ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    grpc = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_grpc_t));
-    if (grpc == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    ctx->answer = ngx_http_vmess_grpc_answer;
+    ctx->finish = ngx_http_vmess_grpc_finish;
 
-    return ngx_http_vmess_body_take(ctx, &ngx_http_vmess_grpc_transport, grpc);
+    return ngx_http_vmess_body_start(ctx, &ngx_http_vmess_grpc_carrier);
 }
 
 
@@ -126,7 +98,7 @@ ngx_http_vmess_grpc_answer(ngx_http_vmess_ctx_t *ctx)
     ngx_str_set(&r->headers_out.content_type, "application/grpc");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
 
-    return ngx_http_vmess_body_answer(ctx);
+    return ngx_http_vmess_send_header(ctx);
 }
 
 
@@ -135,16 +107,13 @@ ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
-    u_char                 *out;
-    ssize_t                 n;
-    ngx_buf_t               b;
-    ngx_http_vmess_grpc_t  *grpc;
-
-    grpc = ctx->data;
+    u_char     *out;
+    ssize_t     n;
+    ngx_buf_t   b;
 
     for ( ;; ) {
 
-        n = grpc->error ? NGX_ERROR : ngx_http_vmess_body_read(ctx, buf, size);
+        n = ctx->error ? NGX_ERROR : ngx_http_vmess_body_read(ctx, buf, size);
 
         if (n <= 0) {
             return n;
@@ -154,11 +123,11 @@ ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size)
         b.last = buf + n;
         out = buf;
 
-        if (ngx_vmess_grpc_read(&grpc->grpc, &b, &out) == NGX_ERROR) {
+        if (ngx_vmess_grpc_read(&ctx->grpc, &b, &out) == NGX_ERROR) {
             ngx_log_error(NGX_LOG_INFO, ctx->vconn->connection->log, 0,
                           "client sent invalid gRPC message: %s",
-                          grpc->grpc.err);
-            grpc->error = 1;
+                          ctx->grpc.err);
+            ctx->error = 1;
         }
 
         if (out != buf) {

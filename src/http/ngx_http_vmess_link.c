@@ -68,8 +68,6 @@ static void ngx_http_vmess_link_write_handler(ngx_event_t *wev);
 static void ngx_http_vmess_link_lost(ngx_http_vmess_link_t *link);
 static void ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link,
     u_char status);
-static void ngx_http_vmess_link_status(ngx_http_vmess_ctx_t *ctx,
-    u_char status);
 
 static void ngx_http_vmess_link_accept_handler(ngx_event_t *ev);
 static void ngx_http_vmess_link_accept(ngx_socket_t s);
@@ -188,10 +186,8 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
     ngx_socket_t                s;
     ngx_connection_t           *c;
     ngx_http_vmess_link_t      *link;
-    ngx_http_vmess_xhttp_t     *x;
     ngx_http_vmess_greeting_t  *greeting;
 
-    x = ctx->data;
     log = ctx->request->connection->log;
     pool = ctx->request->pool;
 
@@ -221,7 +217,7 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
     ngx_memzero(greeting, sizeof(ngx_http_vmess_greeting_t));
 
     greeting->magic = NGX_HTTP_VMESS_LINK_MAGIC;
-    greeting->seq = x->upload.seq;
+    greeting->seq = ctx->upload.seq;
     ngx_memcpy(greeting->sid, sid, NGX_HTTP_VMESS_SID_LEN);
 
     b->last = b->pos + sizeof(ngx_http_vmess_greeting_t);
@@ -231,7 +227,7 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
     link->buf = b;
     link->first = NGX_HTTP_VMESS_LINK_FIRST;
 
-    x->link = link;
+    ctx->link = link;
 
     c->data = link;
     c->read->handler = ngx_http_vmess_link_read_handler;
@@ -254,19 +250,18 @@ failed:
 
 declined:
 
-    x->upload.tell(&x->upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
+    ctx->upload.tell(&ctx->upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
 }
 
 
 void
 ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
 {
-    size_t                   size;
-    uint32_t                 len;
-    ssize_t                  n;
-    ngx_buf_t               *b;
-    ngx_connection_t        *c;
-    ngx_http_vmess_xhttp_t  *x;
+    size_t             size;
+    uint32_t           len;
+    ssize_t            n;
+    ngx_buf_t         *b;
+    ngx_connection_t  *c;
 
     c = link->connection;
     b = link->buf;
@@ -318,9 +313,7 @@ ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
 
             /* without an end the session gets an error, too */
 
-            x = link->ctx->data;
-            x->error = 1;
-
+            link->ctx->error = 1;
             ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_DONE);
             return;
         }
@@ -373,7 +366,7 @@ ngx_http_vmess_link_read_handler(ngx_event_t *rev)
         }
 
         link->authentic = 1;
-        ngx_http_vmess_link_status(link->ctx, status);
+        link->ctx->upload.tell(&link->ctx->upload, status);
     }
 
     ngx_http_vmess_link_pump(link);
@@ -411,28 +404,14 @@ ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link, u_char status)
 
     ngx_http_vmess_link_close(link);
 
-    ngx_http_vmess_link_status(ctx, status);
-}
-
-
-static void
-ngx_http_vmess_link_status(ngx_http_vmess_ctx_t *ctx, u_char status)
-{
-    ngx_http_vmess_xhttp_t  *x;
-
-    x = ctx->data;
-
-    x->upload.tell(&x->upload, status);
+    ctx->upload.tell(&ctx->upload, status);
 }
 
 
 void
 ngx_http_vmess_link_close(ngx_http_vmess_link_t *link)
 {
-    ngx_http_vmess_xhttp_t  *x;
-
-    x = link->ctx->data;
-    x->link = NULL;
+    link->ctx->link = NULL;
 
     ngx_close_connection(link->connection);
 }

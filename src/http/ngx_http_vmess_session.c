@@ -529,7 +529,6 @@ void
 ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
 {
     ngx_queue_t              *q;
-    ngx_http_vmess_xhttp_t   *x;
     ngx_http_vmess_upload_t  *upload;
 
     while (!ngx_queue_empty(&s->uploads)) {
@@ -544,9 +543,7 @@ ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
     }
 
     if (s->download) {
-        x = s->download->data;
-        x->session = NULL;
-
+        s->download->session = NULL;
         ngx_http_vmess_session_release(s->id.sid);
     }
 

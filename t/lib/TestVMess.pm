@@ -56,8 +56,9 @@ use VMess::WebSocket;
 our @EXPORT = qw(port stream_port tcp unix_sock tls vmess flow close_flow
                  ws http_port ws_early
                  pattern numbered number_of slurp read_n put wait_for
-                 wait_log error_log access_log log_count
-                 reload signal_nginx children workers_alive active idle rss
+                 wait_log wait_taken error_log access_log log_count
+                 reload signal_nginx children workers_alive active idle
+                 rss grown_less
                  edit_conf nginx_t status_line $Dir %User $Scale
                  sha256_hex hexdump stop_server start_server
                  inet_aton inet_pton AF_INET6);
@@ -629,6 +630,22 @@ sub rss {
 }
 
 
+# The memory of the workers has grown by less than so many kB since rss() gave
+# $before.  AddressSanitizer puts room around what is allocated, and keeps what
+# is freed for a while (quarantine_size_mb of t/tools/asan).
+
+sub grown_less {
+    my ($before, $limit) = @_;
+
+    my $workers = () = children();
+
+    $limit = 3 * $limit + 40_000 * $workers if $ENV{ASAN_OPTIONS};
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return Test::More::cmp_ok(rss() - $before, '<', $limit, 'memory in kB');
+}
+
+
 # waits until the code is true, some seconds at most
 
 sub wait_for {
@@ -646,6 +663,20 @@ sub wait_for {
 sub wait_log {
     my ($re, $count, $seconds) = @_;
     return wait_for(sub { log_count($re) >= ($count // 1) }, $seconds);
+}
+
+
+# waits until nginx has taken all that was sent to a port: the queues that the
+# kernel keeps of its connections, and of those not accepted yet, are empty
+
+sub wait_taken {
+    my $port = sprintf '%04X', $_[0] // stream_port();
+
+    return wait_for(sub {
+        my $table = file_text('/proc/net/tcp') . file_text('/proc/net/tcp6');
+        return $table =~ /:$port [0-9A-F]+:[0-9A-F]{4} 0[1A] /
+               && $table !~ /:$port [0-9A-F]+:[0-9A-F]{4} 0[1A] \w+:(?!0{8} )/;
+    });
 }
 
 
