@@ -726,3 +726,26 @@ is(access_log('again.log'), "200\n" x 3, 'so many');
 --- stream_response: 1
 --- error_log
 "vmess_fallback" leads back to a server with VMess
+
+=== TEST 31: a connection of the fallback that fails under TLS ends, and the worker goes on
+--- servers
+web tag site
+echo echo
+--- listen: ssl
+--- stream_server_config
+ssl_certificate %%CERT%%;
+ssl_certificate_key %%KEY%%;
+vmess main;
+vmess_fallback 127.0.0.1:%%web%%;
+proxy_pass vmess_target;
+--- stream_client
+my $s = tls();
+put($s, 'no VMess, and more than a header has');
+is(read_n($s, 5), 'site:', 'the fallback was reached');
+break_tls($s);
+ok(wait_log(qr/disconnected, bytes/), 'the session has ended');
+is(flow(via => tls(), to => 'echo', data => 'hello')->read(5), 'hello',
+   'and the worker goes on');
+1;
+--- stream_response: 1
+--- may_alert

@@ -440,3 +440,30 @@ for my $sec (qw(aes-128-gcm none)) {
 }
 1;
 --- stream_response: 1
+
+
+=== TEST 22: a connection that fails under TLS after the end chunk ends, and the worker goes on
+--- servers
+deaf deaf
+echo echo
+--- listen: ssl
+--- stream_server_config
+ssl_certificate %%CERT%%;
+ssl_certificate_key %%KEY%%;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for my $sec (qw(aes-128-gcm chacha20-poly1305)) {
+    my $v = vmess(to => 'deaf', sec => $sec);
+    my $f = $v->connect(my $s = tls(), data => 'hello');
+    $f->end;
+    is(flow(via => tls(), to => 'echo', data => 'x')->read(1), 'x', "$sec");
+    my $n = log_count(qr/disconnected, bytes/);
+    break_tls($s);
+    ok(wait_log(qr/disconnected, bytes/, $n + 1), 'the session has ended');
+    is(flow(via => tls(), to => 'echo', data => 'hello')->read(5), 'hello',
+       'and the worker goes on');
+}
+1;
+--- stream_response: 1
+--- may_alert

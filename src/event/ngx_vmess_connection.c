@@ -25,6 +25,8 @@ static ssize_t ngx_vmess_recv_end(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_pass_end(ngx_vmess_connection_t *vc);
 static ssize_t ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf,
     size_t size);
+static ssize_t ngx_vmess_recv_passed(ngx_vmess_connection_t *vc, u_char *buf,
+    size_t size);
 static ssize_t ngx_vmess_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
     off_t limit);
 static ngx_int_t ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain,
@@ -250,10 +252,9 @@ ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
     size_t                   len;
     ssize_t                  n;
-    ngx_event_t             *rev;
+    ngx_uint_t               more;
     ngx_vmess_connection_t  *vc;
 
-    rev = c->read;
     vc = ngx_vmess_get_connection(c);
 
     len = 0;
@@ -271,7 +272,7 @@ ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
         }
     }
 
-    n = 0;
+    n = NGX_AGAIN;
 
     if (len < size && !vc->ended && !vc->eof && !vc->error) {
 
@@ -288,33 +289,24 @@ ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
         /* no event of the socket will tell of what is held here */
 
-        if (vc->plain.len || vc->ended || vc->eof || vc->error
-            || (size_t) (vc->raw.last - vc->raw.pos)
-               >= ngx_vmess_chunk_need(&vc->in))
-        {
-            rev->ready = 1;
-        }
+        more = vc->plain.len || vc->ended || vc->eof || vc->error
+               || (size_t) (vc->raw.last - vc->raw.pos)
+                  >= ngx_vmess_chunk_need(&vc->in);
 
-        return len;
+        return ngx_vmess_received(c, len, more);
     }
 
     if (vc->error) {
-        rev->ready = 0;
-        rev->error = 1;
-        return NGX_ERROR;
+        n = NGX_ERROR;
+
+    } else if (vc->eof) {
+        n = 0;
+
+    } else if (vc->ended) {
+        n = ngx_vmess_recv_end(vc);
     }
 
-    if (vc->eof) {
-        rev->ready = 0;
-        rev->eof = 1;
-        return 0;
-    }
-
-    if (vc->ended) {
-        return ngx_vmess_recv_end(vc);
-    }
-
-    return n;
+    return ngx_vmess_received(c, n, 0);
 }
 
 
@@ -509,11 +501,9 @@ ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
 {
     ssize_t            n;
     ngx_int_t          rc;
-    ngx_event_t       *rev;
     ngx_connection_t  *c;
 
     c = vc->connection;
-    rev = c->read;
 
     if (!vc->passed) {
 
@@ -532,39 +522,30 @@ ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
 
     ngx_log_error(NGX_LOG_INFO, c->log, 0, "client sent data after its end");
 
-    rev->ready = 0;
-    rev->eof = 1;
+    vc->eof = 1;
 
     return 0;
 }
 
 
+/* NGX_AGAIN: there is no event for it, but the reader asks once it has written */
+
 static ngx_int_t
 ngx_vmess_pass_end(ngx_vmess_connection_t *vc)
 {
     ngx_int_t          rc;
-    ngx_event_t       *rev;
     ngx_connection_t  *c;
 
     c = vc->connection;
-    rev = c->read;
 
     rc = c->data == vc->data ? vc->half_close(c) : NGX_DECLINED;
 
-    switch (rc) {
-
-    case NGX_OK:
+    if (rc == NGX_OK) {
         vc->passed = 1;
-        break;
+    }
 
-    case NGX_AGAIN:
-        rev->ready = 1;
-        break;
-
-    default: /* NGX_DECLINED */
-        rev->ready = 0;
-        rev->eof = 1;
-        break;
+    if (rc == NGX_AGAIN) {
+        c->read->ready = 1;
     }
 
     return rc;
@@ -577,34 +558,43 @@ static ssize_t
 ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
 {
     ssize_t                  n;
-    ngx_int_t                rc;
-    ngx_event_t             *rev;
     ngx_vmess_connection_t  *vc;
 
-    rev = c->read;
     vc = ngx_vmess_get_connection(c);
 
-    if (vc->raw.start) {
-        n = ngx_min(size, (size_t) (vc->raw.last - vc->raw.pos));
+    n = vc->raw.last - vc->raw.pos;
+
+    if (n) {
+        n = ngx_min((size_t) n, size);
 
         ngx_memcpy(buf, vc->raw.pos, n);
         vc->raw.pos += n;
 
         if (vc->raw.pos != vc->raw.last) {
-            rev->ready = 1;
-            return n;
+            return ngx_vmess_received(c, n, 1);
         }
 
         ngx_vmess_release(&vc->raw);
 
-        if (vc->ended) {
-            rev->ready = 1;
-        }
-
-        if (n) {
-            return n;
-        }
+        return ngx_vmess_received(c, n, vc->ended);
     }
+
+    ngx_vmess_release(&vc->raw);
+
+    n = ngx_vmess_recv_passed(vc, buf, size);
+
+    return ngx_vmess_received(c, n, 0);
+}
+
+
+static ssize_t
+ngx_vmess_recv_passed(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
+{
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
 
     if (!vc->ended) {
         n = vc->recv(c, buf, size);
@@ -614,7 +604,7 @@ ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
         }
 
         vc->ended = 1;
-        rev->eof = 0;
+        c->read->eof = 0;
     }
 
     if (!vc->passed) {
@@ -629,8 +619,8 @@ ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
     n = vc->recv(c, buf, size);
 
     if (n == 0) {
-        rev->eof = 0;
-        rev->ready = 0;
+        c->read->eof = 0;
+        c->read->ready = 0;
         return NGX_AGAIN;
     }
 

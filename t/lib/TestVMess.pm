@@ -53,7 +53,7 @@ use Time::HiRes qw(sleep time);
 use VMess;
 use VMess::WebSocket;
 
-our @EXPORT = qw(port stream_port tcp unix_sock tls vmess flow close_flow
+our @EXPORT = qw(port stream_port tcp unix_sock tls break_tls vmess flow close_flow
                  ws http_port ws_early
                  pattern numbered number_of slurp read_n put wait_for
                  wait_log wait_taken error_log access_log log_count
@@ -488,6 +488,16 @@ sub tls {
         SSL_hostname => 'localhost', Timeout => 10 * $Scale, %o)
         or die "TLS: " . IO::Socket::SSL::errstr();
     return $sock;
+}
+
+
+# what is no record of TLS, after which the other end has an error, not an end
+
+sub break_tls {
+    my ($sock) = @_;
+    open my $raw, '>&', fileno $sock or die "dup: $!";
+    syswrite $raw, "\x17\x03\x03\x00\x20" . "\xff" x 32;
+    CORE::close $raw;
 }
 
 
