@@ -59,7 +59,7 @@ sub good {
 good('the least', $users . $resolver . $server);
 good('without a size', "vmess_users main { alice $id; }\n" . $resolver . $server);
 good('everything', $resolver . "vmess_users main:2m {
-        alice $id; 'bob' \"$id2\"; carol example;
+        alice $id; 'bob' \"$id2\"; carol 'a text of 30 bytes at most';
     }
     vmess_fallback site;
     vmess_handshake_timeout 10s;
@@ -186,7 +186,10 @@ bad('no id', user('alice;') . $server, qr/alice/);
 bad('an id in the place of a name', user("$id alice;") . $server,
     qr/name of user is a UUID/);
 bad('an id alone', user("$id;") . $server, qr/name of user is a UUID/);
-bad('two ids', user("alice $id $id2;") . $server, qr/parameter/, qr/alice/);
+bad('two ids', user("alice $id $id2;") . $server, qr/word without "=".*"alice"/,
+    qr/is the semicolon missing\?/);
+bad('a line without its semicolon', user("alice $id\nbob $id2;") . $server,
+    qr/"alice", is the semicolon missing\?/);
 bad('an empty name', user("'' $id;") . $server, qr/name/);
 bad('a name with a space', user("'a b' $id;") . $server, qr/a b/);
 bad('a name with a line feed', user("'a\nb' $id;") . $server, qr/name|character/);
@@ -198,16 +201,91 @@ bad('a duplicate id in other letters', user("alice $id;", 'bob ' . uc($id) . ';'
     . $server, qr/alice/, qr/bob/);
 bad('an unknown parameter', user("alice $id color=red;") . $server,
     qr/color/, qr/alice/);
-bad('a parameter without a value', user("alice $id quota;") . $server, qr/quota/);
+bad('a parameter without a value', user("alice $id quota;") . $server, qr/"quota=/);
 bad('a duplicate parameter', user("alice $id quota=1g quota=2g;") . $server,
-    qr/quota/);
+    qr/duplicate parameter "quota=" of user "alice"/);
 
 for my $p (qw(alter_id=x alter_id=-1 alter_id=100000 expires=tomorrow
-              expires=2027-13-01 expires=2027-02-30 quota=x quota=-1 rate=fast
+              expires=2027-13-01 expires=2027-02-30 expires=1969-12-31
+              expires=-001-01-01 expires=1970-01-01 quota=x quota=-1 rate=fast
               rate= max_conns=0 max_conns=x max_ips=0 max_ips=1.5))
 {
     bad("the parameter $p", user("alice $id $p;") . $server, qr/\Q$p\E/, qr/alice/);
 }
+
+# "include" is no name: its parameters would have made the path an id
+bad("include with $_", user("include users.conf $_;") . $server,
+    qr/"include" in "vmess_users" takes one file/) for 'rate=2m', $id;
+
+# names that look like others
+for (["\x7f", 'DEL'], ["\xc2\xa0", 'a no-break space'],
+     ["\xe2\x80\x8b", 'a zero width space'], ["\xef\xbb\xbf", 'a byte order mark'],
+     ["\xe2\x80\xae", 'an override of direction'], ["\xc2\xad", 'a soft hyphen'],
+     ["\xe3\x85\xa4", 'a filler'], ["\xf3\xa0\x81\xa1", 'a tag'],
+     ["\xff", 'a byte that is no UTF-8'], ["\xe2\x80", 'half of a character'],
+     ["\xed\xa0\x80", 'a surrogate'], ["\0", 'a zero byte'], ["\x1b", 'ESC'])
+{
+    my ($ch, $what) = @$_;
+    bad("a name with $what", user("'ali${ch}ce' $id;") . $server,
+        qr/name of user ".*" has an invalid character/);
+    bad("a zone with $what", "vmess_users 'ma${ch}in:1m' { alice $id; }" . $server,
+        $ch eq "\0" ? qr/zero byte in the arguments of "vmess_users"/
+                    : qr/name of vmess_users ".*" has an invalid character/);
+}
+good('names of other scripts', user("\xc3\xa9mile $id;", "\xe5\xbc\xa0\xe4\xb8\x89 $id2;")
+     . $resolver . $server);
+
+# a byte order mark at the start of a file
+for (['its first user', "\xef\xbb\xbfalice $id;\n"],
+     ['a line of its own', "\xef\xbb\xbf\nalice $id;\n"],
+     ['include', "\xef\xbb\xbfinclude two;\n"])
+{
+    my ($what, $text) = @$_;
+    good("a byte order mark before $what", user('include one;', "bob $id2;")
+         . "vmess_users other:1m { include one; carol $id2; }"
+         . $resolver . $server
+         . 'server { listen 127.0.0.1:%%PORT_2%%; vmess other; proxy_pass vmess_target; }',
+         { files => { one => $text, two => "\xef\xbb\xbfalice $id;\n" } });
+    my (undef, $out) = nginx_t(user("alice $id2;", 'include one;') . $resolver . $server,
+        files => { one => $text, two => $text =~ /include/ ? "alice $id;" : '' });
+    like($out, qr/duplicate user "alice"/, 'it is no part of the name');
+}
+{
+    my ($status, $out) = nginx_t(user('include one;') . $resolver . $server,
+        files => { one => "\xef\xbb\xbf# users\nalice $id;\n" });
+    like($out, qr/comment follows the byte order mark .* in \S+one:2/,
+         'a comment behind the mark, which is none to nginx');
+    ($status, $out) = nginx_t(user('include one;') . $resolver . $server,
+        files => { one => "bob $id2;\n\xef\xbb\xbfalice $id;\n" });
+    like($out, qr/invalid character/, 'a mark elsewhere is not skipped');
+}
+
+# ids that can be guessed
+for my $guess (qw(alice password example 123456789012345 aaaaaaaaaaaaaaaaaaaaaaaa
+                  00000000-0000-0000-0000-000000000000
+                  ffffffffffffffffffffffffffffffff))
+{
+    good("the id $guess", user("alice $guess;") . $resolver . $server,
+         qr/id of user "alice" is easily guessed.* in \S+:\d+/);
+}
+good('a text that is none', user('alice correct-horse-battery-st;') . $resolver
+     . $server);
+
+# the line of the user, not that of the end of the block
+{
+    my ($status, $out) = nginx_t("vmess_users main:1m {\n# 2\nalice $id;\n"
+        . "bob $id2 quota=1g;\ncarol 'a text of 30 bytes at most' alter_id=1;\n\n\n}\n"
+        . $resolver . $server);
+    my ($first) = $out =~ /"quota=" of user "bob" .*:(\d+)$/m;
+    my ($second) = $out =~ /"alter_id" of user "carol" .*:(\d+)$/m;
+    is($second - $first, 1, 'warnings are at the line of the user');
+}
+
+# rate= is for a directive of nginx
+good('rate= that is used', user("alice $id rate=2m;") . $resolver
+     . server('vmess main; proxy_download_rate $vmess_rate; proxy_pass vmess_target;'));
+good('rate= that is not', user("alice $id rate=2m;") . $resolver . $server,
+     qr/"rate=" of user "alice" in \S+:\d+ has no effect without "proxy_download_rate \$vmess_rate"/);
 
 bad('the file of users is not there', "vmess_users main:1m { include nosuch; }\n"
     . $server, qr/nosuch/);
@@ -233,6 +311,13 @@ bad('an empty name of a zone', "vmess_users :1m { alice $id; }\n" . $server,
     qr/name/);
 bad('a zone called off', "vmess_users off:1m { alice $id; }\n" . $server, qr/off/);
 bad('no name of a zone', "vmess_users { alice $id; }\n" . $server, qr/vmess_users/);
+bad('a size apart from the name', "vmess_users main 16m { alice $id; }\n" . $server,
+    qr/"16m" in "vmess_users", a size stands behind the name: "main:16m"/);
+bad('a size beyond all memory', "vmess_users main:9000000000m { alice $id; }\n" . $server,
+    qr/no memory for the size of "vmess_users main:9000000000m"/)
+    unless $ENV{ASAN_OPTIONS};
+good('a zone that no server has', $users . "vmess_users other:1m { alice $id; }\n"
+     . $resolver . $server, qr/no server has "vmess other"/);
 bad('an unknown parameter of a zone', "vmess_users main:1m color=red { alice $id; }\n"
     . $server, qr/color/);
 
@@ -263,6 +348,11 @@ bad('a fallback that is an invalid address', $users . $resolver
     qr/99999|vmess_fallback/);
 bad('an unknown cipher', $users . "vmess_ciphers aes-128-gcm des;\n" . $server,
     qr/"des" in "vmess_ciphers", values are "aes-128-gcm", .*"aes-128-cfb" in/);
+bad("ciphers twice, $_", $users . "vmess_ciphers $_;\n" . $server,
+    qr/duplicate.*"vmess_ciphers"|"vmess_ciphers" directive is duplicate/)
+    for 'none none', 'none; vmess_ciphers zero';
+bad('mux without what it carries', $users . "vmess_commands mux;\n" . $server,
+    qr/"vmess_commands" directive needs "tcp" or "udp" beside "mux"/);
 bad('no cipher', $users . "vmess_ciphers;\n" . $server, qr/vmess_ciphers/);
 bad('an unknown command', $users . "vmess_commands tcp quic;\n" . $server,
     qr/"quic" in "vmess_commands", values are "tcp", "udp", "mux" in/);
@@ -273,7 +363,7 @@ bad('no time at all', $users . "vmess_handshake_timeout 0;\n" . $server,
     qr/vmess_handshake_timeout.*more than zero/);
 for my $p ('', 'refresh=1m', 'ports=0-5', 'ports=5-4', 'ports=1-65536',
            'ports=x', 'ports=1-2 refresh=59s', 'ports=1-2 refresh=256m',
-           'ports=1-2 refresh=x', 'ports=1-2 port=3')
+           'ports=1-2 refresh=x', 'ports=1-2 port=3', 'ports=1-2 ports=3-4')
 {
     bad("vmess_detour $p", $users . server("vmess main; vmess_detour $p;"
         . ' proxy_pass vmess_target;'), qr/vmess_detour/);
@@ -290,12 +380,97 @@ for my $p ('maybe', 'off path=/', 'on path=a', 'on host=', 'on wait=x',
 }
 bad("vmess_http_header $_", $users . server("vmess main; vmess_http_header $_;"
     . ' proxy_pass vmess_target;'), qr/vmess_http_header/)
-    for 'on path=/a?b', 'on host=a:80';
+    for 'on path=/a?b', 'on host=a:80', 'on host=[::1]:80', 'on host=[',
+        'on host=[x]', 'on host=*.x', 'on host=a,b', "'on' 'path=/a b'",
+        'on wait=1s wait=2s', 'on path="/a"';
+good("vmess_http_header $_", $users . $resolver . server("vmess main; vmess_http_header $_;"
+    . ' proxy_pass vmess_target;'))
+    for 'on host=[::1] host=[::1]', 'on host=A.Example_1 path=/a path=/b';
+
+# what comes by vmess_pass has no such things
+for my $d ('vmess_detour ports=1-2', 'vmess_http_header on') {
+    bad("$d without a socket", $users . $resolver . "server { vmess_listen ray;"
+        . " vmess main; $d; proxy_pass vmess_target; }", qr/needs a "listen"/);
+}
+bad('vmess_http_header with UDP alone', $users . $resolver
+    . 'server { listen 127.0.0.1:%%PORT_1%% udp reuseport; vmess_kcp;'
+    . ' vmess main; vmess_http_header on; proxy_pass vmess_target; }',
+    qr/"vmess_http_header" needs a "listen" of TCP/);
+
+# one parser of parameters: all say it in the same words
+for (['vmess_kcp mtu=1000 mtu=1000', 'mtu='], ['vmess_kcp congestion congestion', 'congestion'],
+     ['vmess_kcp seal=none seal=none', 'seal='], ['vmess_kcp header=dns header=utp', 'header='],
+     ['vmess_detour ports=1 ports=2', 'ports='],
+     ['vmess_http_header on wait=1s wait=1s', 'wait='])
+{
+    my ($d, $param) = @$_;
+    my ($name) = split ' ', $d;
+    bad("$d", $users . $resolver . "server { listen 127.0.0.1:%%PORT_1%%;"
+        . " listen 127.0.0.1:%%PORT_1%% udp reuseport; vmess main; $d;"
+        . ' proxy_pass vmess_target; }', qr/duplicate parameter "$param" in "$name" in/);
+    bad("$name colour=red", $users . $resolver . "server { listen 127.0.0.1:%%PORT_1%%;"
+        . " listen 127.0.0.1:%%PORT_1%% udp reuseport; vmess main;"
+        . ($name =~ /http/ ? " $name on" : " $name") . ' colour=red;'
+        . ' proxy_pass vmess_target; }',
+        qr/unknown parameter "colour=" in "$name", parameters are "$param|unknown parameter "colour=" in "$name"/);
+}
+
+# nginx compares strings up to a zero byte
+for my $d ("vmess_resolve 'off\0x'", "vmess_deny 'all\0x'", "vmess 'off\0x'",
+           "vmess_fallback 'off\0x'", "vmess_ciphers 'none\0x'", "vmess_commands 'tcp\0x'",
+           "vmess_udp_filter 'on\0x'", "vmess_handshake_timeout '1s\0x'",
+           "vmess_mux_streams '1\0x'")
+{
+    my ($name) = split ' ', $d;
+    bad("a zero byte in $name", $users . "$d;\n" . $server,
+        qr/zero byte in the arguments of "$name"/);
+}
+for my $d ("vmess_http_header 'on\0x'", "vmess_listen 'a\0b'",
+           "vmess_detour 'ports=1\0x'", "vmess_kcp 'congestion\0x'")
+{
+    my ($name) = split ' ', $d;
+    bad("a zero byte in $name", $users . server("vmess main; $d; proxy_pass vmess_target;"),
+        qr/zero byte in the arguments of "$name"/);
+}
+bad('a zero byte in a parameter of a user', user("alice $id 'quota=1g\0x';") . $server,
+    qr/zero byte in the arguments of "alice"/);
+
+# directives that need another one
+for my $d ('vmess_fallback 127.0.0.1:1', 'vmess_commands tcp', 'vmess_ciphers zero',
+           'vmess_mux_streams 1', 'vmess_mux_buffer 1m', 'vmess_udp_filter on',
+           'vmess_handshake_timeout 1s', 'vmess_resolve off', 'vmess_deny private')
+{
+    my ($name) = split ' ', $d;
+    good("$d without vmess", $users . $resolver . $server
+         . "server { listen 127.0.0.1:%%PORT_2%%; $d; proxy_pass 127.0.0.1:1; }",
+         qr/"$name".* has no effect in the server in \S+:\d+, which has no "vmess"/);
+    good("$d with vmess off", $users . $resolver . $server
+         . "server { listen 127.0.0.1:%%PORT_2%%; vmess off; $d; proxy_pass 127.0.0.1:1; }");
+}
+good('a certificate without TLS', $users . $resolver
+     . server('vmess main; ssl_certificate %%CERT%%; ssl_certificate_key %%KEY%%;'
+              . ' proxy_pass vmess_target;'),
+     qr/"ssl_certificate" has no effect in the server .*, add "ssl" to its "listen"/);
+good('a certificate for all servers', $users . $resolver
+     . "ssl_certificate %%CERT%%; ssl_certificate_key %%KEY%%;\n" . $server);
+good('a certificate with TLS', $users . $resolver
+     . 'server { listen 127.0.0.1:%%PORT_1%% ssl; listen 127.0.0.1:%%PORT_2%%; vmess main;'
+     . ' ssl_certificate %%CERT%%; ssl_certificate_key %%KEY%%; proxy_pass vmess_target; }');
+good("a limit by $_", $users . $resolver . "limit_conn_zone $_ zone=u:1m;\n" . $server,
+     qr/"limit_conn_zone \Q$_\E" of zone "u" counts sub-connections of mux only/)
+    for '$vmess_user', '$remote_addr${vmess_user}';
+good('a limit by another variable', $users . $resolver
+     . "limit_conn_zone \$binary_remote_addr zone=u:1m;\n" . $server);
 for my $d ('vmess_kcp', 'vmess_detour ports=1-2', 'vmess_http_header on') {
     bad("$d without vmess", $users . 'server { listen 127.0.0.1:%%PORT_1%%;'
         . ' listen 127.0.0.1:%%PORT_1%% udp reuseport;'
         . " $d; proxy_pass 127.0.0.1:1; }", qr/need "vmess"/);
 }
+bad("vmess_mux_streams $_", $users . "vmess_mux_streams $_;\n" . $server,
+    qr/"\Q$_\E" in "vmess_mux_streams", it must be a number from 1 to 65535/)
+    for 0, 65536, 'x';
+bad("$_ twice", $users . "$_; $_;\n" . $server, qr/"\Q@{[ (split)[0] ]}\E" directive is duplicate/)
+    for 'vmess_mux_streams 1', 'vmess_mux_buffer 1m', 'vmess_handshake_timeout 1s';
 bad('vmess_mux_buffer of a byte less than a frame', $users
     . "vmess_mux_buffer 16383;\n" . $server, qr/"vmess_mux_buffer".*from 16k to 64m/);
 bad('too many ids', user(join ' ', map { sprintf 'u%d 00000000-0000-4000-8000-%012x alter_id=256;', $_, $_ } 1 .. 4097)
@@ -361,11 +536,30 @@ if ($quic) {
 # rules
 
 for my $rule ('10.0.0.0/40', '10.0.0.256', '10.0.0', '300.0.0.0/8', '[::1', '::1/200',
-              '"a b"', '.', '..a', 'a..b/c', 'a:80', 'a/b', '~(', '""')
+              '"a b"', '.', '..a', 'a..b/c', 'a:80', 'a/b', '~(', '""', 'ALL',
+              'Private', 'off', 'on', 'any')
 {
     bad("the rule $rule", $users . "vmess_deny $rule;\n" . $server,
-        $rule eq '~(' ? qr/parenthes/ : qr/\Q@{[ $rule =~ tr{"}{}dr ]}\E/);
+        $rule eq '~(' ? qr/"vmess_deny ~\(".*parenthes/
+                      : qr/"\Q@{[ $rule =~ tr{"}{}dr ]}\E" in "vmess_deny"/);
 }
+
+# the first rule that matches decides: nothing comes behind "all"
+for my $rules ('vmess_allow all; vmess_deny private', 'vmess_allow all; vmess_deny 10.0.0.0/8 25',
+               'vmess_deny all; vmess_allow a.test', 'vmess_deny all; vmess_allow all 80',
+               'vmess_allow a.test; vmess_deny all; vmess_allow b.test',
+               'vmess_deny a.test; vmess_deny all; vmess_allow 10.0.0.1',
+               'vmess_allow all; vmess_allow all')
+{
+    my ($last) = $rules =~ /.*; (\S+ \S+)/;
+    bad("the rules $rules", $users . "$rules;\n" . $server,
+        qr/"\Q$last\E" can never match, put it before the rule for "all"/);
+}
+good("the rules $_", $users . $resolver . "$_;\n" . $server)
+    for 'vmess_allow all 443; vmess_deny private',
+        'vmess_allow a.test; vmess_deny all; vmess_allow 10.0.0.1 80',
+        'vmess_allow ~a; vmess_allow all; vmess_deny private',
+        'vmess_deny ::ffff:0:0/96; vmess_allow ::ffff:10.0.0.0/104';
 
 for my $ports (split(' ', '0 65536 80- -80 90-80 80,,90 80,x http 1-2-3'), '""')
 {

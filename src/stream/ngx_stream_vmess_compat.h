@@ -10,6 +10,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_stream.h>
+#include <ngx_stream_ssl_module.h>
 
 
 /* nginx has its engine of QUIC with http_v3 only */
@@ -44,9 +45,28 @@ ngx_vmess_quic_allow_frames(ngx_connection_t *c)
 #endif
 
 
+/* certificates of a server, NULL: none; the structure was renamed in 1.25.5 */
+
+static ngx_inline ngx_array_t *
+ngx_vmess_certificates(void **srv_conf)
+{
+#if (nginx_version >= 1025005)
+    ngx_stream_ssl_srv_conf_t  *sscf;
+#else
+    ngx_stream_ssl_conf_t      *sscf;
+#endif
+
+    sscf = srv_conf[ngx_stream_ssl_module.ctx_index];
+
+    return sscf->certificates;
+}
+
+
 #define NGX_VMESS_LISTEN_UDP     0x01
 #define NGX_VMESS_LISTEN_SHARED  0x02    /* UDP without "reuseport" */
 #define NGX_VMESS_LISTEN_RAW     0x04    /* TCP of others, without TLS */
+#define NGX_VMESS_LISTEN_TCP     0x08
+#define NGX_VMESS_LISTEN_SSL     0x10
 
 
 static ngx_inline ngx_uint_t
@@ -60,22 +80,33 @@ ngx_vmess_listen_kind(ngx_uint_t type, ngx_uint_t reuseport, ngx_uint_t ssl,
                | (reuseport ? 0 : NGX_VMESS_LISTEN_SHARED);
     }
 
-    if (ssl || sa->sa_family == AF_UNIX) {
-        return 0;
+    if (ssl) {
+        return NGX_VMESS_LISTEN_TCP|NGX_VMESS_LISTEN_SSL;
     }
 
-    if (sa->sa_family == AF_INET) {
-        p = (u_char *) &((struct sockaddr_in *) sa)->sin_addr;
-        return p[0] == 127 ? 0 : NGX_VMESS_LISTEN_RAW;
-    }
+    switch (sa->sa_family) {
+
+    case AF_UNIX:
+        return NGX_VMESS_LISTEN_TCP;
 
 #if (NGX_HAVE_INET6)
-    if (IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *) sa)->sin6_addr)) {
-        return 0;
-    }
+    case AF_INET6:
+        if (IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *) sa)->sin6_addr)) {
+            return NGX_VMESS_LISTEN_TCP;
+        }
+
+        break;
 #endif
 
-    return NGX_VMESS_LISTEN_RAW;
+    default: /* AF_INET */
+        p = (u_char *) &((struct sockaddr_in *) sa)->sin_addr;
+
+        if (p[0] == 127) {
+            return NGX_VMESS_LISTEN_TCP;
+        }
+    }
+
+    return NGX_VMESS_LISTEN_TCP|NGX_VMESS_LISTEN_RAW;
 }
 
 
@@ -224,6 +255,37 @@ ngx_vmess_listens_on(ngx_stream_core_main_conf_t *cmcf,
 #endif
 
     return 0;
+}
+
+
+/*
+ * The key of a zone of limit_conn: that module's structures are its own, and
+ * the same in all versions.  NULL if the zone is another module's.
+ */
+
+static ngx_inline ngx_str_t *
+ngx_vmess_limit_conn_key(ngx_cycle_t *cycle, ngx_shm_zone_t *zone)
+{
+    ngx_uint_t  i;
+
+    typedef struct {
+        void                        *sh;
+        ngx_slab_pool_t             *shpool;
+        ngx_stream_complex_value_t   key;
+    } ngx_vmess_limit_conn_ctx_t;
+
+    for (i = 0; cycle->modules[i]; i++) {
+
+        if (zone->tag == cycle->modules[i] && zone->data
+            && ngx_strcmp(cycle->modules[i]->name,
+                          "ngx_stream_limit_conn_module")
+               == 0)
+        {
+            return &((ngx_vmess_limit_conn_ctx_t *) zone->data)->key.value;
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -7,65 +7,103 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_kcp.h"
 #include "ngx_stream_vmess_compat.h"
-
-
-/* a parameter: a number or a size in its bounds */
-
-typedef struct {
-    ngx_str_t                    name;        /* with "=" */
-    size_t                       offset;      /* in the configuration */
-    ngx_uint_t                   size;        /* 1: "2m" */
-    ssize_t                      min;
-    ssize_t                      max;
-    char                        *text;
-} ngx_stream_vmess_kcp_param_t;
+#include "ngx_vmess_param.h"
 
 
 #define ngx_stream_vmess_kcp_offset(field)                                    \
     offsetof(ngx_vmess_kcp_socket_conf_t, field)
 
 
-static char *ngx_stream_vmess_kcp_number(ngx_conf_t *cf,
-    ngx_vmess_kcp_socket_conf_t *kcf, ngx_str_t *value);
+#define NGX_STREAM_VMESS_KCP_SEAL    0x01
+#define NGX_STREAM_VMESS_KCP_SEED    0x02
+#define NGX_STREAM_VMESS_KCP_DOMAIN  0x08
 
 
-static ngx_stream_vmess_kcp_param_t  ngx_stream_vmess_kcp_params[] = {
+static ngx_int_t ngx_stream_vmess_kcp_text(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
-    { ngx_string("mtu="), ngx_stream_vmess_kcp_offset(kcp.mtu), 0,
-      NGX_VMESS_KCP_MTU_MIN, NGX_VMESS_KCP_MTU_MAX,
-      "a number of bytes from 576 to 1460" },
 
-    { ngx_string("tti="), ngx_stream_vmess_kcp_offset(kcp.tti), 0,
-      NGX_VMESS_KCP_TTI_MIN, NGX_VMESS_KCP_TTI_MAX,
-      "a number of milliseconds from 10 to 1000" },
-
-    { ngx_string("uplink="), ngx_stream_vmess_kcp_offset(kcp.uplink), 0,
-      1, 1000, "a number of megabytes a second from 1 to 1000" },
-
-    { ngx_string("downlink="), ngx_stream_vmess_kcp_offset(kcp.downlink), 0,
-      1, 1000, "a number of megabytes a second from 1 to 1000" },
-
-    { ngx_string("read_buffer="), ngx_stream_vmess_kcp_offset(kcp.read_buffer),
-      1, 64 * 1024, 64 * 1024 * 1024, "a size from \"64k\" to \"64m\"" },
-
-    { ngx_string("write_buffer="),
-      ngx_stream_vmess_kcp_offset(kcp.write_buffer),
-      1, 64 * 1024, 64 * 1024 * 1024, "a size from \"64k\" to \"64m\"" },
-
-    { ngx_string("sessions="), ngx_stream_vmess_kcp_offset(max), 0,
-      1, 1000000, "a number from 1 to 1000000" },
-
-    { ngx_string("source_sessions="), ngx_stream_vmess_kcp_offset(max_source),
-      0, 1, 1000000, "a number from 1 to 1000000" },
-
-    { ngx_null_string, 0, 0, 0, 0, NULL }
+static ngx_conf_enum_t  ngx_stream_vmess_kcp_seals[] = {
+    { ngx_string("none"), NGX_VMESS_KCP_SEAL_NONE },
+    { ngx_string("simple"), NGX_VMESS_KCP_SEAL_SIMPLE },
+    { ngx_null_string, 0 }
 };
 
 
-/* indices are NGX_VMESS_KCP_HEADER_... */
+static ngx_conf_enum_t  ngx_stream_vmess_kcp_headers[] = {
+    { ngx_string("none"), NGX_VMESS_KCP_HEADER_NONE },
+    { ngx_string("srtp"), NGX_VMESS_KCP_HEADER_SRTP },
+    { ngx_string("utp"), NGX_VMESS_KCP_HEADER_UTP },
+    { ngx_string("wechat-video"), NGX_VMESS_KCP_HEADER_WECHAT },
+    { ngx_string("dtls"), NGX_VMESS_KCP_HEADER_DTLS },
+    { ngx_string("wireguard"), NGX_VMESS_KCP_HEADER_WIREGUARD },
+    { ngx_string("dns"), NGX_VMESS_KCP_HEADER_DNS },
+    { ngx_null_string, 0 }
+};
 
-static char  *ngx_stream_vmess_kcp_headers[] = {
-    "none", "srtp", "utp", "wechat-video", "dtls", "wireguard", "dns", NULL
+
+/* the first four are bits NGX_STREAM_VMESS_KCP_... */
+
+static ngx_vmess_param_t  ngx_stream_vmess_kcp_params[] = {
+
+    { ngx_string("seal="), ngx_vmess_param_enum,
+      ngx_stream_vmess_kcp_offset(seal), 0, 0,
+      "\"simple\" or \"none\"", ngx_stream_vmess_kcp_seals, 0 },
+
+    { ngx_string("seed="), ngx_stream_vmess_kcp_text,
+      ngx_stream_vmess_kcp_offset(seed), 0, 0,
+      "a text, quoted with the name if it has spaces", NULL, 0 },
+
+    { ngx_string("header="), ngx_vmess_param_enum,
+      ngx_stream_vmess_kcp_offset(header), 0, 0,
+      "\"none\", \"srtp\", \"utp\", \"wechat-video\", \"dtls\", "
+      "\"wireguard\" or \"dns\"", ngx_stream_vmess_kcp_headers, 0 },
+
+    { ngx_string("domain="), ngx_stream_vmess_kcp_text,
+      ngx_stream_vmess_kcp_offset(domain), 0, 0,
+      "a domain", NULL, 0 },
+
+    { ngx_string("congestion"), ngx_vmess_param_word,
+      ngx_stream_vmess_kcp_offset(kcp.congestion), 1, 0,
+      NULL, NULL, 0 },
+
+    { ngx_string("mtu="), ngx_vmess_param_number,
+      ngx_stream_vmess_kcp_offset(kcp.mtu),
+      NGX_VMESS_KCP_MTU_MIN, NGX_VMESS_KCP_MTU_MAX,
+      "a number of bytes from 576 to 1460", NULL, 0 },
+
+    { ngx_string("tti="), ngx_vmess_param_number,
+      ngx_stream_vmess_kcp_offset(kcp.tti),
+      NGX_VMESS_KCP_TTI_MIN, NGX_VMESS_KCP_TTI_MAX,
+      "a number of milliseconds from 10 to 1000", NULL, 0 },
+
+    { ngx_string("uplink="), ngx_vmess_param_number,
+      ngx_stream_vmess_kcp_offset(kcp.uplink), 1, 1000,
+      "a number of megabytes a second from 1 to 1000", NULL, 0 },
+
+    { ngx_string("downlink="), ngx_vmess_param_number,
+      ngx_stream_vmess_kcp_offset(kcp.downlink), 1, 1000,
+      "a number of megabytes a second from 1 to 1000", NULL, 0 },
+
+    { ngx_string("read_buffer="), ngx_vmess_param_size,
+      ngx_stream_vmess_kcp_offset(kcp.read_buffer),
+      64 * 1024, 64 * 1024 * 1024,
+      "a size from \"64k\" to \"64m\"", NULL, 0 },
+
+    { ngx_string("write_buffer="), ngx_vmess_param_size,
+      ngx_stream_vmess_kcp_offset(kcp.write_buffer),
+      64 * 1024, 64 * 1024 * 1024,
+      "a size from \"64k\" to \"64m\"", NULL, 0 },
+
+    { ngx_string("sessions="), ngx_vmess_param_number,
+      ngx_stream_vmess_kcp_offset(max), 1, 1000000,
+      "a number from 1 to 1000000", NULL, 0 },
+
+    { ngx_string("source_sessions="), ngx_vmess_param_number,
+      ngx_stream_vmess_kcp_offset(max_source), 1, 1000000,
+      "a number from 1 to 1000000", NULL, 0 },
+
+      ngx_vmess_null_param
 };
 
 
@@ -74,12 +112,12 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
-    char                         *rv;
-    ngx_str_t                    *value, s;
+    ngx_str_t                     s;
     ngx_int_t                     rc;
-    ngx_uint_t                    i, k, sealed;
+    ngx_uint_t                    seen;
     ngx_vmess_kcp_packet_t        packet;
     ngx_vmess_kcp_socket_conf_t  *kcf;
+    static ngx_str_t              where = ngx_string("in \"vmess_kcp\"");
 
     if (vscf->kcp) {
         return "is duplicate";
@@ -100,95 +138,25 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     kcf->max = 1024;
     kcf->max_source = 256;
 
-    sealed = 0;
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "seed=", 5) == 0) {
-
-            if (kcf->seed.len) {
-                return "has two \"seed=\"";
-            }
-
-            if (value[i].len == 5) {
-                return "has an empty \"seed=\"";
-            }
-
-            if (value[i].data[5] == '"' || value[i].data[5] == '\'') {
-                return "has a quote in \"seed=\", a text with spaces is "
-                       "quoted with its name: \"seed=a text\"";
-            }
-
-            kcf->seed.data = value[i].data + 5;
-            kcf->seed.len = value[i].len - 5;
-            continue;
-        }
-
-        if (ngx_strcmp(value[i].data, "seal=simple") == 0) {
-            sealed = 1;
-            kcf->seal = NGX_VMESS_KCP_SEAL_SIMPLE;
-            continue;
-        }
-
-        if (ngx_strcmp(value[i].data, "seal=none") == 0) {
-            sealed = 1;
-            kcf->seal = NGX_VMESS_KCP_SEAL_NONE;
-            continue;
-        }
-
-        if (ngx_strcmp(value[i].data, "congestion") == 0) {
-            kcf->kcp.congestion = 1;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "domain=", 7) == 0) {
-            kcf->domain.data = value[i].data + 7;
-            kcf->domain.len = value[i].len - 7;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "header=", 7) == 0) {
-
-            for (k = 0; ngx_stream_vmess_kcp_headers[k]; k++) {
-                if (ngx_strcmp(value[i].data + 7,
-                               ngx_stream_vmess_kcp_headers[k])
-                    == 0)
-                {
-                    break;
-                }
-            }
-
-            if (ngx_stream_vmess_kcp_headers[k] == NULL) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid parameter \"%V\" in \"vmess_kcp\", "
-                                   "headers are \"none\", \"srtp\", \"utp\", "
-                                   "\"wechat-video\", \"dtls\", \"wireguard\" "
-                                   "and \"dns\"", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            kcf->header = k;
-            continue;
-        }
-
-        rv = ngx_stream_vmess_kcp_number(cf, kcf, &value[i]);
-
-        if (rv != NGX_CONF_OK) {
-            return rv;
-        }
+    if (ngx_vmess_params(cf, 1, ngx_stream_vmess_kcp_params, kcf, &where,
+                         &seen)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
-    if (kcf->seed.len) {
+    if (seen & NGX_STREAM_VMESS_KCP_SEED) {
 
-        if (sealed) {
+        if (seen & NGX_STREAM_VMESS_KCP_SEAL) {
             return "has \"seal=\" and \"seed=\", of which there may be one";
         }
 
         kcf->seal = NGX_VMESS_KCP_SEAL_GCM;
     }
 
-    if (kcf->domain.len && kcf->header != NGX_VMESS_KCP_HEADER_DNS) {
+    if ((seen & NGX_STREAM_VMESS_KCP_DOMAIN)
+        && kcf->header != NGX_VMESS_KCP_HEADER_DNS)
+    {
         return "has \"domain=\" without \"header=dns\"";
     }
 
@@ -207,8 +175,9 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (rc == NGX_DECLINED) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid domain \"%V\" in \"vmess_kcp\"",
-                           &kcf->domain);
+                           "invalid parameter \"domain=%V\" in \"vmess_kcp\", "
+                           "it must be a domain with labels of 1 to 63 "
+                           "characters", &kcf->domain);
         return NGX_CONF_ERROR;
     }
 
@@ -223,50 +192,19 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static char *
-ngx_stream_vmess_kcp_number(ngx_conf_t *cf, ngx_vmess_kcp_socket_conf_t *kcf,
-    ngx_str_t *value)
+static ngx_int_t
+ngx_stream_vmess_kcp_text(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
 {
-    ssize_t                        n;
-    ngx_str_t                      s;
-    ngx_stream_vmess_kcp_param_t  *param;
+    ngx_str_t *s = field;
 
-    for (param = ngx_stream_vmess_kcp_params; param->name.len; param++) {
-
-        if (value->len < param->name.len
-            || ngx_strncmp(value->data, param->name.data, param->name.len)
-               != 0)
-        {
-            continue;
-        }
-
-        s.data = value->data + param->name.len;
-        s.len = value->len - param->name.len;
-
-        n = param->size ? ngx_parse_size(&s) : ngx_atoi(s.data, s.len);
-
-        if (n < param->min || n > param->max) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in \"vmess_kcp\", it "
-                               "must be %s", value, param->text);
-            return NGX_CONF_ERROR;
-        }
-
-        *(size_t *) ((u_char *) kcf + param->offset) = n;
-
-        return NGX_CONF_OK;
+    if (value->len == 0) {
+        return NGX_DECLINED;
     }
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\" in \"vmess_kcp\", parameters "
-                       "are \"seal=simple\", \"seal=none\", \"seed=text\", "
-                       "\"header=name\", \"domain=name\", \"congestion\", and "
-                       "with a number or a size \"mtu=\", \"tti=\", "
-                       "\"uplink=\", \"downlink=\", \"read_buffer=\", "
-                       "\"write_buffer=\", \"sessions=\" and "
-                       "\"source_sessions=\"", value);
+    *s = *value;
 
-    return NGX_CONF_ERROR;
+    return NGX_OK;
 }
 
 

@@ -7,6 +7,59 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_legacy.h"
 #include "ngx_stream_vmess_compat.h"
+#include "ngx_vmess_param.h"
+
+
+/* the parameters of "vmess_http_header" */
+
+typedef struct {
+    ngx_vmess_http_conf_t        conf;
+    ngx_msec_t                   wait;
+} ngx_stream_vmess_http_header_t;
+
+
+static ngx_int_t ngx_stream_vmess_http_path(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_stream_vmess_http_host(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_stream_vmess_http_add(ngx_conf_t *cf, ngx_array_t **list,
+    ngx_str_t *value);
+static ngx_int_t ngx_stream_vmess_detour_ports(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+
+
+static ngx_vmess_param_t  ngx_stream_vmess_http_params[] = {
+
+    { ngx_string("path="), ngx_stream_vmess_http_path,
+      offsetof(ngx_stream_vmess_http_header_t, conf.paths), 0, 0,
+      "a path as \"/path\", without a query", NULL, 1 },
+
+    { ngx_string("host="), ngx_stream_vmess_http_host,
+      offsetof(ngx_stream_vmess_http_header_t, conf.hosts), 0, 0,
+      "a name or an address, in brackets if it is of IPv6, without a port and "
+      "without \"*\"", NULL, 1 },
+
+    { ngx_string("wait="), ngx_vmess_param_msec,
+      offsetof(ngx_stream_vmess_http_header_t, wait), 1, 60 * 1000,
+      "a time from \"1ms\" to \"1m\"", NULL, 0 },
+
+      ngx_vmess_null_param
+};
+
+
+static ngx_vmess_param_t  ngx_stream_vmess_detour_params[] = {
+
+    { ngx_string("ports="), ngx_stream_vmess_detour_ports, 0, 0, 0,
+      "ports from 1 to 65535, as \"20000-20100\"", NULL, 0 },
+
+    /* clients are told whole minutes, in a byte */
+
+    { ngx_string("refresh="), ngx_vmess_param_sec,
+      offsetof(ngx_stream_vmess_srv_conf_t, detour_refresh), 60, 255 * 60,
+      "a time from \"1m\" to \"255m\"", NULL, 0 },
+
+      ngx_vmess_null_param
+};
 
 
 /* on [path=...] [host=...] [wait=time] */
@@ -16,13 +69,17 @@ ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
-    ngx_str_t               *value, *s, wait;
-    ngx_uint_t               i;
-    ngx_array_t            **list;
-    ngx_vmess_http_conf_t   *hcf;
+    ngx_str_t                       *value;
+    ngx_stream_vmess_http_header_t  *header;
+    static ngx_str_t                 where =
+                                         ngx_string("in \"vmess_http_header\"");
 
     if (vscf->http_wait) {
         return "is duplicate";
+    }
+
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;
@@ -41,74 +98,114 @@ ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    hcf = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_http_conf_t));
-    if (hcf == NULL) {
+    header = ngx_pcalloc(cf->pool, sizeof(ngx_stream_vmess_http_header_t));
+    if (header == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    for (i = 2; i < cf->args->nelts; i++) {
+    header->wait = vscf->http_wait;
 
-        if (ngx_strncmp(value[i].data, "path=/", 6) == 0
-            && ngx_strchr(value[i].data, '?') == NULL)
-        {
-            list = &hcf->paths;
-
-        } else if (ngx_strncmp(value[i].data, "host=", 5) == 0
-                   && value[i].len > 5
-                   && (value[i].data[5] == '['
-                       || ngx_strchr(value[i].data, ':') == NULL))
-        {
-            list = &hcf->hosts;
-            ngx_strlow(value[i].data, value[i].data, value[i].len);
-
-        } else if (ngx_strncmp(value[i].data, "wait=", 5) == 0) {
-
-            wait.data = value[i].data + 5;
-            wait.len = value[i].len - 5;
-
-            vscf->http_wait = ngx_parse_time(&wait, 0);
-
-            if (vscf->http_wait == (ngx_msec_t) NGX_ERROR
-                || vscf->http_wait == 0)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid time \"%V\" in "
-                                   "\"vmess_http_header\", it must be like "
-                                   "\"200ms\"", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-
-        } else {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in "
-                               "\"vmess_http_header\", parameters are "
-                               "\"path=/...\" without a query, \"host=...\" "
-                               "without a port, and \"wait=time\"",
-                               &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        if (*list == NULL) {
-            *list = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-            if (*list == NULL) {
-                return NGX_CONF_ERROR;
-            }
-        }
-
-        s = ngx_array_push(*list);
-        if (s == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        s->data = value[i].data + 5;
-        s->len = value[i].len - 5;
+    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_http_params, header, &where,
+                         NULL)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
-    vscf->http_header = hcf;
+    vscf->http_header = &header->conf;
+    vscf->http_wait = header->wait;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_http_path(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    ngx_uint_t  i;
+
+    if (value->len == 0 || value->data[0] != '/') {
+        return NGX_DECLINED;
+    }
+
+    /* others end the path in a line of a request */
+
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] <= ' ' || value->data[i] == 0x7f
+            || value->data[i] == '?')
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    return ngx_stream_vmess_http_add(cf, field, value);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_http_host(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    u_char      *p, *last;
+#if (NGX_HAVE_INET6)
+    u_char       addr[16];
+#endif
+
+    ngx_strlow(value->data, value->data, value->len);
+
+    p = value->data;
+    last = p + value->len;
+
+    if (p == last) {
+        return NGX_DECLINED;
+    }
+
+#if (NGX_HAVE_INET6)
+
+    if (*p == '[' && last[-1] == ']' && value->len > 2
+        && ngx_inet6_addr(p + 1, value->len - 2, addr) == NGX_OK)
+    {
+        return ngx_stream_vmess_http_add(cf, field, value);
+    }
+
+#endif
+
+    for ( /* void */ ; p < last; p++) {
+
+        if ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9')
+            || *p == '-' || *p == '_' || *p == '.')
+        {
+            continue;
+        }
+
+        return NGX_DECLINED;
+    }
+
+    return ngx_stream_vmess_http_add(cf, field, value);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_http_add(ngx_conf_t *cf, ngx_array_t **list, ngx_str_t *value)
+{
+    ngx_str_t  *s;
+
+    if (*list == NULL) {
+        *list = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+        if (*list == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    s = ngx_array_push(*list);
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    *s = *value;
+
+    return NGX_OK;
 }
 
 
@@ -119,76 +216,18 @@ ngx_stream_vmess_detour(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
-    u_char      *p, *last;
-    ngx_int_t    from, to;
-    ngx_str_t   *value, s;
-    ngx_uint_t   i;
+    static ngx_str_t  where = ngx_string("in \"vmess_detour\"");
 
     if (vscf->detour_from) {
         return "is duplicate";
     }
 
-    value = cf->args->elts;
     vscf->detour_refresh = 5 * 60;
 
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "ports=", 6) == 0) {
-
-            p = value[i].data + 6;
-            last = value[i].data + value[i].len;
-
-            s.data = ngx_strlchr(p, last, '-');
-
-            if (s.data == NULL) {
-                s.data = last;
-            }
-
-            from = ngx_atoi(p, s.data - p);
-            to = (s.data == last) ? from
-                                  : ngx_atoi(s.data + 1, last - s.data - 1);
-
-            if (from < 1 || to < from || to > 65535) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid ports \"%V\" in \"vmess_detour\", "
-                                   "they must be like \"ports=20000-20100\"",
-                                   &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            vscf->detour_from = (in_port_t) from;
-            vscf->detour_to = (in_port_t) to;
-
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "refresh=", 8) == 0) {
-
-            s.data = value[i].data + 8;
-            s.len = value[i].len - 8;
-
-            vscf->detour_refresh = ngx_parse_time(&s, 1);
-
-            /* clients are told whole minutes, in a byte */
-
-            if (vscf->detour_refresh == (time_t) NGX_ERROR
-                || vscf->detour_refresh < 60
-                || vscf->detour_refresh > 255 * 60)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid time \"%V\" in \"vmess_detour\", "
-                                   "it must be from \"1m\" to \"255m\"",
-                                   &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" in \"vmess_detour\", "
-                           "parameters are \"ports=\" and \"refresh=\"",
-                           &value[i]);
+    if (ngx_vmess_params(cf, 1, ngx_stream_vmess_detour_params, vscf, &where,
+                         NULL)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -197,6 +236,34 @@ ngx_stream_vmess_detour(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_detour_ports(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = field;
+
+    u_char     *p, *last, *dash;
+    ngx_int_t   from, to;
+
+    p = value->data;
+    last = p + value->len;
+
+    dash = ngx_strlchr(p, last, '-');
+
+    from = ngx_atoi(p, (dash ? dash : last) - p);
+    to = dash ? ngx_atoi(dash + 1, last - dash - 1) : from;
+
+    if (from < 1 || to < from || to > 65535) {
+        return NGX_DECLINED;
+    }
+
+    vscf->detour_from = (in_port_t) from;
+    vscf->detour_to = (in_port_t) to;
+
+    return NGX_OK;
 }
 
 

@@ -16,19 +16,26 @@
 #include "ngx_stream_vmess_quic.h"
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_stream_vmess_target.h"
+#include "ngx_vmess_param.h"
 #include "event/ngx_vmess_xudp.h"
+#include "event/ngx_vmess_zone.h"
 
 
 static ngx_int_t ngx_stream_vmess_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_check_server(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
+static ngx_int_t ngx_stream_vmess_check_listen(ngx_conf_t *cf,
+    ngx_stream_core_srv_conf_t *cscf, ngx_uint_t kinds);
 static void ngx_stream_vmess_warn_raw(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
+static void ngx_stream_vmess_warn_unused(ngx_conf_t *cf,
+    ngx_stream_core_main_conf_t *cmcf);
 static ngx_int_t ngx_stream_vmess_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_stream_vmess_init_process(ngx_cycle_t *cycle);
 static void *ngx_stream_vmess_create_main_conf(ngx_conf_t *cf);
 static void *ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf);
+static char *ngx_stream_vmess_without_vmess(ngx_stream_vmess_srv_conf_t *conf);
 static char *ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_stream_vmess(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -40,14 +47,31 @@ static char *ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_stream_vmess_resolve_check(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
-static char *ngx_stream_vmess_handshake_timeout(ngx_conf_t *cf, void *post,
-    void *data);
-static char *ngx_stream_vmess_mux_buffer(ngx_conf_t *cf, void *post,
-    void *data);
+static char *ngx_stream_vmess_flag(ngx_conf_t *cf, void *post, void *data);
 
 
-static ngx_conf_post_t  ngx_stream_vmess_handshake_timeout_post = {
-    ngx_stream_vmess_handshake_timeout
+static ngx_vmess_param_t  ngx_stream_vmess_timeout_param = {
+    ngx_null_string, ngx_vmess_param_msec, 0, 1, NGX_MAX_INT_T_VALUE,
+    "a time of more than zero", NULL, 0
+};
+
+
+static ngx_vmess_param_t  ngx_stream_vmess_mux_streams_param = {
+    ngx_null_string, ngx_vmess_param_number, 0, 1, 65535,
+    "a number from 1 to 65535", NULL, 0
+};
+
+
+/* the largest frame of clients is 8k, and a datagram is kept whole */
+
+static ngx_vmess_param_t  ngx_stream_vmess_mux_buffer_param = {
+    ngx_null_string, ngx_vmess_param_size, 0, 16 * 1024, 64 * 1024 * 1024,
+    "a size from 16k to 64m", NULL, 0
+};
+
+
+static ngx_conf_post_t  ngx_stream_vmess_flag_post = {
+    ngx_stream_vmess_flag
 };
 
 
@@ -66,16 +90,6 @@ static ngx_conf_bitmask_t  ngx_stream_vmess_command_masks[] = {
     { ngx_string("udp"), NGX_STREAM_VMESS_UDP },
     { ngx_string("mux"), NGX_STREAM_VMESS_MUX },
     { ngx_null_string, 0 }
-};
-
-
-static ngx_conf_post_t  ngx_stream_vmess_mux_buffer_post = {
-    ngx_stream_vmess_mux_buffer
-};
-
-
-static ngx_conf_num_bounds_t  ngx_stream_vmess_mux_streams_bounds = {
-    ngx_conf_check_num_bounds, 1, 65535
 };
 
 
@@ -125,17 +139,17 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
 
     { ngx_string("vmess_mux_streams"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_vmess_param_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, mux_streams),
-      &ngx_stream_vmess_mux_streams_bounds },
+      &ngx_stream_vmess_mux_streams_param },
 
     { ngx_string("vmess_mux_buffer"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_vmess_param_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, mux_buffer),
-      &ngx_stream_vmess_mux_buffer_post },
+      &ngx_stream_vmess_mux_buffer_param },
 
     { ngx_string("vmess_kcp"),
       NGX_STREAM_SRV_CONF|NGX_CONF_ANY,
@@ -170,7 +184,7 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, udp_filter),
-      NULL },
+      &ngx_stream_vmess_flag_post },
 
     { ngx_string("vmess_allow"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
@@ -195,10 +209,10 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
 
     { ngx_string("vmess_handshake_timeout"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_vmess_param_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, handshake_timeout),
-      &ngx_stream_vmess_handshake_timeout_post },
+      &ngx_stream_vmess_timeout_param },
 
       ngx_null_command
 };
@@ -275,6 +289,8 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
         }
     }
 
+    ngx_stream_vmess_warn_unused(cf, cmcf);
+
     h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
     if (h == NULL) {
         return NGX_ERROR;
@@ -315,7 +331,6 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 {
-    char                         *carrier;
     ngx_uint_t                    kinds;
     ngx_stream_core_srv_conf_t   *fallback, *other;
     ngx_stream_core_main_conf_t  *cmcf;
@@ -353,6 +368,13 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
             return NGX_ERROR;
         }
 
+        if (vscf->unused) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"%s\" has no effect in the server in %s:%ui, "
+                          "which has no \"vmess\"",
+                          vscf->unused, cscf->file_name, cscf->line);
+        }
+
         return NGX_OK;
     }
 
@@ -375,46 +397,7 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     kinds = ngx_vmess_listens(cmcf, cscf);
 
-    if (vscf->kcp) {
-        vscf->kcp->listen = &vscf->sessions;
-    }
-
-    if (vscf->kcp && vscf->quic) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"vmess_kcp\" and \"vmess_quic\" cannot be in one "
-                      "server, as in %s:%ui", cscf->file_name, cscf->line);
-        return NGX_ERROR;
-    }
-
-    carrier = vscf->kcp ? "vmess_kcp" : vscf->quic ? "vmess_quic" : NULL;
-
-    if (carrier && !(kinds & NGX_VMESS_LISTEN_UDP)) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"%s\" needs a \"listen\" with \"udp\" and "
-                      "\"reuseport\" in the server in %s:%ui",
-                      carrier, cscf->file_name, cscf->line);
-        return NGX_ERROR;
-    }
-
-    if (carrier && (kinds & NGX_VMESS_LISTEN_SHARED)) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"listen\" with \"udp\" for \"%s\" needs "
-                      "\"reuseport\" in the server in %s:%ui",
-                      carrier, cscf->file_name, cscf->line);
-        return NGX_ERROR;
-    }
-
-    if (vscf->quic && ngx_stream_vmess_quic_server(cf, cscf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if ((kinds & NGX_VMESS_LISTEN_UDP) && carrier == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"vmess %V\" in %s:%ui is for TCP, and the server in "
-                      "%s:%ui has a \"listen\" with \"udp\", which is for "
-                      "\"vmess_kcp\" and \"vmess_quic\"",
-                      &vscf->zone_name, vscf->file_name, vscf->line,
-                      cscf->file_name, cscf->line);
+    if (ngx_stream_vmess_check_listen(cf, cscf, kinds) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -478,6 +461,100 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 }
 
 
+/* what the directives of a server need of its sockets */
+
+static ngx_int_t
+ngx_stream_vmess_check_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
+    ngx_uint_t kinds)
+{
+    char                         *carrier;
+    ngx_array_t                  *certificates;
+    ngx_stream_conf_ctx_t        *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+    if (vscf->kcp) {
+        vscf->kcp->listen = &vscf->sessions;
+    }
+
+    if (vscf->kcp && vscf->quic) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"vmess_kcp\" and \"vmess_quic\" cannot be in one "
+                      "server, as in %s:%ui", cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    carrier = vscf->kcp ? "vmess_kcp" : vscf->quic ? "vmess_quic" : NULL;
+
+    if (carrier && !(kinds & NGX_VMESS_LISTEN_UDP)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%s\" needs a \"listen\" with \"udp\" and "
+                      "\"reuseport\" in the server in %s:%ui",
+                      carrier, cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if (carrier && (kinds & NGX_VMESS_LISTEN_SHARED)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"listen\" with \"udp\" for \"%s\" needs "
+                      "\"reuseport\" in the server in %s:%ui",
+                      carrier, cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if (vscf->quic && ngx_stream_vmess_quic_server(cf, cscf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if ((kinds & NGX_VMESS_LISTEN_UDP) && carrier == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"vmess %V\" in %s:%ui is for TCP, and the server in "
+                      "%s:%ui has a \"listen\" with \"udp\", which is for "
+                      "\"vmess_kcp\" and \"vmess_quic\"",
+                      &vscf->zone_name, vscf->file_name, vscf->line,
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if (vscf->http_header && !(kinds & NGX_VMESS_LISTEN_TCP)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"vmess_http_header\" needs a \"listen\" of TCP in the "
+                      "server in %s:%ui, other sessions come without that "
+                      "header", cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    if (vscf->detour_from && kinds == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"vmess_detour\" needs a \"listen\" in the server in "
+                      "%s:%ui, clients of \"vmess_pass\" are told no ports",
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    certificates = ngx_vmess_certificates(cscf->ctx->srv_conf);
+
+    /* those of the "stream" level are for any server */
+
+    ctx = (ngx_stream_conf_ctx_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                                 ngx_stream_module);
+
+    if (certificates
+        && certificates != ngx_vmess_certificates(ctx->srv_conf)
+        && (kinds & NGX_VMESS_LISTEN_TCP) && !(kinds & NGX_VMESS_LISTEN_SSL)
+        && vscf->quic == NULL)
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"ssl_certificate\" has no effect in the server in "
+                      "%s:%ui, add \"ssl\" to its \"listen\"",
+                      cscf->file_name, cscf->line);
+    }
+
+    return NGX_OK;
+}
+
+
 /* what anybody on the way sees of a server that listens without TLS */
 
 static void
@@ -505,6 +582,95 @@ ngx_stream_vmess_warn_raw(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
                       "\"ssl\" and has no \"vmess_fallback\": probes find "
                       "a server that never answers",
                       cscf->file_name, cscf->line);
+    }
+}
+
+
+/* what was configured, and is used nowhere */
+
+static void
+ngx_stream_vmess_warn_unused(ngx_conf_t *cf, ngx_stream_core_main_conf_t *cmcf)
+{
+    ngx_str_t                     *key;
+    ngx_uint_t                     i, n;
+    ngx_list_part_t               *part;
+    ngx_shm_zone_t                *shm_zone;
+    ngx_vmess_conf_t              *vcf;
+    ngx_vmess_zone_t             **zone;
+    ngx_stream_variable_t         *v;
+    ngx_stream_core_srv_conf_t   **cscfp;
+    ngx_stream_vmess_srv_conf_t   *vscf;
+    ngx_stream_vmess_main_conf_t  *vmcf;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                            ngx_vmess_module);
+    vmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_vmess_module);
+
+    zone = vcf->zones.elts;
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < vcf->zones.nelts && !vmcf->off; i++) {
+
+        for (n = 0; n < cmcf->servers.nelts; n++) {
+            vscf = cscfp[n]->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+            if (vscf->zone == zone[i]) {
+                break;
+            }
+        }
+
+        if (n == cmcf->servers.nelts) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "no server has \"vmess %V\", its vmess_users are "
+                          "not used", &zone[i]->name);
+        }
+    }
+
+    /* variables with an index are those that something uses */
+
+    v = cmcf->variables.elts;
+
+    for (i = 0; i < cmcf->variables.nelts; i++) {
+        if (v[i].name.len == sizeof("vmess_rate") - 1
+            && ngx_strncmp(v[i].name.data, "vmess_rate", v[i].name.len) == 0)
+        {
+            break;
+        }
+    }
+
+    if (vmcf->rate_user.len && i == cmcf->variables.nelts) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "parameter \"rate=\" of user \"%V\" in %s:%ui has no "
+                      "effect without \"proxy_download_rate $vmess_rate\"",
+                      &vmcf->rate_user, vmcf->rate_file, vmcf->rate_line);
+    }
+
+    part = &cf->cycle->shared_memory.part;
+    shm_zone = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            shm_zone = part->elts;
+            i = 0;
+        }
+
+        key = ngx_vmess_limit_conn_key(cf->cycle, &shm_zone[i]);
+
+        if (key && key->len
+            && (ngx_strnstr(key->data, "$vmess_", key->len)
+                || ngx_strnstr(key->data, "${vmess_", key->len)))
+        {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"limit_conn_zone %V\" of zone \"%V\" counts "
+                          "sub-connections of mux only: limits come before "
+                          "the header is read", key, &shm_zone[i].shm.name);
+        }
     }
 }
 
@@ -610,6 +776,7 @@ ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
      *     vscf->commands = 0;
      *     vscf->file_name = NULL;
      *     vscf->line = 0;
+     *     vscf->unused = NULL;
      */
 
     vscf->mux_streams = NGX_CONF_UNSET_UINT;
@@ -623,11 +790,60 @@ ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
 }
 
 
+/* a directive of a server that says nothing of "vmess", or NULL */
+
+static char *
+ngx_stream_vmess_without_vmess(ngx_stream_vmess_srv_conf_t *conf)
+{
+    if (conf->fallback.data) {
+        return "vmess_fallback";
+    }
+
+    if (conf->rules != NGX_CONF_UNSET_PTR) {
+        return "vmess_allow\" or \"vmess_deny";
+    }
+
+    if (conf->resolve != NGX_CONF_UNSET_PTR) {
+        return "vmess_resolve";
+    }
+
+    if (conf->commands) {
+        return "vmess_commands";
+    }
+
+    if (conf->ciphers) {
+        return "vmess_ciphers";
+    }
+
+    if (conf->mux_streams != NGX_CONF_UNSET_UINT) {
+        return "vmess_mux_streams";
+    }
+
+    if (conf->mux_buffer != NGX_CONF_UNSET_SIZE) {
+        return "vmess_mux_buffer";
+    }
+
+    if (conf->udp_filter != NGX_CONF_UNSET) {
+        return "vmess_udp_filter";
+    }
+
+    if (conf->handshake_timeout != NGX_CONF_UNSET_MSEC) {
+        return "vmess_handshake_timeout";
+    }
+
+    return NULL;
+}
+
+
 static char *
 ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 {
     ngx_stream_vmess_srv_conf_t *prev = parent;
     ngx_stream_vmess_srv_conf_t *conf = child;
+
+    if (conf->zone_name.data == NULL && prev->zone_name.data == NULL) {
+        conf->unused = ngx_stream_vmess_without_vmess(conf);
+    }
 
     if (conf->zone_name.data == NULL) {
         conf->file_name = prev->file_name;
@@ -674,16 +890,27 @@ ngx_stream_vmess(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
-    ngx_str_t  *value;
+    ngx_str_t                     *value;
+    ngx_stream_vmess_main_conf_t  *vmcf;
 
     if (vscf->zone_name.data) {
         return "is duplicate";
+    }
+
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;
 
     if (value[1].len == 0) {
         return "has an empty name of a zone";
+    }
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        vmcf = ngx_stream_conf_get_module_main_conf(cf,
+                                                    ngx_stream_vmess_module);
+        vmcf->off = 1;
     }
 
     vscf->zone_name = value[1];
@@ -705,6 +932,10 @@ ngx_stream_vmess_listen(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (vscf->listen.data) {
         return "is duplicate";
+    }
+
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;
@@ -750,6 +981,10 @@ ngx_stream_vmess_fallback_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     value = cf->args->elts;
 
     if (value[1].len == 0) {
@@ -770,15 +1005,27 @@ ngx_stream_vmess_fallback_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* the slot of nginx, with a message that says what there is */
+/* as ngx_conf_set_bitmask_slot(), with messages that say what there is */
 
 static char *
 ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    char  *data = conf;
+
     u_char              *p, names[NGX_MAX_CONF_ERRSTR];
     ngx_str_t           *value;
-    ngx_uint_t           i, n;
+    ngx_uint_t           i, n, *np;
     ngx_conf_bitmask_t  *mask;
+
+    np = (ngx_uint_t *) (data + cmd->offset);
+
+    if (*np) {
+        return "is duplicate";
+    }
+
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     value = cf->args->elts;
     mask = cmd->post;
@@ -791,7 +1038,15 @@ ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             }
         }
 
+        if (mask[n].name.len && (*np & mask[n].mask)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate parameter \"%V\" in \"%V\"",
+                               &value[i], &cmd->name);
+            return NGX_CONF_ERROR;
+        }
+
         if (mask[n].name.len) {
+            *np |= mask[n].mask;
             continue;
         }
 
@@ -808,7 +1063,14 @@ ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    return ngx_conf_set_bitmask_slot(cf, cmd, conf);
+    if (mask == ngx_stream_vmess_command_masks
+        && *np == NGX_STREAM_VMESS_MUX)
+    {
+        return "needs \"tcp\" or \"udp\" beside \"mux\", "
+               "as sub-connections are one of them";
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -821,6 +1083,10 @@ ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (vscf->resolve != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
+    }
+
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;
@@ -845,28 +1111,7 @@ ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_stream_vmess_handshake_timeout(ngx_conf_t *cf, void *post, void *data)
+ngx_stream_vmess_flag(ngx_conf_t *cf, void *post, void *data)
 {
-    ngx_msec_t *timeout = data;
-
-    if (*timeout == 0) {
-        return "must be more than zero";
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_stream_vmess_mux_buffer(ngx_conf_t *cf, void *post, void *data)
-{
-    size_t *size = data;
-
-    /* the largest frame of clients is 8k, and a datagram is kept whole */
-
-    if (*size < 16 * 1024 || *size > 64 * 1024 * 1024) {
-        return "must be from 16k to 64m";
-    }
-
-    return NGX_CONF_OK;
+    return ngx_vmess_param_args(cf) == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }

@@ -33,6 +33,12 @@ typedef struct {
     ngx_stream_handler_pt          limit_handler;    /* of "limit_conn" */
     void                         **limit_conf;       /* its srv_conf */
     ngx_shm_zone_t                *loop_zone;
+
+    ngx_uint_t                     off;              /* "vmess off" is there */
+
+    ngx_str_t                      rate_user;        /* the first by "rate=" */
+    u_char                        *rate_file;
+    ngx_uint_t                     rate_line;
 } ngx_stream_vmess_main_conf_t;
 
 
@@ -70,6 +76,8 @@ typedef struct {
 
     u_char                        *file_name;    /* of "vmess" */
     ngx_uint_t                     line;
+
+    char                          *unused;       /* a directive without it */
 } ngx_stream_vmess_srv_conf_t;
 
 

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_quic.h"
 #include "ngx_stream_vmess_compat.h"
+#include "ngx_vmess_param.h"
 
 
 #if (NGX_VMESS_QUIC)
@@ -49,18 +50,6 @@ struct ngx_stream_vmess_quic_conf_s {
 };
 
 
-/* a parameter: a number, a size, a time or a flag in its bounds */
-
-typedef struct {
-    ngx_str_t                    name;        /* with "=" */
-    size_t                       offset;      /* in ngx_quic_conf_t */
-    ssize_t                    (*parse)(ngx_str_t *s);
-    ssize_t                      min;
-    ssize_t                      max;
-    char                        *text;
-} ngx_stream_vmess_quic_param_t;
-
-
 /* callbacks of the TLS handshake look for a session in c->data */
 
 typedef struct {
@@ -80,9 +69,6 @@ typedef struct {
 } ngx_stream_vmess_quic_stream_t;
 
 
-static ssize_t ngx_stream_vmess_quic_number(ngx_str_t *s);
-static ssize_t ngx_stream_vmess_quic_time(ngx_str_t *s);
-static ssize_t ngx_stream_vmess_quic_flag(ngx_str_t *s);
 static int ngx_stream_vmess_quic_alpn(ngx_ssl_conn_t *ssl_conn,
     const unsigned char **out, unsigned char *outlen, const unsigned char *in,
     unsigned int inlen, void *arg);
@@ -120,24 +106,33 @@ static const ngx_vmess_carrier_t  ngx_stream_vmess_quic_carrier = {
 };
 
 
-static ngx_stream_vmess_quic_param_t  ngx_stream_vmess_quic_params[] = {
+static ngx_conf_enum_t  ngx_stream_vmess_quic_flags[] = {
+    { ngx_string("off"), 0 },
+    { ngx_string("on"), 1 },
+    { ngx_null_string, 0 }
+};
 
-    { ngx_string("streams="),
-      offsetof(ngx_quic_conf_t, max_concurrent_streams_bidi),
-      ngx_stream_vmess_quic_number, 1, 65535, "a number from 1 to 65535" },
 
-    { ngx_string("buffer="), offsetof(ngx_quic_conf_t, stream_buffer_size),
-      ngx_parse_size, 64 * 1024, 16 * 1024 * 1024,
-      "a size from \"64k\" to \"16m\"" },
+static ngx_vmess_param_t  ngx_stream_vmess_quic_params[] = {
 
-    { ngx_string("timeout="), offsetof(ngx_quic_conf_t, idle_timeout),
-      ngx_stream_vmess_quic_time, 1000, 3600 * 1000,
-      "a time from \"1s\" to \"1h\"" },
+    { ngx_string("streams="), ngx_vmess_param_number,
+      offsetof(ngx_quic_conf_t, max_concurrent_streams_bidi), 1, 65535,
+      "a number from 1 to 65535", NULL, 0 },
 
-    { ngx_string("gso="), offsetof(ngx_quic_conf_t, gso_enabled),
-      ngx_stream_vmess_quic_flag, 0, 1, "\"on\" or \"off\"" },
+    { ngx_string("buffer="), ngx_vmess_param_size,
+      offsetof(ngx_quic_conf_t, stream_buffer_size),
+      64 * 1024, 16 * 1024 * 1024,
+      "a size from \"64k\" to \"16m\"", NULL, 0 },
 
-    { ngx_null_string, 0, NULL, 0, 0, NULL }
+    { ngx_string("timeout="), ngx_vmess_param_msec,
+      offsetof(ngx_quic_conf_t, idle_timeout), 1000, 3600 * 1000,
+      "a time from \"1s\" to \"1h\"", NULL, 0 },
+
+    { ngx_string("gso="), ngx_vmess_param_enum,
+      offsetof(ngx_quic_conf_t, gso_enabled), 0, 0,
+      "\"on\" or \"off\"", ngx_stream_vmess_quic_flags, 0 },
+
+      ngx_vmess_null_param
 };
 
 
@@ -153,12 +148,11 @@ ngx_stream_vmess_quic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
-    char                           **name;
-    ssize_t                          n;
-    ngx_str_t                       *value, s;
-    ngx_uint_t                       i;
-    ngx_quic_conf_t                 *quic;
-    ngx_stream_vmess_quic_param_t   *param;
+    char             **name;
+    ngx_str_t         *value;
+    ngx_uint_t         i;
+    ngx_quic_conf_t   *quic;
+    static ngx_str_t   where = ngx_string("in \"vmess_quic\"");
 
     if (vscf->quic) {
         return "is duplicate";
@@ -201,64 +195,16 @@ ngx_stream_vmess_quic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                 return NGX_CONF_ERROR;
             }
         }
+    }
 
-        for (param = ngx_stream_vmess_quic_params; param->name.len; param++) {
-            if (ngx_strncmp(value[i].data, param->name.data, param->name.len)
-                == 0)
-            {
-                break;
-            }
-        }
-
-        if (param->name.len == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in \"vmess_quic\", "
-                               "parameters are \"streams=\", \"buffer=\", "
-                               "\"timeout=\" and \"gso=\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        s.data = value[i].data + param->name.len;
-        s.len = value[i].len - param->name.len;
-
-        n = param->parse(&s);
-
-        if (n < param->min || n > param->max) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in \"vmess_quic\", it "
-                               "must be %s", &value[i], param->text);
-            return NGX_CONF_ERROR;
-        }
-
-        *(size_t *) ((u_char *) quic + param->offset) = n;
+    if (ngx_vmess_params(cf, 1, ngx_stream_vmess_quic_params, quic, &where,
+                         NULL)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
-}
-
-
-static ssize_t
-ngx_stream_vmess_quic_number(ngx_str_t *s)
-{
-    return ngx_atoi(s->data, s->len);
-}
-
-
-static ssize_t
-ngx_stream_vmess_quic_time(ngx_str_t *s)
-{
-    return ngx_parse_time(s, 0);
-}
-
-
-static ssize_t
-ngx_stream_vmess_quic_flag(ngx_str_t *s)
-{
-    if (s->len == 2 && ngx_strncmp(s->data, "on", 2) == 0) {
-        return 1;
-    }
-
-    return (s->len == 3 && ngx_strncmp(s->data, "off", 3) == 0) ? 0 : NGX_ERROR;
 }
 
 

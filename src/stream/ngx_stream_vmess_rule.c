@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_rule.h"
+#include "ngx_vmess_param.h"
 
 
 typedef enum {
@@ -44,6 +45,11 @@ typedef struct {
 
 static char *ngx_stream_vmess_rule_target(ngx_conf_t *cf,
     ngx_stream_vmess_rule_t *rule, ngx_str_t *value);
+static char *ngx_stream_vmess_rule_name(ngx_conf_t *cf,
+    ngx_stream_vmess_rule_t *rule, ngx_str_t *value);
+static void ngx_stream_vmess_rule_unmap(ngx_cidr_t *cidr);
+static ngx_uint_t ngx_stream_vmess_rule_reached(ngx_array_t *rules,
+    ngx_stream_vmess_rule_t *rule);
 static char *ngx_stream_vmess_rule_ports(ngx_conf_t *cf,
     ngx_stream_vmess_rule_t *rule, ngx_str_t *value);
 static ngx_uint_t ngx_stream_vmess_port_matches(ngx_stream_vmess_rule_t *rule,
@@ -85,6 +91,10 @@ ngx_stream_vmess_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t                *value;
     ngx_stream_vmess_rule_t  *rule;
 
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     value = cf->args->elts;
 
     if (vscf->rules == NGX_CONF_UNSET_PTR) {
@@ -110,7 +120,45 @@ ngx_stream_vmess_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         rv = ngx_stream_vmess_rule_ports(cf, rule, &value[2]);
     }
 
+    if (rv == NGX_CONF_OK
+        && !ngx_stream_vmess_rule_reached(vscf->rules, rule))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V %V\" can never match, put it before the rule "
+                           "for \"all\"", &value[0], &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
     return rv;
+}
+
+
+/* whether the first rule for all leaves something to the rule, the last one */
+
+static ngx_uint_t
+ngx_stream_vmess_rule_reached(ngx_array_t *rules, ngx_stream_vmess_rule_t *rule)
+{
+    ngx_uint_t                named;
+    ngx_stream_vmess_rule_t  *prev;
+
+    named = 0;
+
+    for (prev = rules->elts; prev < rule; prev++) {
+
+        if (prev->type == NGX_STREAM_VMESS_RULE_ALL && prev->ports == NULL) {
+
+            /* addresses of names that were allowed before */
+
+            return named && (rule->type == NGX_STREAM_VMESS_RULE_CIDR
+                             || rule->type == NGX_STREAM_VMESS_RULE_PRIVATE);
+        }
+
+        if (prev->allow && prev->type >= NGX_STREAM_VMESS_RULE_NAME) {
+            named = 1;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -118,9 +166,10 @@ static char *
 ngx_stream_vmess_rule_target(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
     ngx_str_t *value)
 {
-    u_char      *p, *last;
-    ngx_int_t    rc;
-    ngx_uint_t   dot, number;
+    ngx_int_t   rc;
+    ngx_str_t  *name;
+
+    name = cf->args->elts;
 
     if (ngx_strcmp(value->data, "all") == 0) {
         rule->type = NGX_STREAM_VMESS_RULE_ALL;
@@ -147,7 +196,9 @@ ngx_stream_vmess_rule_target(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
         rc.err.data = errstr;
 
         if (ngx_regex_compile(&rc) != NGX_OK) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V", &rc.err);
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid regular expression in \"%V %V\": %V",
+                               name, value, &rc.err);
             return NGX_CONF_ERROR;
         }
 
@@ -157,27 +208,58 @@ ngx_stream_vmess_rule_target(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
         return NGX_CONF_OK;
 #else
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" needs an nginx built with PCRE", value);
+                           "\"%V %V\" needs an nginx built with PCRE",
+                           name, value);
         return NGX_CONF_ERROR;
 #endif
     }
 
     rc = ngx_ptocidr(value, &rule->cidr);
 
-    if (rc != NGX_ERROR) {
-
-        if (rc == NGX_DONE) {
-            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                               "low address bits of %V are meaningless", value);
-        }
-
-        rule->type = NGX_STREAM_VMESS_RULE_CIDR;
-
-        return NGX_CONF_OK;
+    if (rc == NGX_ERROR) {
+        return ngx_stream_vmess_rule_name(cf, rule, value);
     }
+
+    if (rc == NGX_DONE) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "low address bits of %V in \"%V\" are meaningless",
+                           value, name);
+    }
+
+    rule->type = NGX_STREAM_VMESS_RULE_CIDR;
+
+    ngx_stream_vmess_rule_unmap(&rule->cidr);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_vmess_rule_name(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
+    ngx_str_t *value)
+{
+    u_char       *p, *last;
+    ngx_str_t    *name;
+    ngx_uint_t    dot, number;
+    char        **word;
+    static char  *words[] = { "all", "private", "on", "off", "any", "none",
+                              "default", NULL };
 
     rule->type = NGX_STREAM_VMESS_RULE_NAME;
     rule->name = *value;
+
+    for (word = words; *word; word++) {
+
+        if (ngx_strcasecmp(value->data, (u_char *) *word) == 0) {
+            name = cf->args->elts;
+
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid target \"%V\" in \"%V\", words are "
+                               "\"private\" and \"all\", in lower case",
+                               value, name);
+            return NGX_CONF_ERROR;
+        }
+    }
 
     if (value->len > 1 && value->data[0] == '.') {
         rule->type = NGX_STREAM_VMESS_RULE_SUFFIX;
@@ -216,15 +298,42 @@ ngx_stream_vmess_rule_target(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
     /* "10.0.0.256": the last label is a number */
 
     if (dot || number) {
+        name = cf->args->elts;
+
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid target \"%V\", it must be an address, "
-                           "a CIDR block, \"domain\", \".suffix\", \"~regex\", "
-                           "\"private\" or \"all\"; ports are a parameter "
-                           "of their own", value);
+                           "invalid target \"%V\" in \"%V\", it must be an "
+                           "address, a CIDR block, \"domain\", \".suffix\", "
+                           "\"~regex\", \"private\" or \"all\"; ports are a "
+                           "parameter of their own", value, name);
         return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* a block of IPv4 mapped into IPv6: targets are compared as IPv4 */
+
+static void
+ngx_stream_vmess_rule_unmap(ngx_cidr_t *cidr)
+{
+#if (NGX_HAVE_INET6)
+    u_char  addr[4], mask[4];
+
+    if (cidr->family != AF_INET6
+        || !IN6_IS_ADDR_V4MAPPED(&cidr->u.in6.addr)
+        || cidr->u.in6.mask.s6_addr[11] != 0xff)
+    {
+        return;
+    }
+
+    ngx_memcpy(addr, &cidr->u.in6.addr.s6_addr[12], 4);
+    ngx_memcpy(mask, &cidr->u.in6.mask.s6_addr[12], 4);
+
+    cidr->family = AF_INET;
+    ngx_memcpy(&cidr->u.in.addr, addr, 4);
+    ngx_memcpy(&cidr->u.in.mask, mask, 4);
+#endif
 }
 
 
@@ -258,8 +367,9 @@ ngx_stream_vmess_rule_ports(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
 
         if (from < 1 || to < from || to > 65535) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid ports \"%V\", they must be like "
-                               "\"443\" or \"80,443,8000-8100\"", value);
+                               "invalid ports \"%V\" in \"%V\", they must be "
+                               "like \"443\" or \"80,443,8000-8100\"", value,
+                               (ngx_str_t *) cf->args->elts);
             return NGX_CONF_ERROR;
         }
 

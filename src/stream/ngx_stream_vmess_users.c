@@ -6,72 +6,94 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_module.h"
+#include "ngx_vmess_param.h"
 #include "event/ngx_vmess_zone.h"
 #include "proto/ngx_vmess_crypto.h"
 #include "proto/ngx_vmess_kdf.h"
 
 
+/* an id of fewer bytes, or of fewer different ones, is easily guessed */
+
+#define NGX_STREAM_VMESS_ID_TEXT   16
+#define NGX_STREAM_VMESS_ID_BYTES  6
+
+
+#define NGX_STREAM_VMESS_ALTER_ID  0x01
+#define NGX_STREAM_VMESS_RATE      0x02
+
+
 typedef struct {
     ngx_vmess_zone_t          *zone;
-
-    /* parameters used, of which this version makes nothing yet */
-
-    ngx_uint_t                 unenforced;
+    u_char                    *file_name;  /* of the last line */
+    ngx_uint_t                 seen;       /* parameters, warned of */
 } ngx_stream_vmess_users_t;
-
-
-/* sets a field of a user; returns NULL, or what the value must be */
-
-typedef char *(*ngx_stream_vmess_param_pt)(void *field, ngx_str_t *value);
-
-typedef struct {
-    ngx_str_t                  name;       /* with "=" */
-    ngx_stream_vmess_param_pt  set;
-    size_t                     offset;     /* in ngx_vmess_user_conf_t */
-    char                      *unenforced; /* what nginx -t says of it */
-} ngx_stream_vmess_param_t;
 
 
 static char *ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy,
     void *conf);
+static ngx_int_t ngx_stream_vmess_user_id(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_str_t *text, u_char *id);
+static ngx_int_t ngx_stream_vmess_user_params(ngx_conf_t *cf,
+    ngx_stream_vmess_users_t *ctx, ngx_vmess_user_conf_t *user);
+static ngx_int_t ngx_stream_vmess_skip_mark(ngx_conf_t *cf,
+    ngx_stream_vmess_users_t *ctx);
+static ngx_int_t ngx_stream_vmess_check_name(ngx_conf_t *cf, char *what,
+    ngx_str_t *name);
+static ngx_uint_t ngx_stream_vmess_is_invisible(uint32_t ch);
 static ngx_int_t ngx_stream_vmess_add_user(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
 static void ngx_stream_vmess_drain_size(ngx_vmess_zone_t *zone);
 static void ngx_stream_vmess_wipe_user(void *data);
-static char *ngx_stream_vmess_alter_id(void *field, ngx_str_t *value);
-static char *ngx_stream_vmess_expires(void *field, ngx_str_t *value);
-static char *ngx_stream_vmess_quota(void *field, ngx_str_t *value);
-static char *ngx_stream_vmess_rate(void *field, ngx_str_t *value);
-static char *ngx_stream_vmess_max(void *field, ngx_str_t *value);
+static ngx_int_t ngx_stream_vmess_state(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_stream_vmess_expires(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_stream_vmess_quota(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
 
-static ngx_stream_vmess_param_t  ngx_stream_vmess_params[] = {
+static ngx_vmess_param_t  ngx_stream_vmess_users_params[] = {
 
-    { ngx_string("alter_id="), ngx_stream_vmess_alter_id,
-      offsetof(ngx_vmess_user_conf_t, alter_id),
-      NULL },
+    { ngx_string("state="), ngx_stream_vmess_state, 0, 0, 0,
+      "the name of a file", NULL, 0 },
+
+      ngx_vmess_null_param
+};
+
+
+/*
+ * "post" is what nginx -t says of a parameter without effect; the first two
+ * are bits NGX_STREAM_VMESS_...
+ */
+
+static ngx_vmess_param_t  ngx_stream_vmess_user_param[] = {
+
+    { ngx_string("alter_id="), ngx_vmess_param_number,
+      offsetof(ngx_vmess_user_conf_t, alter_id), 0, 256,
+      "a number from 0 to 256", NULL, 0 },
+
+    { ngx_string("rate="), ngx_vmess_param_size,
+      offsetof(ngx_vmess_user_conf_t, rate), 1, NGX_MAX_INT_T_VALUE,
+      "bytes per second such as \"2m\"", NULL, 0 },
 
     { ngx_string("expires="), ngx_stream_vmess_expires,
-      offsetof(ngx_vmess_user_conf_t, expires),
-      "it is not enforced" },
+      offsetof(ngx_vmess_user_conf_t, expires), 0, 0,
+      "a date such as \"2027-01-31\", the day (UTC) from which the user is "
+      "refused", "is not enforced", 0 },
 
     { ngx_string("quota="), ngx_stream_vmess_quota,
-      offsetof(ngx_vmess_user_conf_t, quota),
-      "it is not enforced" },
+      offsetof(ngx_vmess_user_conf_t, quota), 0, 0,
+      "a size such as \"100g\"", "is not enforced", 0 },
 
-    { ngx_string("rate="), ngx_stream_vmess_rate,
-      offsetof(ngx_vmess_user_conf_t, rate),
-      "it only sets $vmess_rate, for \"proxy_download_rate\"" },
+    { ngx_string("max_conns="), ngx_vmess_param_number,
+      offsetof(ngx_vmess_user_conf_t, max_conns), 1, NGX_MAX_INT_T_VALUE,
+      "a number from 1 on", "is not enforced", 0 },
 
-    { ngx_string("max_conns="), ngx_stream_vmess_max,
-      offsetof(ngx_vmess_user_conf_t, max_conns),
-      "it is not enforced" },
+    { ngx_string("max_ips="), ngx_vmess_param_number,
+      offsetof(ngx_vmess_user_conf_t, max_ips), 1, NGX_MAX_INT_T_VALUE,
+      "a number from 1 on", "is not enforced", 0 },
 
-    { ngx_string("max_ips="), ngx_stream_vmess_max,
-      offsetof(ngx_vmess_user_conf_t, max_ips),
-      "it is not enforced" },
-
-    { ngx_null_string, NULL, 0, NULL }
+      ngx_vmess_null_param
 };
 
 
@@ -81,12 +103,16 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char                      *rv;
     u_char                    *p;
     ssize_t                    size;
+    ngx_shm_t                  shm;
     ngx_str_t                 *value, name, s;
-    ngx_uint_t                 i;
     ngx_conf_t                 save;
     ngx_vmess_zone_t          *zone;
     ngx_stream_vmess_users_t   ctx;
-    ngx_stream_vmess_param_t  *param;
+    static ngx_str_t           where = ngx_string("in \"vmess_users\"");
+
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     value = cf->args->elts;
 
@@ -126,31 +152,52 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_stream_vmess_check_name(cf, "vmess_users", &name) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    /* nginx would not say which one does not fit */
+
+    ngx_memzero(&shm, sizeof(ngx_shm_t));
+
+    shm.size = size;
+    shm.name = name;
+    shm.log = cf->log;
+
+    if (ngx_shm_alloc(&shm) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no memory for the size of \"vmess_users %V\", "
+                           "give it a smaller one", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_shm_free(&shm);
+
     zone = ngx_vmess_zone_add(cf, &name, size);
     if (zone == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    for (i = 2; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "state=", 6) == 0
-            && value[i].len > 6)
-        {
-            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                               "\"state\" of vmess_users \"%V\" has no effect "
-                               "in this version: nothing is saved", &name);
-            continue;
-        }
-
+    if (cf->args->nelts == 3
+        && ngx_parse_size(&value[2]) != NGX_ERROR && value[2].len)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" of vmess_users, "
-                           "only \"state=file\" is known, and a size stands "
-                           "behind the name: \"%V:16m\"", &value[i], &name);
+                           "invalid parameter \"%V\" in \"vmess_users\", a "
+                           "size stands behind the name: \"%V:%V\"",
+                           &value[2], &name, &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_users_params, zone, &where,
+                         NULL)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
     ctx.zone = zone;
-    ctx.unenforced = 0;
+    ctx.file_name = cf->conf_file->file.name.data;
+    ctx.seen = 0;
 
     save = *cf;
     cf->handler = ngx_stream_vmess_user;
@@ -169,32 +216,6 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            "vmess_users \"%V\" has no users, "
                            "a line must be \"name id [parameters];\"",
                            &zone->name);
-    }
-
-    for (i = 0; ngx_stream_vmess_params[i].set; i++) {
-
-        param = &ngx_stream_vmess_params[i];
-
-        if (!(ctx.unenforced & ((ngx_uint_t) 1 << i))
-            || param->unenforced == NULL)
-        {
-            continue;
-        }
-
-        s.data = param->name.data;
-        s.len = param->name.len - 1;
-
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "parameter \"%V\" of users in vmess_users \"%V\": "
-                           "in this version %s",
-                           &s, &zone->name, param->unenforced);
-    }
-
-    if (zone->nlegacy) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "users with \"alter_id\" in vmess_users \"%V\" may "
-                           "use the original header, which is weaker than that "
-                           "of current clients", &zone->name);
     }
 
     if (zone->nlegacy > NGX_VMESS_TOKEN_IDS) {
@@ -219,18 +240,36 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 {
     ngx_stream_vmess_users_t *ctx = (ngx_stream_vmess_users_t *) conf;
 
-    char                      *err;
-    u_char                     ch, *p, id[NGX_VMESS_ID_LEN];
-    ngx_str_t                 *value, s;
-    ngx_uint_t                 i, k, seen;
-    ngx_pool_cleanup_t        *cln;
-    ngx_vmess_user_conf_t     *user;
-    ngx_stream_vmess_param_t  *param;
+    char                   *rv;
+    u_char                  id[NGX_VMESS_ID_LEN];
+    ngx_str_t              *value;
+    ngx_pool_cleanup_t     *cln;
+    ngx_vmess_user_conf_t  *user;
+
+    if (ngx_stream_vmess_skip_mark(cf, ctx) != NGX_OK
+        || ngx_vmess_param_args(cf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
     value = cf->args->elts;
 
-    if (cf->args->nelts == 2 && ngx_strcmp(value[0].data, "include") == 0) {
-        return ngx_conf_include(cf, dummy, conf);
+    if (value[0].len == sizeof("include") - 1
+        && ngx_strcmp(value[0].data, "include") == 0)
+    {
+        if (cf->args->nelts != 2) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"include\" in \"vmess_users\" takes one "
+                               "file or mask, parameters stand behind the id "
+                               "of a user");
+            return NGX_CONF_ERROR;
+        }
+
+        rv = ngx_conf_include(cf, dummy, conf);
+
+        ctx->file_name = cf->conf_file->file.name.data;
+
+        return rv;
     }
 
     /* an id in the place of a name is a secret, too, and not shown */
@@ -254,6 +293,12 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (value[0].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "user has an empty name, "
+                           "a line must be \"name id [parameters];\"");
+        return NGX_CONF_ERROR;
+    }
+
     if (value[0].len > NGX_VMESS_USER_NAME_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "name of user \"%V\" is longer than %d characters",
@@ -261,48 +306,13 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    for (i = 0; i < value[0].len; i++) {
-        ch = value[0].data[i];
-
-        if (ch <= ' ' || ch == 0x7f || ch == '"' || ch == '\\') {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "name of user \"%V\" has an invalid character, "
-                               "spaces, quotes, backslashes and control "
-                               "characters are not allowed", &value[0]);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (value[0].len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "user has an empty name");
+    if (ngx_stream_vmess_check_name(cf, "user", &value[0]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_vmess_id_parse(id, &value[1]) != NGX_OK) {
-
-        /* the id is a secret and not shown */
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid id of user \"%V\", it must be a UUID, "
-                           "or a text of 1 to 30 bytes", &value[0]);
+    if (ngx_stream_vmess_user_id(cf, &value[0], &value[1], id) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
-
-    for (i = 0; i < value[1].len; i++) {
-        ch = ngx_tolower(value[1].data[i]);
-
-        if ((ch < '0' || ch > '9') && (ch < 'a' || ch > 'f') && ch != '-') {
-            break;
-        }
-    }
-
-    if (i == value[1].len && i >= 20 && i <= 30) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "id of user \"%V\" looks like a part of a UUID, "
-                           "and is taken as text", &value[0]);
-    }
-
-    ngx_explicit_memzero(value[1].data, value[1].len);
 
     user = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_user_conf_t));
     if (user == NULL) {
@@ -322,67 +332,254 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
 
     user->name.str = value[0];
-    seen = 0;
 
-    for (i = 2; i < cf->args->nelts; i++) {
-
-        for (k = 0; ngx_stream_vmess_params[k].set; k++) {
-            param = &ngx_stream_vmess_params[k];
-
-            if (value[i].len >= param->name.len
-                && ngx_strncmp(value[i].data, param->name.data,
-                               param->name.len)
-                   == 0)
-            {
-                break;
-            }
-        }
-
-        param = &ngx_stream_vmess_params[k];
-
-        if (param->set == NULL) {
-            p = ngx_strlchr(value[i].data, value[i].data + value[i].len, '=');
-
-            s.data = value[i].data;
-            s.len = p ? p - value[i].data : 0;
-
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "unknown parameter \"%V\" of user \"%V\", known "
-                               "are alter_id, expires, quota, rate, max_conns "
-                               "and max_ips, each with \"=\" and a value",
-                               &s, &value[0]);
-            return NGX_CONF_ERROR;
-        }
-
-        if (seen & ((ngx_uint_t) 1 << k)) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate parameter \"%V\" of user \"%V\"",
-                               &value[i], &value[0]);
-            return NGX_CONF_ERROR;
-        }
-
-        seen |= (ngx_uint_t) 1 << k;
-
-        s.data = value[i].data + param->name.len;
-        s.len = value[i].len - param->name.len;
-
-        err = param->set((u_char *) user + param->offset, &s);
-
-        if (err) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" of user \"%V\", "
-                               "it must be %s", &value[i], &value[0], err);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    ctx->unenforced |= seen;
-
-    if (ngx_stream_vmess_add_user(cf, ctx->zone, user) != NGX_OK) {
+    if (ngx_stream_vmess_user_params(cf, ctx, user) != NGX_OK
+        || ngx_stream_vmess_add_user(cf, ctx->zone, user) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* some editors start a file with U+FEFF, the byte order mark */
+
+static ngx_int_t
+ngx_stream_vmess_skip_mark(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
+{
+    ngx_str_t      *value;
+    static u_char   mark[] = { 0xef, 0xbb, 0xbf };
+
+    if (cf->conf_file->file.name.data == ctx->file_name) {
+        return NGX_OK;
+    }
+
+    ctx->file_name = cf->conf_file->file.name.data;
+
+    value = cf->args->elts;
+
+    if (value[0].len < sizeof(mark)
+        || ngx_memcmp(value[0].data, mark, sizeof(mark)) != 0)
+    {
+        return NGX_OK;
+    }
+
+    value[0].data += sizeof(mark);
+    value[0].len -= sizeof(mark);
+
+    /* to nginx this was no comment, and its words are our arguments */
+
+    if (value[0].len && value[0].data[0] == '#') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a comment follows the byte order mark at the start "
+                           "of a file in \"vmess_users\", save the file "
+                           "without the mark");
+        return NGX_ERROR;
+    }
+
+    /* the mark stood on a line of its own */
+
+    if (value[0].len == 0 && cf->args->nelts > 1) {
+        cf->args->nelts--;
+        ngx_memmove(value, value + 1, cf->args->nelts * sizeof(ngx_str_t));
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_check_name(ngx_conf_t *cf, char *what, ngx_str_t *name)
+{
+    u_char    *p, *last;
+    uint32_t   ch;
+
+    p = name->data;
+    last = p + name->len;
+
+    while (p < last) {
+
+        ch = (*p < 0x80) ? *p++ : ngx_utf8_decode(&p, last - p);
+
+        /* the largest ones are errors of ngx_utf8_decode() */
+
+        if (ch <= ' ' || ch == '"' || ch == '\\'
+            || ngx_stream_vmess_is_invisible(ch))
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "name of %s \"%V\" has an invalid character, "
+                               "spaces, quotes, backslashes, control and "
+                               "invisible characters are not allowed, and it "
+                               "must be UTF-8", what, name);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* Unicode: controls, spaces, format characters, fillers, variations, tags */
+
+static ngx_uint_t
+ngx_stream_vmess_is_invisible(uint32_t ch)
+{
+    ngx_uint_t              i;
+    static const uint32_t   ranges[][2] = {
+        { 0x7f, 0xa0 }, { 0xad, 0xad }, { 0x34f, 0x34f }, { 0x61c, 0x61c },
+        { 0x115f, 0x1160 }, { 0x1680, 0x1680 }, { 0x17b4, 0x17b5 },
+        { 0x180b, 0x180f }, { 0x2000, 0x200f }, { 0x2028, 0x202f },
+        { 0x205f, 0x206f }, { 0x2800, 0x2800 }, { 0x3000, 0x3000 },
+        { 0x3164, 0x3164 }, { 0xd800, 0xdfff }, { 0xfe00, 0xfe0f },
+        { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 }, { 0xfff0, 0xfffb },
+        { 0xe0000, 0xe0fff }, { 0x110000, 0xffffffff }
+    };
+
+    for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+        if (ch >= ranges[i][0] && ch <= ranges[i][1]) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* the id is a secret and not shown */
+
+static ngx_int_t
+ngx_stream_vmess_user_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
+    u_char *id)
+{
+    u_char      ch, seen[256];
+    ngx_uint_t  i, n, hex, bytes;
+
+    if (ngx_vmess_id_parse(id, text) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid id of user \"%V\", it must be a UUID, "
+                           "or a text of 1 to 30 bytes", name);
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(seen, sizeof(seen));
+
+    n = 0;
+    hex = 1;
+
+    for (i = 0; i < text->len; i++) {
+        ch = ngx_tolower(text->data[i]);
+
+        if ((ch < '0' || ch > '9') && (ch < 'a' || ch > 'f') && ch != '-') {
+            hex = 0;
+        }
+
+        n += !seen[ch];
+        seen[ch] = 1;
+    }
+
+    ngx_explicit_memzero(seen, sizeof(seen));
+
+    /* a longer one is a UUID, with or without hyphens; of that only 0..0 */
+
+    bytes = (text->len > 30) ? 3 : NGX_STREAM_VMESS_ID_BYTES;
+
+    if (text->len < NGX_STREAM_VMESS_ID_TEXT || n < bytes) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "id of user \"%V\" is easily guessed, it should be "
+                           "a random UUID, \"uuidgen\" makes one", name);
+
+    } else if (hex && text->len >= 20 && text->len <= 30) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "id of user \"%V\" looks like a part of a UUID, "
+                           "and is taken as text", name);
+    }
+
+    ngx_explicit_memzero(text->data, text->len);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_user_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
+    ngx_vmess_user_conf_t *user)
+{
+    u_char                         where[sizeof("of user \"\"")
+                                         + NGX_VMESS_USER_NAME_MAX];
+    ngx_str_t                     *value, s;
+    ngx_uint_t                     i, seen;
+    ngx_vmess_param_t             *param;
+    ngx_stream_vmess_main_conf_t  *vmcf;
+
+    value = cf->args->elts;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        /* it may be an id, and is not shown */
+
+        if (ngx_strlchr(value[i].data, value[i].data + value[i].len, '=')
+            == NULL)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "a word without \"=\" follows the id of user "
+                               "\"%V\", is the semicolon missing? parameters "
+                               "are like \"quota=100g\"", &value[0]);
+            return NGX_ERROR;
+        }
+    }
+
+    s.data = where;
+    s.len = ngx_sprintf(where, "of user \"%V\"", &value[0]) - where;
+
+    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_user_param, user, &s, &seen)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* "alter_id=0" is nothing to warn of */
+
+    if (user->alter_id == 0) {
+        seen &= ~NGX_STREAM_VMESS_ALTER_ID;
+    }
+
+    /* once for all users of the zone, at the line of the first */
+
+    for (i = 0; ngx_stream_vmess_user_param[i].name.len; i++) {
+
+        param = &ngx_stream_vmess_user_param[i];
+
+        if (param->post == NULL
+            || !(seen & ~ctx->seen & ((ngx_uint_t) 1 << i)))
+        {
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "parameter \"%V\" of user \"%V\" %s in this "
+                           "version", &param->name, &value[0], param->post);
+    }
+
+    if (seen & ~ctx->seen & NGX_STREAM_VMESS_ALTER_ID) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"alter_id\" of user \"%V\" in vmess_users "
+                           "\"%V\" permits the original header, which is "
+                           "weaker than that of current clients",
+                           &value[0], &ctx->zone->name);
+    }
+
+    vmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_vmess_module);
+
+    if ((seen & NGX_STREAM_VMESS_RATE) && vmcf->rate_user.len == 0) {
+        vmcf->rate_user = value[0];
+        vmcf->rate_file = cf->conf_file->file.name.data;
+        vmcf->rate_line = cf->conf_file->line;
+    }
+
+    ctx->seen |= seen;
+
+    return NGX_OK;
 }
 
 
@@ -485,50 +682,48 @@ ngx_stream_vmess_wipe_user(void *data)
 }
 
 
-static char *
-ngx_stream_vmess_alter_id(void *field, ngx_str_t *value)
+static ngx_int_t
+ngx_stream_vmess_state(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
 {
-    ngx_uint_t *alter_id = field;
+    ngx_vmess_zone_t *zone = field;
 
-    ngx_int_t  n;
-
-    n = ngx_atoi(value->data, value->len);
-
-    if (n == NGX_ERROR || n > 256) {
-        return "a number from 0 to 256";
+    if (value->len == 0) {
+        return NGX_DECLINED;
     }
 
-    *alter_id = n;
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                       "\"state\" of vmess_users \"%V\" has no effect "
+                       "in this version: nothing is saved", &zone->name);
 
-    return NULL;
+    return NGX_OK;
 }
 
 
 /* YYYY-MM-DD, the first second of that day in UTC */
 
-static char *
-ngx_stream_vmess_expires(void *field, ngx_str_t *value)
+static ngx_int_t
+ngx_stream_vmess_expires(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
 {
     time_t *expires = field;
 
     u_char       *p, text[sizeof("Sun, 06 Nov 1994 08:49:37 GMT")];
     size_t        len;
     ngx_int_t     month;
-    static char   err[] = "a date such as \"2027-01-31\", "
-                          "the day (UTC) from which the user is refused";
     static char  *months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 
     p = value->data;
 
     if (value->len != sizeof("2027-01-31") - 1 || p[4] != '-' || p[7] != '-') {
-        return err;
+        return NGX_DECLINED;
     }
 
     month = ngx_atoi(p + 5, 2);
 
     if (month < 1 || month > 12) {
-        return err;
+        return NGX_DECLINED;
     }
 
     len = ngx_sprintf(text, "Sun, %*s %s %*s 00:00:00 GMT", (size_t) 2, p + 8,
@@ -537,62 +732,19 @@ ngx_stream_vmess_expires(void *field, ngx_str_t *value)
 
     *expires = ngx_parse_http_time(text, len);
 
-    if (*expires == NGX_ERROR) {
-        return err;
-    }
+    /* before 1970 it is an error, or negative; zero is "never" */
 
-    return NULL;
+    return *expires > 0 ? NGX_OK : NGX_DECLINED;
 }
 
 
-static char *
-ngx_stream_vmess_quota(void *field, ngx_str_t *value)
+static ngx_int_t
+ngx_stream_vmess_quota(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
 {
     off_t *quota = field;
 
     *quota = ngx_parse_offset(value);
 
-    if (*quota == NGX_ERROR || *quota == 0) {
-        return "a size such as \"100g\"";
-    }
-
-    return NULL;
-}
-
-
-static char *
-ngx_stream_vmess_rate(void *field, ngx_str_t *value)
-{
-    size_t *rate = field;
-
-    ssize_t  size;
-
-    size = ngx_parse_size(value);
-
-    if (size == NGX_ERROR || size == 0) {
-        return "bytes per second such as \"2m\"";
-    }
-
-    *rate = size;
-
-    return NULL;
-}
-
-
-static char *
-ngx_stream_vmess_max(void *field, ngx_str_t *value)
-{
-    ngx_uint_t *max = field;
-
-    ngx_int_t  n;
-
-    n = ngx_atoi(value->data, value->len);
-
-    if (n == NGX_ERROR || n == 0) {
-        return "a number from 1 on";
-    }
-
-    *max = n;
-
-    return NULL;
+    return *quota > 0 ? NGX_OK : NGX_DECLINED;
 }

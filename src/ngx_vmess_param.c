@@ -1,0 +1,322 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_param.h"
+
+
+static ngx_int_t ngx_vmess_param_arg(ngx_conf_t *cf, ngx_str_t *arg);
+static ngx_int_t ngx_vmess_param(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *arg, void *conf, ngx_str_t *where);
+static void ngx_vmess_param_unknown(ngx_conf_t *cf, ngx_vmess_param_t *params,
+    ngx_str_t *arg, ngx_str_t *where);
+
+
+ngx_int_t
+ngx_vmess_params(ngx_conf_t *cf, ngx_uint_t first, ngx_vmess_param_t *params,
+    void *conf, ngx_str_t *where, ngx_uint_t *seen)
+{
+    ngx_str_t          *value;
+    ngx_uint_t          i, n, bits;
+    ngx_vmess_param_t  *param;
+
+    value = cf->args->elts;
+    bits = 0;
+
+    for (i = first; i < cf->args->nelts; i++) {
+
+        if (ngx_vmess_param_arg(cf, &value[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        for (n = 0; params[n].name.len; n++) {
+
+            param = &params[n];
+
+            if (value[i].len < param->name.len
+                || ngx_memcmp(value[i].data, param->name.data,
+                              param->name.len)
+                   != 0)
+            {
+                continue;
+            }
+
+            if (param->name.data[param->name.len - 1] == '='
+                || value[i].len == param->name.len)
+            {
+                break;
+            }
+        }
+
+        param = &params[n];
+
+        if (param->name.len == 0) {
+            ngx_vmess_param_unknown(cf, params, &value[i], where);
+            return NGX_ERROR;
+        }
+
+        if ((bits & ((ngx_uint_t) 1 << n)) && !param->repeated) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate parameter \"%V\" %V",
+                               &param->name, where);
+            return NGX_ERROR;
+        }
+
+        bits |= (ngx_uint_t) 1 << n;
+
+        if (ngx_vmess_param(cf, param, &value[i], conf, where) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (seen) {
+        *seen = bits;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_param(ngx_conf_t *cf, ngx_vmess_param_t *param, ngx_str_t *arg,
+    void *conf, ngx_str_t *where)
+{
+    ngx_int_t  rc;
+    ngx_str_t  value;
+
+    value.data = arg->data + param->name.len;
+    value.len = arg->len - param->name.len;
+
+    /* to nginx a quote is one at the start of an argument only */
+
+    if (value.len && (value.data[0] == '"' || value.data[0] == '\'')) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" %V, a quote stands "
+                           "around all of it: \"%Vtext\"",
+                           &param->name, where, &param->name);
+        return NGX_ERROR;
+    }
+
+    rc = param->set(cf, param, &value, (u_char *) conf + param->offset);
+
+    if (rc == NGX_DECLINED) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" %V, it must be %s",
+                           arg, where, param->text);
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_vmess_param_unknown(ngx_conf_t *cf, ngx_vmess_param_t *params,
+    ngx_str_t *arg, ngx_str_t *where)
+{
+    u_char     *p, names[NGX_MAX_CONF_ERRSTR];
+    ngx_str_t   name;
+    ngx_uint_t  i;
+
+    name = *arg;
+
+    p = ngx_strlchr(name.data, name.data + name.len, '=');
+
+    if (p) {
+        name.len = p + 1 - name.data;
+    }
+
+    p = names;
+
+    for (i = 0; params[i].name.len; i++) {
+        p = ngx_slprintf(p, names + sizeof(names), "%s\"%V\"",
+                         i ? ", " : "", &params[i].name);
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "unknown parameter \"%V\" %V, parameters are %*s",
+                       &name, where, (size_t) (p - names), names);
+}
+
+
+ngx_int_t
+ngx_vmess_param_args(ngx_conf_t *cf)
+{
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        if (ngx_vmess_param_arg(cf, &value[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_param_arg(ngx_conf_t *cf, ngx_str_t *arg)
+{
+    if (ngx_strlen(arg->data) == arg->len) {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "zero byte in the arguments of \"%V\", remove it",
+                       (ngx_str_t *) cf->args->elts);
+
+    return NGX_ERROR;
+}
+
+
+char *
+ngx_vmess_param_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *p = conf;
+
+    size_t             *field;
+    ngx_str_t          *value;
+    ngx_vmess_param_t  *param;
+
+    field = (size_t *) (p + cmd->offset);
+
+    if (*field != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+    param = cmd->post;
+
+    if (param->set(cf, param, &value[1], field) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\", it must be %s",
+                           &value[1], &cmd->name, param->text);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_param_number(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    size_t *np = field;
+
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n == NGX_ERROR || n < param->min || n > param->max) {
+        return NGX_DECLINED;
+    }
+
+    *np = n;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_param_size(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    size_t *sp = field;
+
+    ssize_t  size;
+
+    size = ngx_parse_size(value);
+
+    if (size == NGX_ERROR || size < param->min || size > param->max) {
+        return NGX_DECLINED;
+    }
+
+    *sp = size;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_param_msec(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    ngx_msec_t *msp = field;
+
+    ngx_int_t  ms;
+
+    ms = ngx_parse_time(value, 0);
+
+    if (ms == NGX_ERROR || ms < param->min || ms > param->max) {
+        return NGX_DECLINED;
+    }
+
+    *msp = ms;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_param_sec(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    time_t *sp = field;
+
+    ngx_int_t  sec;
+
+    sec = ngx_parse_time(value, 1);
+
+    if (sec == NGX_ERROR || sec < param->min || sec > param->max) {
+        return NGX_DECLINED;
+    }
+
+    *sp = sec;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_param_enum(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    ngx_uint_t *np = field;
+
+    ngx_conf_enum_t  *e;
+
+    for (e = param->post; e->name.len; e++) {
+
+        if (e->name.len == value->len
+            && ngx_memcmp(e->name.data, value->data, value->len) == 0)
+        {
+            *np = e->value;
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_vmess_param_word(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    ngx_uint_t *np = field;
+
+    *np |= param->min;
+
+    return NGX_OK;
+}
