@@ -346,6 +346,7 @@ server {
     proxy_pass vmess_target;
 }
 server {
+    listen 127.0.0.1:%%PORT_3%%;
     vmess_listen ray;
     vmess main;
     vmess_http_header on path=/a;
