@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_module.h"
+#include "ngx_http_vmess_body.h"
 
 
 /* never from the small allocations of a pool, which cannot be freed */
@@ -18,7 +18,7 @@
 static void ngx_http_vmess_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_body_drain_handler(ngx_http_request_t *r);
-static void ngx_http_vmess_body_late_handler(ngx_event_t *ev);
+static void ngx_http_vmess_body_pause_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx,
     u_char *data, size_t size);
 #if (NGX_HTTP_V2)
@@ -30,24 +30,44 @@ static ngx_int_t ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx);
 
 
 ngx_int_t
-ngx_http_vmess_body_start(ngx_http_vmess_ctx_t *ctx,
-    const ngx_vmess_carrier_t *carrier)
+ngx_http_vmess_body_take(ngx_http_vmess_ctx_t *ctx,
+    const ngx_http_vmess_transport_t *transport, void *data)
 {
-    ngx_int_t  rc;
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
 
-    rc = ngx_http_vmess_body_open(ctx);
+    c = ctx->request->connection;
 
-    return rc == NGX_OK ? ngx_http_vmess_start(ctx, carrier) : rc;
+    rc = ngx_http_vmess_body_open(ctx, transport, data);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_vmess_start(ctx);
+
+    /* the client may have gone already: there is no other event of that */
+
+    if (rc == NGX_DONE && ctx->state != NGX_HTTP_VMESS_DECLINED
+        && c->read->ready)
+    {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    return rc;
 }
 
 
 ngx_int_t
-ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
+    const ngx_http_vmess_transport_t *transport, void *data)
 {
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
+    ngx_int_t               rc;
+    ngx_http_request_t     *r;
+    ngx_http_vmess_body_t  *body;
 
     r = ctx->request;
+    body = data;
 
     /* read by another module, or before a redirect */
 
@@ -55,18 +75,18 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    if (ngx_http_vmess_body_unlimit(ctx) != NGX_OK) {
+    if (ngx_http_vmess_open(ctx, transport, data) != NGX_OK
+        || ngx_http_vmess_body_unlimit(ctx) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    ctx->body = 1;
 
     r->request_body_no_buffering = 1;
 
     rc = ngx_http_read_client_request_body(r, ngx_http_vmess_body_handler);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        r->loc_conf = ctx->loc_conf;
+        r->loc_conf = body->loc_conf;
         return rc;
     }
 
@@ -107,10 +127,12 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
 {
     void                      **conf;
     ngx_http_request_t         *r;
+    ngx_http_vmess_body_t      *body;
     ngx_http_core_loc_conf_t   *clcf;
     ngx_http_vmess_loc_conf_t  *vlcf;
 
     r = ctx->request;
+    body = ctx->data;
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
@@ -142,7 +164,7 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
         vlcf->unlimited = conf;
     }
 
-    ctx->loc_conf = r->loc_conf;
+    body->loc_conf = r->loc_conf;
     r->loc_conf = vlcf->unlimited;
 
     return NGX_OK;
@@ -157,10 +179,12 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
     ngx_buf_t                *b;
     ngx_chain_t              *cl;
     ngx_http_request_t       *r;
+    ngx_http_vmess_body_t    *body;
     ngx_http_request_body_t  *rb;
 
     r = ctx->request;
     rb = r->request_body;
+    body = ctx->data;
     n = 0;
 
     for ( ;; ) {
@@ -191,8 +215,8 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
             /* what has no end is no VMess header */
 
-            if (!ctx->answered && !ctx->authentic
-                && (ctx->saved_size > NGX_HTTP_VMESS_BODY_MAX
+            if (ctx->state == NGX_HTTP_VMESS_OPEN
+                && (body->saved_size > NGX_HTTP_VMESS_BODY_MAX
                     || ngx_http_vmess_body_save(ctx, buf, n) != NGX_OK))
             {
                 return NGX_ERROR;
@@ -241,8 +265,9 @@ ngx_http_vmess_body_send(void *data, u_char *buf, size_t size)
 ssize_t
 ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 {
-    ngx_int_t   rc;
-    ngx_buf_t  *b;
+    ngx_int_t               rc;
+    ngx_buf_t              *b;
+    ngx_http_vmess_body_t  *body;
 
     rc = ngx_http_vmess_body_flush(ctx);
 
@@ -250,7 +275,8 @@ ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
         return rc;
     }
 
-    b = &ctx->out;
+    body = ctx->data;
+    b = &body->out;
 
     b->start = ngx_palloc(ctx->request->pool,
                           ngx_max(size, NGX_HTTP_VMESS_BODY_MIN));
@@ -263,10 +289,10 @@ ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
     b->temporary = 1;
     b->flush = 1;
 
-    ctx->out_chain.buf = b;
-    ctx->out_chain.next = NULL;
+    body->out_chain.buf = b;
+    body->out_chain.next = NULL;
 
-    if (ngx_http_output_filter(ctx->request, &ctx->out_chain) == NGX_ERROR
+    if (ngx_http_output_filter(ctx->request, &body->out_chain) == NGX_ERROR
         || ngx_http_vmess_body_flush(ctx) == NGX_ERROR)
     {
         return NGX_ERROR;
@@ -279,13 +305,15 @@ ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 ngx_int_t
 ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_buf_t           *b;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
+    ngx_buf_t              *b;
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_vmess_body_t  *body;
 
     r = ctx->request;
     c = r->connection;
-    b = &ctx->out;
+    body = ctx->data;
+    b = &body->out;
 
     if (c->error) {
         return NGX_ERROR;
@@ -316,34 +344,70 @@ ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx)
 }
 
 
+ngx_int_t
+ngx_http_vmess_body_answer(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_vmess_body_forget(ctx);
+
+    return ngx_http_vmess_send_header(ctx);
+}
+
+
+void
+ngx_http_vmess_body_read_handler(ngx_http_request_t *r)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_vmess_lookup(r);
+
+    if (ctx == NULL) {
+        return;
+    }
+
+    if (r->connection->error) {
+        ngx_http_vmess_client_gone(ctx);
+        return;
+    }
+
+    /* all of the body is read: what else may come is an end */
+
+    if (!r->reading_body && r->request_body->bufs == NULL) {
+        ngx_http_test_reading(r);
+        return;
+    }
+
+    if (ctx->vconn) {
+        ngx_vmess_vconn_wake(ctx->vconn, 0);
+    }
+}
+
+
 /*
  * Over HTTP/1.1 and HTTP/3 clients lose data that they read together with the
  * end of a response.  The end chunk of VMess has told them already: the end
  * comes with that of the request, or after a pause.
  */
 
-void
-ngx_http_vmess_body_close(ngx_http_vmess_ctx_t *ctx)
+ngx_int_t
+ngx_http_vmess_body_drain(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_request_t  *r;
 
     r = ctx->request;
 
     if (r->http_version == NGX_HTTP_VERSION_20 || r->connection->error) {
-        ctx->finish(ctx);
-        ngx_http_finalize_request(r, NGX_OK);
-        return;
+        return NGX_OK;
     }
+
+    ctx->timer.handler = ngx_http_vmess_body_pause_handler;
+
+    ngx_add_timer(&ctx->timer, NGX_HTTP_VMESS_BODY_PAUSE);
 
     r->read_event_handler = ngx_http_vmess_body_drain_handler;
 
-    ctx->late.handler = ngx_http_vmess_body_late_handler;
-    ctx->late.data = ctx;
-    ctx->late.log = r->connection->log;
-
-    ngx_add_timer(&ctx->late, NGX_HTTP_VMESS_BODY_PAUSE);
-
     ngx_http_vmess_body_drain_handler(r);
+
+    return NGX_AGAIN;
 }
 
 
@@ -354,7 +418,11 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
     ngx_http_vmess_ctx_t  *ctx;
     u_char                 buf[4096];
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+    ctx = ngx_http_vmess_lookup(r);
+
+    if (ctx == NULL) {
+        return;
+    }
 
     do {
         if (!r->reading_body && r->request_body->bufs == NULL) {
@@ -370,18 +438,18 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
     } while (n > 0);
 
     if (n == NGX_ERROR) {
-        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
         return;
     }
 
     if (n == 0) {
-        ngx_http_vmess_body_late_handler(&ctx->late);
+        ngx_http_vmess_finish(ctx);
     }
 }
 
 
 static void
-ngx_http_vmess_body_late_handler(ngx_event_t *ev)
+ngx_http_vmess_body_pause_handler(ngx_event_t *ev)
 {
     ngx_connection_t      *c;
     ngx_http_request_t    *r;
@@ -393,12 +461,7 @@ ngx_http_vmess_body_late_handler(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
-    if (ev->timer_set) {
-        ngx_del_timer(ev);
-    }
-
-    ctx->finish(ctx);
-    ngx_http_finalize_request(r, NGX_OK);
+    ngx_http_vmess_finish(ctx);
 
     ngx_http_run_posted_requests(c);
 }
@@ -418,17 +481,19 @@ ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
 {
-    size_t               n;
-    ngx_buf_t           *b;
-    ngx_chain_t         *cl;
-    ngx_http_request_t  *r;
+    size_t                  n;
+    ngx_buf_t              *b;
+    ngx_chain_t            *cl;
+    ngx_http_request_t     *r;
+    ngx_http_vmess_body_t  *body;
 
     r = ctx->request;
+    body = ctx->data;
 
-    ctx->saved_size += size;
+    body->saved_size += size;
 
-    if (ctx->saved) {
-        b = ctx->saved_last->buf;
+    if (body->saved) {
+        b = body->saved_last->buf;
         n = ngx_min(size, (size_t) (b->end - b->last));
 
         b->last = ngx_cpymem(b->last, data, n);
@@ -453,14 +518,14 @@ ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
     cl->buf = b;
     cl->next = NULL;
 
-    if (ctx->saved) {
-        ctx->saved_last->next = cl;
+    if (body->saved) {
+        body->saved_last->next = cl;
 
     } else {
-        ctx->saved = cl;
+        body->saved = cl;
     }
 
-    ctx->saved_last = cl;
+    body->saved_last = cl;
 
     return NGX_OK;
 }
@@ -469,32 +534,36 @@ ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
 void
 ngx_http_vmess_body_forget(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_pool_t   *pool;
-    ngx_chain_t  *cl;
+    ngx_pool_t             *pool;
+    ngx_chain_t            *cl;
+    ngx_http_vmess_body_t  *body;
 
     pool = ctx->request->pool;
+    body = ctx->data;
 
-    while (ctx->saved) {
-        cl = ctx->saved;
-        ctx->saved = cl->next;
+    while (body->saved) {
+        cl = body->saved;
+        body->saved = cl->next;
 
         ngx_pfree(pool, cl->buf->start);
         ngx_free_chain(pool, cl);
     }
 
-    ctx->saved_size = 0;
+    body->saved_size = 0;
 }
 
 
 ngx_int_t
-ngx_http_vmess_body_restore(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
+    ngx_int_t               rc;
+    ngx_http_request_t     *r;
+    ngx_http_vmess_body_t  *body;
 
     r = ctx->request;
+    body = ctx->data;
 
-    r->loc_conf = ctx->loc_conf;
+    r->loc_conf = body->loc_conf;
 
 #if (NGX_HTTP_V2)
 
@@ -544,14 +613,16 @@ ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx)
     ngx_connection_t         *c;
     ngx_http_request_t       *r;
     ngx_http_v2_stream_t     *stream;
+    ngx_http_vmess_body_t    *body;
     ngx_http_request_body_t  *rb;
 
     r = ctx->request;
     c = r->connection;
     rb = r->request_body;
+    body = ctx->data;
     stream = r->stream;
 
-    size = ctx->saved_size;
+    size = body->saved_size;
 
     for (cl = rb->bufs; cl; cl = cl->next) {
         size += cl->buf->last - cl->buf->pos;
@@ -570,7 +641,7 @@ ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        for (cl = ctx->saved; cl; cl = cl->next) {
+        for (cl = body->saved; cl; cl = cl->next) {
             b->last = ngx_cpymem(b->last, cl->buf->pos,
                                  cl->buf->last - cl->buf->pos);
         }
@@ -604,11 +675,6 @@ ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx)
     r->reading_body = 0;
     r->request_body_no_buffering = 0;
 
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_core_run_phases;
-
-    ctx->body = 0;
-
     return NGX_DECLINED;
 }
 
@@ -621,7 +687,11 @@ ngx_http_vmess_body_collect_handler(ngx_http_request_t *r)
     ngx_int_t              rc;
     ngx_http_vmess_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+    ctx = ngx_http_vmess_lookup(r);
+
+    if (ctx == NULL) {
+        return;
+    }
 
     rc = ngx_http_vmess_body_collect(ctx);
 
@@ -630,7 +700,7 @@ ngx_http_vmess_body_collect_handler(ngx_http_request_t *r)
     }
 
     if (rc != NGX_OK) {
-        ngx_http_finalize_request(r, rc);
+        ngx_http_vmess_finalize(ctx, rc);
         return;
     }
 
@@ -648,11 +718,13 @@ ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx)
     ngx_buf_t                 *b;
     ngx_chain_t               *cl;
     ngx_http_request_t        *r;
+    ngx_http_vmess_body_t     *body;
     ngx_http_request_body_t   *rb;
     ngx_http_core_loc_conf_t  *clcf;
 
     r = ctx->request;
     rb = r->request_body;
+    body = ctx->data;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
@@ -675,7 +747,7 @@ ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx)
             ngx_free_chain(r->pool, cl);
         }
 
-        size = ctx->saved_size + (rb->temp_file ? rb->temp_file->offset : 0);
+        size = body->saved_size + (rb->temp_file ? rb->temp_file->offset : 0);
 
         if (clcf->client_max_body_size && size > clcf->client_max_body_size) {
             ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -684,7 +756,7 @@ ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx)
             return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
         }
 
-        if (ctx->saved_size > (off_t) clcf->client_body_buffer_size
+        if (body->saved_size > (off_t) clcf->client_body_buffer_size
             && ngx_http_vmess_body_write_file(ctx) != NGX_OK)
         {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -707,7 +779,7 @@ ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx)
 
     if (rb->temp_file) {
 
-        if (ctx->saved && ngx_http_vmess_body_write_file(ctx) != NGX_OK) {
+        if (body->saved && ngx_http_vmess_body_write_file(ctx) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
@@ -725,10 +797,10 @@ ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx)
         cl->buf = b;
         cl->next = NULL;
 
-        ctx->saved = cl;
+        body->saved = cl;
     }
 
-    rb->bufs = ctx->saved;
+    rb->bufs = body->saved;
 
     r->request_body_no_buffering = 0;
 
@@ -746,9 +818,11 @@ ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx)
     ssize_t                    n;
     ngx_temp_file_t           *tf;
     ngx_http_request_t        *r;
+    ngx_http_vmess_body_t     *body;
     ngx_http_core_loc_conf_t  *clcf;
 
     r = ctx->request;
+    body = ctx->data;
     tf = r->request_body->temp_file;
 
     if (tf == NULL) {
@@ -770,7 +844,7 @@ ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx)
         r->request_body->temp_file = tf;
     }
 
-    n = ngx_write_chain_to_temp_file(tf, ctx->saved);
+    n = ngx_write_chain_to_temp_file(tf, body->saved);
 
     if (n == NGX_ERROR) {
         return NGX_ERROR;

@@ -5,9 +5,20 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_module.h"
+#include "ngx_http_vmess_grpc.h"
+#include "proto/ngx_vmess_grpc.h"
 
 
+typedef struct {
+    ngx_http_vmess_body_t      body;
+    ngx_vmess_grpc_t           grpc;
+
+    unsigned                   error:1;
+} ngx_http_vmess_grpc_t;
+
+
+static ngx_int_t ngx_http_vmess_grpc_handler(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
 static ngx_uint_t ngx_http_vmess_grpc_path(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_grpc_answer(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size);
@@ -24,15 +35,30 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_grpc_carrier = {
 };
 
 
+const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
+    NGX_HTTP_VMESS_GRPC,
+    ngx_http_vmess_grpc_handler,
+    &ngx_http_vmess_grpc_carrier,
+    ngx_http_vmess_body_read_handler,
+    ngx_http_vmess_grpc_answer,
+    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_decline,
+    ngx_http_vmess_body_drain,
+    ngx_http_vmess_grpc_finish,
+    NULL                                   /* cleanup */
+};
+
+
 /*
  * Clients do not wait for the response header: it is sent when they are known
  * to be authentic.
  */
 
-ngx_int_t
+static ngx_int_t
 ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_str_t  *type;
+    ngx_str_t              *type;
+    ngx_http_vmess_grpc_t  *grpc;
 
     if (r->http_version < NGX_HTTP_VERSION_20 || r->method != NGX_HTTP_POST
         || !r->headers_in.chunked || r->headers_in.content_type == NULL)
@@ -49,10 +75,12 @@ ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    ctx->answer = ngx_http_vmess_grpc_answer;
-    ctx->finish = ngx_http_vmess_grpc_finish;
+    grpc = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_grpc_t));
+    if (grpc == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
-    return ngx_http_vmess_body_start(ctx, &ngx_http_vmess_grpc_carrier);
+    return ngx_http_vmess_body_take(ctx, &ngx_http_vmess_grpc_transport, grpc);
 }
 
 
@@ -98,7 +126,7 @@ ngx_http_vmess_grpc_answer(ngx_http_vmess_ctx_t *ctx)
     ngx_str_set(&r->headers_out.content_type, "application/grpc");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
 
-    return ngx_http_vmess_send_header(ctx);
+    return ngx_http_vmess_body_answer(ctx);
 }
 
 
@@ -107,13 +135,16 @@ ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
-    u_char     *out;
-    ssize_t     n;
-    ngx_buf_t   b;
+    u_char                 *out;
+    ssize_t                 n;
+    ngx_buf_t               b;
+    ngx_http_vmess_grpc_t  *grpc;
+
+    grpc = ctx->data;
 
     for ( ;; ) {
 
-        n = ctx->error ? NGX_ERROR : ngx_http_vmess_body_read(ctx, buf, size);
+        n = grpc->error ? NGX_ERROR : ngx_http_vmess_body_read(ctx, buf, size);
 
         if (n <= 0) {
             return n;
@@ -123,11 +154,11 @@ ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size)
         b.last = buf + n;
         out = buf;
 
-        if (ngx_vmess_grpc_read(&ctx->grpc, &b, &out) == NGX_ERROR) {
+        if (ngx_vmess_grpc_read(&grpc->grpc, &b, &out) == NGX_ERROR) {
             ngx_log_error(NGX_LOG_INFO, ctx->vconn->connection->log, 0,
                           "client sent invalid gRPC message: %s",
-                          ctx->grpc.err);
-            ctx->error = 1;
+                          grpc->grpc.err);
+            grpc->error = 1;
         }
 
         if (out != buf) {

@@ -5,13 +5,27 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_module.h"
+#include "ngx_http_vmess_h2.h"
+#include "ngx_http_vmess_raw.h"
+#include "ngx_http_vmess_body.h"
 
 
+typedef struct {
+    ngx_http_vmess_body_t      body;
+    ngx_event_t                late;         /* posted, to answer */
+} ngx_http_vmess_h2_t;
+
+
+static ngx_int_t ngx_http_vmess_h2_handler(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_h2_raw_handler(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
+static ngx_uint_t ngx_http_vmess_h2_test(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_h2_answer(ngx_http_vmess_ctx_t *ctx);
-static ngx_int_t ngx_http_vmess_h2_answer_raw(ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_h2_raw_answer(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size);
 static void ngx_http_vmess_h2_late_handler(ngx_event_t *ev);
+static void ngx_http_vmess_h2_cleanup(ngx_http_vmess_ctx_t *ctx);
 
 
 static const ngx_vmess_carrier_t  ngx_http_vmess_h2_carrier = {
@@ -32,59 +46,97 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_h2_raw_carrier = {
 };
 
 
-/*
- * The bodies of a request and its response are the two directions.  Over
- * HTTP/1.1 a request without a body is followed by bytes as they are.
- */
+/* the bodies of a request and its response are the two directions */
 
-ngx_int_t
+const ngx_http_vmess_transport_t  ngx_http_vmess_h2_transport = {
+    NGX_HTTP_VMESS_HTTP,
+    ngx_http_vmess_h2_handler,
+    &ngx_http_vmess_h2_carrier,
+    ngx_http_vmess_body_read_handler,
+    ngx_http_vmess_h2_answer,
+    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_decline,
+    ngx_http_vmess_body_drain,
+    ngx_http_vmess_body_finish,
+    ngx_http_vmess_h2_cleanup
+};
+
+
+/* over HTTP/1.1 a request without a body is followed by bytes as they are */
+
+const ngx_http_vmess_transport_t  ngx_http_vmess_h2_raw_transport = {
+    NGX_HTTP_VMESS_HTTP,
+    ngx_http_vmess_h2_raw_handler,
+    &ngx_http_vmess_h2_raw_carrier,
+    ngx_http_vmess_read_handler,
+    ngx_http_vmess_h2_raw_answer,
+    NULL,                                  /* flush */
+    ngx_http_vmess_raw_decline,
+    NULL,                                  /* drain */
+    NULL,                                  /* finish */
+    NULL                                   /* cleanup */
+};
+
+
+static ngx_int_t
 ngx_http_vmess_h2_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_http_vmess_loc_conf_t  *vlcf;
+    ngx_http_vmess_h2_t  *h2;
 
-    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
-
-    /* other methods are the site's, unless it has asked for this transport */
-
-    if (r->method != NGX_HTTP_PUT
-        && ((vlcf->transports & NGX_CONF_BITMASK_SET)
-            || (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD|NGX_HTTP_OPTIONS))))
+    if (r->http_version < NGX_HTTP_VERSION_20 || !r->headers_in.chunked
+        || !ngx_http_vmess_h2_test(r))
     {
         return NGX_DECLINED;
     }
 
-    if (r->headers_in.content_length_n != -1) {
-        return NGX_DECLINED;
+    h2 = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_h2_t));
+    if (h2 == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (r->http_version >= NGX_HTTP_VERSION_20) {
+    h2->late.handler = ngx_http_vmess_h2_late_handler;
+    h2->late.data = ctx;
+    h2->late.log = r->connection->log;
 
-        if (!r->headers_in.chunked) {
-            return NGX_DECLINED;
-        }
+    return ngx_http_vmess_body_take(ctx, &ngx_http_vmess_h2_transport, h2);
+}
 
-        ctx->answer = ngx_http_vmess_h2_answer;
-        ctx->finish = ngx_http_vmess_body_finish;
 
-        ctx->late.handler = ngx_http_vmess_h2_late_handler;
-        ctx->late.data = ctx;
-        ctx->late.log = r->connection->log;
-
-        return ngx_http_vmess_body_start(ctx, &ngx_http_vmess_h2_carrier);
-    }
-
+static ngx_int_t
+ngx_http_vmess_h2_raw_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
+{
     /* clients send the request together with the first data */
 
     if (r->http_version != NGX_HTTP_VERSION_11 || r->headers_in.chunked
-        || r->headers_in.upgrade
-        || r->header_in->pos == r->header_in->last)
+        || r->headers_in.upgrade || r->header_in->pos == r->header_in->last
+        || !ngx_http_vmess_h2_test(r))
     {
         return NGX_DECLINED;
     }
 
-    ctx->answer = ngx_http_vmess_h2_answer_raw;
+    return ngx_http_vmess_take(ctx, &ngx_http_vmess_h2_raw_transport, NULL);
+}
 
-    return ngx_http_vmess_start(ctx, &ngx_http_vmess_h2_raw_carrier);
+
+static ngx_uint_t
+ngx_http_vmess_h2_test(ngx_http_request_t *r)
+{
+    ngx_http_vmess_loc_conf_t  *vlcf;
+
+    if (r->headers_in.content_length_n != -1) {
+        return 0;
+    }
+
+    if (r->method == NGX_HTTP_PUT) {
+        return 1;
+    }
+
+    /* other methods are the site's, unless it has asked for this transport */
+
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    return !(vlcf->transports & NGX_CONF_BITMASK_SET)
+           && !(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD|NGX_HTTP_OPTIONS));
 }
 
 
@@ -100,16 +152,23 @@ ngx_http_vmess_h2_answer(ngx_http_vmess_ctx_t *ctx)
 
     ctx->request->headers_out.status = NGX_HTTP_OK;
 
-    return ngx_http_vmess_send_header(ctx);
+    return ngx_http_vmess_body_answer(ctx);
 }
 
 
 static ngx_int_t
-ngx_http_vmess_h2_answer_raw(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_h2_raw_answer(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_request_t  *r;
 
     r = ctx->request;
+
+    if (ngx_http_vmess_add_header(&r->headers_out.headers, "Cache-Control",
+                                  "no-store")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     /* neither a length nor chunks: till the end, as HTTP/1.0 has it */
 
@@ -117,7 +176,9 @@ ngx_http_vmess_h2_answer_raw(ngx_http_vmess_ctx_t *ctx)
 
     ngx_http_vmess_raw_open(ctx);
 
-    return ngx_http_vmess_h2_answer(ctx);
+    r->headers_out.status = NGX_HTTP_OK;
+
+    return ngx_http_vmess_send_header(ctx);
 }
 
 
@@ -126,17 +187,22 @@ ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
-    ssize_t  n;
+    ssize_t               n;
+    ngx_http_vmess_h2_t  *h2;
 
-    n = ngx_http_vmess_body_recv(ctx, buf, size);
+    h2 = ctx->data;
+
+    n = ngx_http_vmess_body_read(ctx, buf, size);
 
     /*
      * Some clients send no data before the answer.  What has arrived together
      * with the request is examined first.
      */
 
-    if (n == NGX_AGAIN && !ctx->answered && !ctx->late.posted) {
-        ngx_post_event(&ctx->late, &ngx_posted_next_events);
+    if (n == NGX_AGAIN && ctx->state == NGX_HTTP_VMESS_OPEN
+        && !h2->late.posted)
+    {
+        ngx_post_event(&h2->late, &ngx_posted_next_events);
     }
 
     return n;
@@ -154,15 +220,28 @@ ngx_http_vmess_h2_late_handler(ngx_event_t *ev)
     r = ctx->request;
     c = r->connection;
 
-    if (ctx->answered || ctx->vconn == NULL) {
+    if (ctx->state != NGX_HTTP_VMESS_OPEN || ctx->vconn == NULL) {
         return;
     }
 
     ngx_http_set_log_request(c->log, r);
 
-    if (ngx_http_vmess_h2_answer(ctx) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_ERROR);
+    if (ngx_http_vmess_answer(ctx) != NGX_OK) {
+        ngx_http_vmess_finalize(ctx, NGX_ERROR);
     }
 
     ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_vmess_h2_cleanup(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_vmess_h2_t  *h2;
+
+    h2 = ctx->data;
+
+    if (h2->late.posted) {
+        ngx_delete_posted_event((&h2->late));
+    }
 }

@@ -68,6 +68,8 @@ static void ngx_http_vmess_link_write_handler(ngx_event_t *wev);
 static void ngx_http_vmess_link_lost(ngx_http_vmess_link_t *link);
 static void ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link,
     u_char status);
+static void ngx_http_vmess_link_status(ngx_http_vmess_ctx_t *ctx,
+    u_char status);
 
 static void ngx_http_vmess_link_accept_handler(ngx_event_t *ev);
 static void ngx_http_vmess_link_accept(ngx_socket_t s);
@@ -186,8 +188,10 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
     ngx_socket_t                s;
     ngx_connection_t           *c;
     ngx_http_vmess_link_t      *link;
+    ngx_http_vmess_xhttp_t     *x;
     ngx_http_vmess_greeting_t  *greeting;
 
+    x = ctx->data;
     log = ctx->request->connection->log;
     pool = ctx->request->pool;
 
@@ -217,7 +221,7 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
     ngx_memzero(greeting, sizeof(ngx_http_vmess_greeting_t));
 
     greeting->magic = NGX_HTTP_VMESS_LINK_MAGIC;
-    greeting->seq = ctx->upload.seq;
+    greeting->seq = x->upload.seq;
     ngx_memcpy(greeting->sid, sid, NGX_HTTP_VMESS_SID_LEN);
 
     b->last = b->pos + sizeof(ngx_http_vmess_greeting_t);
@@ -227,7 +231,7 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
     link->buf = b;
     link->first = NGX_HTTP_VMESS_LINK_FIRST;
 
-    ctx->link = link;
+    x->link = link;
 
     c->data = link;
     c->read->handler = ngx_http_vmess_link_read_handler;
@@ -250,18 +254,19 @@ failed:
 
 declined:
 
-    ctx->upload.tell(&ctx->upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
+    x->upload.tell(&x->upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
 }
 
 
 void
 ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
 {
-    size_t             size;
-    uint32_t           len;
-    ssize_t            n;
-    ngx_buf_t         *b;
-    ngx_connection_t  *c;
+    size_t                   size;
+    uint32_t                 len;
+    ssize_t                  n;
+    ngx_buf_t               *b;
+    ngx_connection_t        *c;
+    ngx_http_vmess_xhttp_t  *x;
 
     c = link->connection;
     b = link->buf;
@@ -313,7 +318,9 @@ ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
 
             /* without an end the session gets an error, too */
 
-            link->ctx->error = 1;
+            x = link->ctx->data;
+            x->error = 1;
+
             ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_DONE);
             return;
         }
@@ -366,7 +373,7 @@ ngx_http_vmess_link_read_handler(ngx_event_t *rev)
         }
 
         link->authentic = 1;
-        link->ctx->upload.tell(&link->ctx->upload, status);
+        ngx_http_vmess_link_status(link->ctx, status);
     }
 
     ngx_http_vmess_link_pump(link);
@@ -404,14 +411,28 @@ ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link, u_char status)
 
     ngx_http_vmess_link_close(link);
 
-    ctx->upload.tell(&ctx->upload, status);
+    ngx_http_vmess_link_status(ctx, status);
+}
+
+
+static void
+ngx_http_vmess_link_status(ngx_http_vmess_ctx_t *ctx, u_char status)
+{
+    ngx_http_vmess_xhttp_t  *x;
+
+    x = ctx->data;
+
+    x->upload.tell(&x->upload, status);
 }
 
 
 void
 ngx_http_vmess_link_close(ngx_http_vmess_link_t *link)
 {
-    link->ctx->link = NULL;
+    ngx_http_vmess_xhttp_t  *x;
+
+    x = link->ctx->data;
+    x->link = NULL;
 
     ngx_close_connection(link->connection);
 }

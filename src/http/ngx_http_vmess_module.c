@@ -5,24 +5,16 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_session.h"
-
-
-typedef ngx_int_t (*ngx_http_vmess_transport_pt)(ngx_http_request_t *r,
-    ngx_http_vmess_ctx_t *ctx);
-
-typedef struct {
-    ngx_uint_t                   mask;
-    ngx_http_vmess_transport_pt  handler;
-} ngx_http_vmess_transport_t;
+#include "ngx_http_vmess_ws.h"
+#include "ngx_http_vmess_h2.h"
+#include "ngx_http_vmess_grpc.h"
+#include "ngx_http_vmess_xhttp.h"
 
 
 static ngx_int_t ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
     ngx_http_phase_handler_t *ph);
 static ngx_http_vmess_ctx_t *ngx_http_vmess_create_ctx(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_handler(ngx_http_request_t *r);
-static void ngx_http_vmess_read_handler(ngx_http_request_t *r);
-static void ngx_http_vmess_closed_handler(ngx_event_t *ev);
 
 static ngx_int_t ngx_http_vmess_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_vmess_init_module(ngx_cycle_t *cycle);
@@ -45,13 +37,14 @@ static ngx_conf_bitmask_t  ngx_http_vmess_transport_masks[] = {
 };
 
 
-static ngx_http_vmess_transport_t  ngx_http_vmess_transports[] = {
-    { NGX_HTTP_VMESS_WEBSOCKET, ngx_http_vmess_ws_handler },
-    { NGX_HTTP_VMESS_HTTPUPGRADE, ngx_http_vmess_upgrade_handler },
-    { NGX_HTTP_VMESS_XHTTP, ngx_http_vmess_xhttp_handler },
-    { NGX_HTTP_VMESS_GRPC, ngx_http_vmess_grpc_handler },
-    { NGX_HTTP_VMESS_HTTP, ngx_http_vmess_h2_handler },
-    { 0, NULL }
+static const ngx_http_vmess_transport_t  *ngx_http_vmess_transports[] = {
+    &ngx_http_vmess_ws_transport,
+    &ngx_http_vmess_upgrade_transport,
+    &ngx_http_vmess_xhttp_transport,
+    &ngx_http_vmess_grpc_transport,
+    &ngx_http_vmess_h2_transport,
+    &ngx_http_vmess_h2_raw_transport,
+    NULL
 };
 
 
@@ -116,6 +109,7 @@ ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
 
     if (vlcf->listen == NULL || r != r->main
         || ngx_http_get_module_ctx(r, ngx_http_vmess_module)
+        || ngx_http_vmess_lookup(r)
         || !(r->headers_in.upgrade || r->headers_in.chunked
              || r->method == NGX_HTTP_PUT
              || ngx_http_vmess_xhttp_candidate(r)))
@@ -159,14 +153,14 @@ ngx_http_vmess_create_ctx(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_vmess_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                    rc;
-    ngx_http_vmess_ctx_t        *ctx;
-    ngx_http_vmess_loc_conf_t   *vlcf;
-    ngx_http_vmess_transport_t  *transport;
+    ngx_int_t                           rc;
+    ngx_http_vmess_ctx_t               *ctx;
+    ngx_http_vmess_loc_conf_t          *vlcf;
+    const ngx_http_vmess_transport_t  **transport;
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
-    if (vlcf->listen == NULL || r != r->main) {
+    if (vlcf->listen == NULL || r != r->main || ngx_http_vmess_lookup(r)) {
         return NGX_DECLINED;
     }
 
@@ -180,412 +174,36 @@ ngx_http_vmess_handler(ngx_http_request_t *r)
         }
     }
 
-    if (ctx->tried) {
+    if (ctx->state != NGX_HTTP_VMESS_NEW) {
         return NGX_DECLINED;
     }
 
-    ctx->tried = 1;
-
     rc = NGX_DECLINED;
 
-    for (transport = ngx_http_vmess_transports; transport->mask; transport++) {
+    for (transport = ngx_http_vmess_transports; *transport; transport++) {
 
-        if (vlcf->transports & transport->mask) {
-            rc = transport->handler(r, ctx);
+        if (vlcf->transports & (*transport)->mask) {
+            rc = (*transport)->handler(r, ctx);
 
-            if (rc != NGX_DECLINED || ctx->declined) {
+            if (rc != NGX_DECLINED || ctx->state != NGX_HTTP_VMESS_NEW) {
                 break;
             }
         }
     }
 
-    if (rc == NGX_DECLINED && ctx->rewrite) {
+    if (rc == NGX_DECLINED) {
 
-        /* the phase engine adds one */
+        ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
 
-        r->phase_handler = ctx->rewrite - 1;
+        if (ctx->rewrite) {
+
+            /* the phase engine adds one */
+
+            r->phase_handler = ctx->rewrite - 1;
+        }
     }
 
     return rc;
-}
-
-
-ngx_int_t
-ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx,
-    const ngx_vmess_carrier_t *carrier)
-{
-    u_char                     *pos;
-    ngx_connection_t           *c;
-    ngx_http_request_t         *r;
-    ngx_http_cleanup_t         *cln;
-    ngx_vmess_vconn_addrs_t     addrs;
-    ngx_http_vmess_loc_conf_t  *vlcf;
-
-    r = ctx->request;
-    c = r->connection;
-
-    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
-
-    cln = ngx_http_cleanup_add(r, 0);
-    if (cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    cln->handler = ngx_http_vmess_cleanup;
-    cln->data = ctx;
-
-    ctx->closed.handler = ngx_http_vmess_closed_handler;
-    ctx->closed.data = ctx;
-    ctx->closed.log = c->log;
-
-    pos = r->header_in->pos;
-
-    ctx->vconn = ngx_vmess_vconn_addrs(&addrs, c) == NGX_OK
-                 ? ngx_vmess_vconn_create(&addrs, carrier, ctx, *vlcf->listen)
-                 : NULL;
-
-    if (ctx->vconn) {
-        ngx_vmess_vconn_start(ctx->vconn);
-    }
-
-    /* refused, or closed by the server, or there is no connection */
-
-    if (ctx->declined || (ctx->vconn == NULL && !ctx->answered)) {
-
-        ctx->declined = 1;
-
-        if (ctx->closed.posted) {
-            ngx_delete_posted_event((&ctx->closed));
-        }
-
-        if (ctx->closed.timer_set) {
-            ngx_del_timer(&ctx->closed);
-        }
-
-        if (ctx->body) {
-            return ngx_http_vmess_body_restore(ctx);
-        }
-
-        r->header_in->pos = pos;
-
-        return NGX_DECLINED;
-    }
-
-    r->read_event_handler = ngx_http_vmess_read_handler;
-    r->write_event_handler = ngx_http_vmess_write_handler;
-
-    /* the client may have gone already: there is no other event of that */
-
-    if (ctx->body && c->read->ready) {
-        ngx_post_event(c->read, &ngx_posted_events);
-    }
-
-    return NGX_DONE;
-}
-
-
-ngx_int_t
-ngx_http_vmess_verdict(void *data, ngx_uint_t authentic)
-{
-    ngx_http_vmess_ctx_t *ctx = data;
-
-    if (authentic) {
-        return ctx->answered ? NGX_OK : ctx->answer(ctx);
-    }
-
-    if (ctx->answered) {
-        return NGX_DECLINED;
-    }
-
-    ctx->declined = 1;
-
-    return NGX_OK;
-}
-
-
-/* the virtual connection is going; the request must not go before it is gone */
-
-void
-ngx_http_vmess_close(void *data)
-{
-    ngx_http_vmess_ctx_t *ctx = data;
-
-    ctx->vconn = NULL;
-
-    ngx_post_event(&ctx->closed, &ngx_posted_events);
-}
-
-
-static void
-ngx_http_vmess_closed_handler(ngx_event_t *ev)
-{
-    ngx_connection_t      *c;
-    ngx_http_request_t    *r;
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ev->data;
-    r = ctx->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                   "http vmess session closed, answered:%ui",
-                   (ngx_uint_t) ctx->answered);
-
-    if (ctx->answered && ctx->body) {
-        ngx_http_vmess_body_close(ctx);
-
-    } else if (ctx->answered) {
-
-        if (ctx->finish) {
-            ctx->finish(ctx);
-        }
-
-        ngx_http_finalize_request(r, NGX_OK);
-
-    } else if (c->error) {
-        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
-
-    } else {
-        ngx_http_vmess_decline(ctx);
-    }
-
-    ngx_http_run_posted_requests(c);
-}
-
-
-void
-ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-    rc = ctx->body ? ngx_http_vmess_body_restore(ctx) : NGX_DECLINED;
-
-    if (rc == NGX_DECLINED) {
-        ngx_http_vmess_go_on(ctx);
-
-    } else if (rc != NGX_DONE) {
-        ngx_http_finalize_request(r, rc);
-    }
-}
-
-
-void
-ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_core_run_phases;
-    r->phase_handler = ctx->rewrite ? ctx->rewrite : r->phase_handler + 1;
-
-    ngx_http_core_run_phases(r);
-}
-
-
-void
-ngx_http_vmess_cleanup(void *data)
-{
-    ngx_http_vmess_ctx_t *ctx = data;
-
-    if (ctx->session) {
-        ngx_http_vmess_session_close(ctx->session);
-    }
-
-    if (ctx->vconn) {
-        ngx_vmess_vconn_abort(ctx->vconn);
-        ctx->vconn = NULL;
-    }
-
-    if (ctx->link) {
-        ngx_http_vmess_link_close(ctx->link);
-    }
-
-    ngx_http_vmess_upload_abort(&ctx->upload);
-
-    if (ctx->closed.posted) {
-        ngx_delete_posted_event((&ctx->closed));
-    }
-
-    if (ctx->closed.timer_set) {
-        ngx_del_timer(&ctx->closed);
-    }
-
-    if (ctx->late.posted) {
-        ngx_delete_posted_event((&ctx->late));
-    }
-
-    if (ctx->late.timer_set) {
-        ngx_del_timer(&ctx->late);
-    }
-}
-
-
-static void
-ngx_http_vmess_read_handler(ngx_http_request_t *r)
-{
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
-
-    if (ctx->body) {
-
-        if (r->connection->error) {
-            ngx_http_vmess_client_gone(r);
-            return;
-        }
-
-        /* all of the body is read: what else may come is an end */
-
-        if (!r->reading_body && r->request_body->bufs == NULL) {
-            ngx_http_test_reading(r);
-            return;
-        }
-    }
-
-    if (ctx->vconn) {
-        ngx_vmess_vconn_wake(ctx->vconn, 0);
-    }
-}
-
-
-void
-ngx_http_vmess_client_gone(ngx_http_request_t *r)
-{
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "client prematurely closed stream");
-
-    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
-}
-
-
-void
-ngx_http_vmess_write_handler(ngx_http_request_t *r)
-{
-    ngx_int_t              rc;
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
-
-    if (ctx->body) {
-
-        rc = ngx_http_vmess_body_flush(ctx);
-
-        if (rc == NGX_AGAIN) {
-            return;
-        }
-
-        /* the only event of a stream with output, when its connection goes */
-
-        if (rc == NGX_ERROR) {
-            ngx_http_vmess_client_gone(r);
-            return;
-        }
-
-    } else if (ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
-        ctx->error = 1;
-    }
-
-    if (ctx->vconn) {
-        ngx_vmess_vconn_wake(ctx->vconn, 1);
-    }
-}
-
-
-ngx_int_t
-ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_int_t                  rc;
-    ngx_http_request_t        *r;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    r = ctx->request;
-
-    ctx->answered = 1;
-
-    ngx_http_vmess_body_forget(ctx);
-
-#if (NGX_HTTP_GZIP)
-    r->gzip_tested = 1;
-    r->gzip_ok = 0;
-#endif
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR
-        || ngx_http_vmess_flush_header(r) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    if (clcf->tcp_nodelay && ngx_tcp_nodelay(r->connection) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_vmess_add_header(ngx_list_t *headers, char *name, char *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    ngx_vmess_header_next(h);
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = (u_char *) value;
-    h->value.len = ngx_strlen(value);
-
-    return NGX_OK;
-}
-
-
-ngx_str_t *
-ngx_http_vmess_header(ngx_http_request_t *r, ngx_str_t *name)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *header;
-
-    part = &r->headers_in.headers.part;
-    header = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
-            }
-
-            part = part->next;
-            header = part->elts;
-            i = 0;
-        }
-
-        if (header[i].key.len == name->len
-            && ngx_strncasecmp(header[i].key.data, name->data, name->len) == 0)
-        {
-            return &header[i].value;
-        }
-    }
 }
 
 

@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_module.h"
+#include "ngx_http_vmess_raw.h"
 
 
 void
@@ -41,9 +41,9 @@ ngx_http_vmess_raw_recv(void *data, u_char *buf, size_t size)
      * answer at all.
      */
 
-    if (!ctx->answered
+    if (ctx->state == NGX_HTTP_VMESS_OPEN
         && ctx->request->header_in->pos == ctx->request->header_in->last
-        && ctx->answer(ctx) != NGX_OK)
+        && ngx_http_vmess_answer(ctx) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -56,6 +56,17 @@ ssize_t
 ngx_http_vmess_raw_send(void *data, u_char *buf, size_t size)
 {
     return ngx_http_vmess_raw_write(data, buf, size);
+}
+
+
+/* what was read of the data behind the request may be another request */
+
+ngx_int_t
+ngx_http_vmess_raw_decline(ngx_http_vmess_ctx_t *ctx)
+{
+    ctx->request->header_in->pos = ctx->pos;
+
+    return NGX_DECLINED;
 }
 
 

@@ -529,6 +529,7 @@ void
 ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
 {
     ngx_queue_t              *q;
+    ngx_http_vmess_xhttp_t   *x;
     ngx_http_vmess_upload_t  *upload;
 
     while (!ngx_queue_empty(&s->uploads)) {
@@ -543,7 +544,9 @@ ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
     }
 
     if (s->download) {
-        s->download->session = NULL;
+        x = s->download->data;
+        x->session = NULL;
+
         ngx_http_vmess_session_release(s->id.sid);
     }
 

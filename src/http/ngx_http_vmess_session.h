@@ -7,7 +7,7 @@
 #define _NGX_HTTP_VMESS_SESSION_H_INCLUDED_
 
 
-#include "ngx_http_vmess_module.h"
+#include "ngx_http_vmess_body.h"
 
 
 /*
@@ -26,6 +26,45 @@
 #define NGX_HTTP_VMESS_UPLOAD_AUTHENTIC  'A' /* the site will not get it */
 #define NGX_HTTP_VMESS_UPLOAD_DONE       'K' /* taken, or not wanted */
 #define NGX_HTTP_VMESS_UPLOAD_DECLINED   'D' /* it is the site's */
+
+
+typedef struct ngx_http_vmess_session_s  ngx_http_vmess_session_t;
+typedef struct ngx_http_vmess_upload_s   ngx_http_vmess_upload_t;
+typedef struct ngx_http_vmess_link_s     ngx_http_vmess_link_t;
+
+
+/* a request that brings some or all of the upload of an XHTTP session */
+
+struct ngx_http_vmess_upload_s {
+    ngx_queue_t                  queue;
+    ngx_http_vmess_session_t    *session;    /* NULL if it is in none */
+    int64_t                      seq;        /* NGX_VMESS_XHTTP_NO_SEQ: all */
+
+    /* as c->recv; the end is the end of the packet */
+    ssize_t                    (*read)(ngx_http_vmess_upload_t *upload,
+                                       u_char *buf, size_t size);
+
+    /* NGX_HTTP_VMESS_UPLOAD_*, of which only the first is not the last */
+    void                       (*tell)(ngx_http_vmess_upload_t *upload,
+                                       u_char status);
+    void                        *data;
+
+    unsigned                     started:1;
+    unsigned                     taken:1;
+};
+
+
+/* of a request of XHTTP */
+
+typedef struct {
+    ngx_http_vmess_body_t        body;
+    ngx_http_vmess_session_t    *session;    /* of which it is the download */
+    ngx_http_vmess_upload_t      upload;
+    ngx_http_vmess_link_t       *link;       /* for the upload */
+
+    unsigned                     done:1;     /* the upload was told so */
+    unsigned                     error:1;
+} ngx_http_vmess_xhttp_t;
 
 
 typedef struct {

@@ -5,7 +5,11 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_module.h"
+#include "ngx_http_vmess_upgrade.h"
+
+
+static ngx_int_t ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
 
 
 static const ngx_vmess_carrier_t  ngx_http_vmess_upgrade_carrier = {
@@ -17,9 +21,23 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_upgrade_carrier = {
 };
 
 
+const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport = {
+    NGX_HTTP_VMESS_HTTPUPGRADE,
+    ngx_http_vmess_upgrade_handler,
+    &ngx_http_vmess_upgrade_carrier,
+    ngx_http_vmess_read_handler,
+    ngx_http_vmess_upgrade_answer,
+    NULL,                                  /* flush */
+    ngx_http_vmess_raw_decline,
+    NULL,                                  /* drain */
+    NULL,                                  /* finish */
+    NULL                                   /* cleanup */
+};
+
+
 /* WebSocket's upgrade without a key, then bytes as they are */
 
-ngx_int_t
+static ngx_int_t
 ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx)
 {
@@ -41,9 +59,7 @@ ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    ctx->answer = ngx_http_vmess_upgrade_answer;
-
-    return ngx_http_vmess_start(ctx, &ngx_http_vmess_upgrade_carrier);
+    return ngx_http_vmess_take(ctx, &ngx_http_vmess_upgrade_transport, NULL);
 }
 
 

@@ -5,18 +5,41 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_module.h"
+#include "ngx_http_vmess_ws.h"
+#include "proto/ngx_vmess_ws.h"
 
 
-static ngx_int_t ngx_http_vmess_ws_early(ngx_http_request_t *r,
+typedef struct {
+    ngx_str_t                  key;
+    ngx_str_t                  protocol;     /* to be echoed */
+    ngx_str_t                  early;        /* data not read yet */
+    ngx_vmess_ws_t             ws;
+    u_char                     header[NGX_VMESS_WS_HEADER_MAX];
+    size_t                     header_len;   /* at its end, to be sent */
+    size_t                     left;         /* of the frame being sent */
+    u_char                     control[NGX_VMESS_WS_HEADER_MAX
+                                       + NGX_VMESS_WS_CONTROL_MAX];
+    u_char                    *control_pos;
+    u_char                    *control_last;
+
+    unsigned                   eof:1;
+    unsigned                   error:1;
+} ngx_http_vmess_ws_t;
+
+
+static ngx_int_t ngx_http_vmess_ws_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_ws_early(ngx_http_request_t *r,
+    ngx_http_vmess_ws_t *ws);
 static ngx_int_t ngx_http_vmess_ws_decode(ngx_http_request_t *r,
-    ngx_http_vmess_ctx_t *ctx, ngx_str_t *value);
+    ngx_http_vmess_ws_t *ws, ngx_str_t *value);
 static ngx_int_t ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev);
 static ssize_t ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size);
 static void ngx_http_vmess_ws_control(ngx_http_vmess_ctx_t *ctx,
     ngx_uint_t opcode, u_char *data, size_t len);
+static ngx_int_t ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_ws_flush(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_ws_send(void *data, u_char *buf, size_t size);
 static void ngx_http_vmess_ws_finish(ngx_http_vmess_ctx_t *ctx);
 
@@ -30,24 +53,37 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_ws_carrier = {
 };
 
 
-ngx_int_t
+const ngx_http_vmess_transport_t  ngx_http_vmess_ws_transport = {
+    NGX_HTTP_VMESS_WEBSOCKET,
+    ngx_http_vmess_ws_handler,
+    &ngx_http_vmess_ws_carrier,
+    ngx_http_vmess_read_handler,
+    ngx_http_vmess_ws_answer,
+    ngx_http_vmess_ws_flush,
+    ngx_http_vmess_raw_decline,
+    NULL,                                  /* drain */
+    ngx_http_vmess_ws_finish,
+    NULL                                   /* cleanup */
+};
+
+
+static ngx_int_t
 ngx_http_vmess_ws_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_str_t         *value;
-    static ngx_str_t   key = ngx_string("sec-websocket-key");
-    static ngx_str_t   version = ngx_string("sec-websocket-version");
+    ngx_str_t            *value, *k;
+    ngx_http_vmess_ws_t  *ws;
+    static ngx_str_t      key = ngx_string("sec-websocket-key");
+    static ngx_str_t      version = ngx_string("sec-websocket-version");
 
     if (!ngx_http_vmess_upgrade_test(r)) {
         return NGX_DECLINED;
     }
 
-    value = ngx_http_vmess_header(r, &key);
+    k = ngx_http_vmess_header(r, &key);
 
-    if (value == NULL || value->len != NGX_VMESS_WS_KEY_LEN) {
+    if (k == NULL || k->len != NGX_VMESS_WS_KEY_LEN) {
         return NGX_DECLINED;
     }
-
-    ctx->key = *value;
 
     value = ngx_http_vmess_header(r, &version);
 
@@ -57,14 +93,18 @@ ngx_http_vmess_ws_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    if (ngx_http_vmess_ws_early(r, ctx) != NGX_OK) {
+    ws = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_ws_t));
+    if (ws == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ws->key = *k;
+
+    if (ngx_http_vmess_ws_early(r, ws) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    ctx->answer = ngx_http_vmess_ws_answer;
-    ctx->finish = ngx_http_vmess_ws_finish;
-
-    return ngx_http_vmess_start(ctx, &ngx_http_vmess_ws_carrier);
+    return ngx_http_vmess_take(ctx, &ngx_http_vmess_ws_transport, ws);
 }
 
 
@@ -75,7 +115,7 @@ ngx_http_vmess_ws_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
  */
 
 static ngx_int_t
-ngx_http_vmess_ws_early(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_ws_early(ngx_http_request_t *r, ngx_http_vmess_ws_t *ws)
 {
     ngx_str_t                  *value, path;
     ngx_http_core_loc_conf_t   *clcf;
@@ -107,16 +147,16 @@ ngx_http_vmess_ws_early(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
         /* a path below may be a page of the site: early data has a whole id */
 
         if (ngx_base64_decoded_length(path.len) < NGX_VMESS_EAUID_LEN
-            || ngx_http_vmess_ws_decode(r, ctx, &path) != NGX_OK)
+            || ngx_http_vmess_ws_decode(r, ws, &path) != NGX_OK)
         {
             return NGX_DECLINED;
         }
 
-        if (ctx->early.len >= NGX_VMESS_EAUID_LEN) {
+        if (ws->early.len >= NGX_VMESS_EAUID_LEN) {
             return NGX_OK;
         }
 
-        ngx_str_null(&ctx->early);
+        ngx_str_null(&ws->early);
 
         return NGX_DECLINED;
     }
@@ -124,17 +164,17 @@ ngx_http_vmess_ws_early(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
     value = vlcf->early_data.len
             ? ngx_http_vmess_header(r, &vlcf->early_data) : NULL;
 
-    if (value && ngx_http_vmess_ws_decode(r, ctx, value) == NGX_OK) {
+    if (value && ngx_http_vmess_ws_decode(r, ws, value) == NGX_OK) {
         return NGX_OK;
     }
 
     value = ngx_http_vmess_header(r, &protocol);
 
-    if (value && ngx_http_vmess_ws_decode(r, ctx, value) == NGX_OK) {
+    if (value && ngx_http_vmess_ws_decode(r, ws, value) == NGX_OK) {
 
         /* browsers and others demand it back */
 
-        ctx->protocol = *value;
+        ws->protocol = *value;
     }
 
     return NGX_OK;
@@ -142,20 +182,20 @@ ngx_http_vmess_ws_early(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 
 
 static ngx_int_t
-ngx_http_vmess_ws_decode(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx,
+ngx_http_vmess_ws_decode(ngx_http_request_t *r, ngx_http_vmess_ws_t *ws,
     ngx_str_t *value)
 {
-    ctx->early.data = ngx_pnalloc(r->pool,
+    ws->early.data = ngx_pnalloc(r->pool,
                                   ngx_base64_decoded_length(value->len));
-    if (ctx->early.data == NULL) {
+    if (ws->early.data == NULL) {
         return NGX_DECLINED;
     }
 
-    if (ngx_vmess_ws_early_data(&ctx->early, value) == NGX_OK) {
+    if (ngx_vmess_ws_early_data(&ws->early, value) == NGX_OK) {
         return NGX_OK;
     }
 
-    ngx_str_null(&ctx->early);
+    ngx_str_null(&ws->early);
 
     return NGX_DECLINED;
 }
@@ -165,61 +205,65 @@ static ngx_int_t
 ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
 {
     u_char                     *p;
-    ngx_table_elt_t            *h;
     ngx_http_request_t         *r;
+    ngx_http_vmess_ws_t        *ws;
     ngx_http_vmess_loc_conf_t  *vlcf;
 
     r = ctx->request;
+    ws = ctx->data;
 
-    p = ngx_pnalloc(r->pool, NGX_VMESS_WS_ACCEPT_LEN);
-    h = ngx_list_push(&r->headers_out.headers);
-
-    if (p == NULL || h == NULL) {
+    p = ngx_pnalloc(r->pool, NGX_VMESS_WS_ACCEPT_LEN + 1);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_vmess_ws_accept(p, &ctx->key);
+    ngx_vmess_ws_accept(p, &ws->key);
+    p[NGX_VMESS_WS_ACCEPT_LEN] = '\0';
 
-    h->hash = 1;
-    ngx_vmess_header_next(h);
-    ngx_str_set(&h->key, "Sec-WebSocket-Accept");
-    h->value.data = p;
-    h->value.len = NGX_VMESS_WS_ACCEPT_LEN;
+    if (ngx_http_vmess_add_header(&r->headers_out.headers,
+                                  "Sec-WebSocket-Accept", (char *) p)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    if (ctx->protocol.len) {
-        h = ngx_list_push(&r->headers_out.headers);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
+    /* values of the request are terminated */
 
-        h->hash = 1;
-        ngx_vmess_header_next(h);
-        ngx_str_set(&h->key, "Sec-WebSocket-Protocol");
-        h->value = ctx->protocol;
+    if (ws->protocol.len
+        && ngx_http_vmess_add_header(&r->headers_out.headers,
+                                     "Sec-WebSocket-Protocol",
+                                     (char *) ws->protocol.data)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_vmess_upgrade_answer(ctx) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
     if (vlcf->heartbeat) {
-        ctx->late.handler = ngx_http_vmess_ws_heartbeat_handler;
-        ctx->late.data = ctx;
-        ctx->late.log = r->connection->log;
-        ctx->late.cancelable = 1;
+        ctx->timer.handler = ngx_http_vmess_ws_heartbeat_handler;
+        ctx->timer.cancelable = 1;
 
-        ngx_add_timer(&ctx->late, vlcf->heartbeat);
+        ngx_add_timer(&ctx->timer, vlcf->heartbeat);
     }
 
-    return ngx_http_vmess_upgrade_answer(ctx);
+    return NGX_OK;
 }
 
 
 static void
 ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev)
 {
+    ngx_http_vmess_ws_t        *ws;
     ngx_http_vmess_ctx_t       *ctx;
     ngx_http_vmess_loc_conf_t  *vlcf;
 
     ctx = ev->data;
+    ws = ctx->data;
 
     if (ctx->vconn == NULL) {
         return;
@@ -229,7 +273,7 @@ ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev)
 
     ngx_http_vmess_ws_control(ctx, NGX_VMESS_WS_PING, (u_char *) "", 0);
 
-    if (ctx->error) {
+    if (ws->error) {
         ngx_vmess_vconn_wake(ctx->vconn, 0);
         return;
     }
@@ -243,33 +287,38 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
-    u_char     *out;
-    ssize_t     n;
-    ngx_int_t   rc;
-    ngx_buf_t   b;
+    u_char               *out;
+    ssize_t               n;
+    ngx_int_t             rc;
+    ngx_buf_t             b;
+    ngx_http_vmess_ws_t  *ws;
 
-    if (ctx->early.len) {
-        size = ngx_min(size, ctx->early.len);
+    ws = ctx->data;
 
-        ngx_memcpy(buf, ctx->early.data, size);
+    if (ws->early.len) {
+        size = ngx_min(size, ws->early.len);
 
-        ctx->early.data += size;
-        ctx->early.len -= size;
+        ngx_memcpy(buf, ws->early.data, size);
+
+        ws->early.data += size;
+        ws->early.len -= size;
 
         return size;
     }
 
-    if (!ctx->answered && ngx_http_vmess_ws_answer(ctx) != NGX_OK) {
-        ctx->error = 1;
+    if (ctx->state == NGX_HTTP_VMESS_OPEN
+        && ngx_http_vmess_answer(ctx) != NGX_OK)
+    {
+        ws->error = 1;
     }
 
     for ( ;; ) {
 
-        if (ctx->error) {
+        if (ws->error) {
             return NGX_ERROR;
         }
 
-        if (ctx->eof) {
+        if (ws->eof) {
             return 0;
         }
 
@@ -280,12 +329,12 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
         }
 
         if (n == NGX_ERROR) {
-            ctx->error = 1;
+            ws->error = 1;
             continue;
         }
 
         if (n == 0) {
-            ctx->eof = 1;
+            ws->eof = 1;
             continue;
         }
 
@@ -294,21 +343,21 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
         out = buf;
 
         do {
-            rc = ngx_vmess_ws_read(&ctx->ws, &b, &out);
+            rc = ngx_vmess_ws_read(&ws->ws, &b, &out);
 
             if (rc != NGX_DONE) {
                 break;
             }
 
-            if (ctx->ws.opcode == NGX_VMESS_WS_CLOSE) {
-                ctx->eof = 1;
+            if (ws->ws.opcode == NGX_VMESS_WS_CLOSE) {
+                ws->eof = 1;
                 break;
             }
 
-            if (ctx->ws.opcode == NGX_VMESS_WS_PING) {
+            if (ws->ws.opcode == NGX_VMESS_WS_PING) {
                 ngx_http_vmess_ws_control(ctx, NGX_VMESS_WS_PONG,
-                                          ctx->ws.control,
-                                          ctx->ws.control_len);
+                                          ws->ws.control,
+                                          ws->ws.control_len);
             }
 
         } while (b.pos < b.last);
@@ -316,8 +365,8 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
         if (rc == NGX_ERROR) {
             ngx_log_error(NGX_LOG_INFO, ctx->vconn->connection->log, 0,
                           "client sent invalid WebSocket frame: %s",
-                          ctx->ws.err);
-            ctx->error = 1;
+                          ws->ws.err);
+            ws->error = 1;
         }
 
         if (out != buf) {
@@ -336,46 +385,69 @@ static void
 ngx_http_vmess_ws_control(ngx_http_vmess_ctx_t *ctx, ngx_uint_t opcode,
     u_char *data, size_t len)
 {
-    u_char  *p;
+    u_char               *p;
+    ngx_http_vmess_ws_t  *ws;
 
-    if (ctx->control_pos) {
+    ws = ctx->data;
+
+    if (ws->control_pos) {
         return;
     }
 
-    p = ctx->control + NGX_VMESS_WS_HEADER_MAX;
+    p = ws->control + NGX_VMESS_WS_HEADER_MAX;
 
     ngx_memcpy(p, data, len);
 
-    ctx->control_last = p + len;
-    ctx->control_pos = ngx_vmess_ws_header(p, opcode, len);
+    ws->control_last = p + len;
+    ws->control_pos = ngx_vmess_ws_header(p, opcode, len);
 
     if (ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
-        ctx->error = 1;
+        ws->error = 1;
     }
 }
 
 
-ngx_int_t
+static ngx_int_t
 ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx)
 {
-    ssize_t  n;
+    ssize_t               n;
+    ngx_http_vmess_ws_t  *ws;
 
-    if (ctx->control_pos == NULL || ctx->left || ctx->header_len) {
+    ws = ctx->data;
+
+    if (ws->control_pos == NULL || ws->left || ws->header_len) {
         return NGX_OK;
     }
 
-    while (ctx->control_pos < ctx->control_last) {
+    while (ws->control_pos < ws->control_last) {
 
-        n = ngx_http_vmess_raw_write(ctx, ctx->control_pos,
-                                        ctx->control_last - ctx->control_pos);
+        n = ngx_http_vmess_raw_write(ctx, ws->control_pos,
+                                     ws->control_last - ws->control_pos);
         if (n < 0) {
             return n;
         }
 
-        ctx->control_pos += n;
+        ws->control_pos += n;
     }
 
-    ctx->control_pos = NULL;
+    ws->control_pos = NULL;
+
+    return NGX_OK;
+}
+
+
+/* an error is told to the session, which knows what it lost */
+
+static ngx_int_t
+ngx_http_vmess_ws_flush(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_vmess_ws_t  *ws;
+
+    ws = ctx->data;
+
+    if (ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
+        ws->error = 1;
+    }
 
     return NGX_OK;
 }
@@ -386,9 +458,13 @@ ngx_http_vmess_ws_send(void *data, u_char *buf, size_t size)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
-    size_t     len;
-    ssize_t    n;
-    ngx_int_t  rc;
+    u_char               *p, *last;
+    size_t                len;
+    ssize_t               n;
+    ngx_int_t             rc;
+    ngx_http_vmess_ws_t  *ws;
+
+    ws = ctx->data;
 
     rc = ngx_http_vmess_ws_send_control(ctx);
 
@@ -396,28 +472,26 @@ ngx_http_vmess_ws_send(void *data, u_char *buf, size_t size)
         return rc;
     }
 
-    if (ctx->left == 0) {
+    if (ws->left == 0) {
 
         /* one frame is all that we were given, whether it can go now or not */
 
-        u_char  *p, *last;
-
-        last = ctx->header + NGX_VMESS_WS_HEADER_MAX;
+        last = ws->header + NGX_VMESS_WS_HEADER_MAX;
         p = ngx_vmess_ws_header(last, NGX_VMESS_WS_BINARY, size);
 
-        ctx->header_len = last - p;
-        ctx->left = size;
+        ws->header_len = last - p;
+        ws->left = size;
     }
 
     for ( ;; ) {
 
-        len = ctx->header_len;
+        len = ws->header_len;
 
-        ngx_memcpy(buf - len, ctx->header + NGX_VMESS_WS_HEADER_MAX - len,
+        ngx_memcpy(buf - len, ws->header + NGX_VMESS_WS_HEADER_MAX - len,
                    len);
 
         n = ngx_http_vmess_raw_write(ctx, buf - len,
-                                        len + ngx_min(size, ctx->left));
+                                     len + ngx_min(size, ws->left));
 
         if (n == NGX_AGAIN || n == NGX_ERROR) {
             return n;
@@ -427,16 +501,16 @@ ngx_http_vmess_ws_send(void *data, u_char *buf, size_t size)
             break;
         }
 
-        ctx->header_len -= n;
+        ws->header_len -= n;
     }
 
     n -= len;
 
-    ctx->header_len = 0;
-    ctx->left -= n;
+    ws->header_len = 0;
+    ws->left -= n;
 
-    if (ctx->left == 0 && ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
-        ctx->error = 1;
+    if (ws->left == 0 && ngx_http_vmess_ws_send_control(ctx) == NGX_ERROR) {
+        ws->error = 1;
     }
 
     return n;
@@ -446,12 +520,15 @@ ngx_http_vmess_ws_send(void *data, u_char *buf, size_t size)
 static void
 ngx_http_vmess_ws_finish(ngx_http_vmess_ctx_t *ctx)
 {
-    u_char  status[2];
+    u_char                status[2];
+    ngx_http_vmess_ws_t  *ws;
+
+    ws = ctx->data;
 
     /* RFC 6455, 7.4.1: 1000, a normal closure; 1002, a protocol error */
 
     status[0] = 1000 >> 8;
-    status[1] = (u_char) (ctx->ws.err ? 1002 : 1000);
+    status[1] = (u_char) (ws->ws.err ? 1002 : 1000);
 
     if (!ctx->request->connection->error) {
         ngx_http_vmess_ws_control(ctx, NGX_VMESS_WS_CLOSE, status, 2);

@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_session.h"
+#include "ngx_http_vmess_xhttp.h"
 #include <ngx_sha1.h>
 #include "proto/ngx_vmess_xhttp.h"
 
@@ -25,31 +25,34 @@
 #define NGX_HTTP_VMESS_UPLOAD_WAIT  5000
 
 
+static ngx_int_t ngx_http_vmess_xhttp_handler(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_xhttp_parse(ngx_http_request_t *r,
     ngx_str_t *name, int64_t *seq);
 static void ngx_http_vmess_xhttp_sid(ngx_http_request_t *r, ngx_str_t *name,
     u_char *sid);
 static ngx_int_t ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx,
-    u_char *sid);
+    ngx_http_vmess_xhttp_t *x, u_char *sid);
 static ngx_int_t ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
-    u_char *sid);
+    ngx_http_vmess_xhttp_t *x, u_char *sid);
 static ngx_int_t ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_xhttp_headers(ngx_http_vmess_ctx_t *ctx);
 static size_t ngx_http_vmess_xhttp_padding(u_char *buf);
 
-static ssize_t ngx_http_vmess_xhttp_recv(void *data, u_char *buf,
-    size_t size);
+static ssize_t ngx_http_vmess_xhttp_recv(void *data, u_char *buf, size_t size);
 static ngx_int_t ngx_http_vmess_xhttp_verdict(void *data,
     ngx_uint_t authentic);
 static void ngx_http_vmess_xhttp_close(void *data);
+static void ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx);
 
 static void ngx_http_vmess_upload_read_handler(ngx_http_request_t *r);
-static void ngx_http_vmess_upload_test(ngx_http_request_t *r);
+static void ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload,
     u_char *buf, size_t size);
 static void ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload,
     u_char status);
 static void ngx_http_vmess_upload_handler(ngx_event_t *ev);
+static void ngx_http_vmess_upload_wait_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_upload_padding_handler(ngx_event_t *ev);
 
@@ -74,40 +77,93 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_xhttp_carrier = {
 };
 
 
+const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport = {
+    NGX_HTTP_VMESS_XHTTP,
+    ngx_http_vmess_xhttp_handler,
+    &ngx_http_vmess_xhttp_one_carrier,
+    ngx_http_vmess_body_read_handler,
+    ngx_http_vmess_xhttp_answer,
+    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_decline,
+    ngx_http_vmess_body_drain,
+    ngx_http_vmess_body_finish,
+    NULL                                   /* cleanup */
+};
+
+
+static const ngx_http_vmess_transport_t  ngx_http_vmess_download_transport = {
+    NGX_HTTP_VMESS_XHTTP,
+    NULL,                                  /* handler */
+    &ngx_http_vmess_xhttp_carrier,
+    ngx_http_vmess_body_read_handler,
+    ngx_http_vmess_xhttp_answer,
+    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_decline,
+    ngx_http_vmess_body_drain,
+    ngx_http_vmess_body_finish,
+    ngx_http_vmess_xhttp_cleanup
+};
+
+
+/* has no virtual connection */
+
+static const ngx_http_vmess_transport_t  ngx_http_vmess_upload_transport = {
+    NGX_HTTP_VMESS_XHTTP,
+    NULL,                                  /* handler */
+    NULL,                                  /* carrier */
+    ngx_http_vmess_upload_read_handler,
+    ngx_http_vmess_upload_answer,
+    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_decline,
+    NULL,                                  /* drain */
+    ngx_http_vmess_body_finish,
+    ngx_http_vmess_xhttp_cleanup
+};
+
+
 /* no client waits for a response header before it sends */
 
-ngx_int_t
+static ngx_int_t
 ngx_http_vmess_xhttp_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    u_char     sid[NGX_HTTP_VMESS_SID_LEN];
-    int64_t    seq;
-    ngx_str_t  name;
+    u_char                   sid[NGX_HTTP_VMESS_SID_LEN];
+    int64_t                  seq;
+    ngx_str_t                name;
+    ngx_http_vmess_xhttp_t  *x;
 
     if (ngx_http_vmess_xhttp_parse(r, &name, &seq) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    if (name.len) {
-        ngx_http_vmess_xhttp_sid(r, &name, sid);
-
-        if (r->method == NGX_HTTP_GET) {
-            return seq == NGX_VMESS_XHTTP_NO_SEQ
-                   ? ngx_http_vmess_xhttp_download(ctx, sid) : NGX_DECLINED;
-        }
-
-        ctx->upload.seq = seq;
-
-        return ngx_http_vmess_xhttp_upload(ctx, sid);
-    }
-
-    if (!r->headers_in.chunked) {
+    if (name.len == 0 && !r->headers_in.chunked) {
         return NGX_DECLINED;
     }
 
-    ctx->answer = ngx_http_vmess_xhttp_answer;
-    ctx->finish = ngx_http_vmess_body_finish;
+    if (name.len && r->method == NGX_HTTP_GET
+        && seq != NGX_VMESS_XHTTP_NO_SEQ)
+    {
+        return NGX_DECLINED;
+    }
 
-    return ngx_http_vmess_body_start(ctx, &ngx_http_vmess_xhttp_one_carrier);
+    x = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_xhttp_t));
+    if (x == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (name.len == 0) {
+        return ngx_http_vmess_body_take(ctx, &ngx_http_vmess_xhttp_transport,
+                                        x);
+    }
+
+    ngx_http_vmess_xhttp_sid(r, &name, sid);
+
+    if (r->method == NGX_HTTP_GET) {
+        return ngx_http_vmess_xhttp_download(ctx, x, sid);
+    }
+
+    x->upload.seq = seq;
+
+    return ngx_http_vmess_xhttp_upload(ctx, x, sid);
 }
 
 
@@ -191,7 +247,8 @@ ngx_http_vmess_xhttp_sid(ngx_http_request_t *r, ngx_str_t *name, u_char *sid)
 
 
 static ngx_int_t
-ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx, u_char *sid)
+ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx,
+    ngx_http_vmess_xhttp_t *x, u_char *sid)
 {
     ngx_int_t                  rc;
     ngx_http_vmess_session_t  *s;
@@ -205,14 +262,16 @@ ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx, u_char *sid)
         return NGX_DECLINED;
     }
 
-    ctx->session = s;
-    ctx->answer = ngx_http_vmess_xhttp_answer;
-    ctx->finish = ngx_http_vmess_body_finish;
+    x->session = s;
 
-    rc = ngx_http_vmess_body_start(ctx, &ngx_http_vmess_xhttp_carrier);
+    /* the session asks the download for it */
 
-    if (ctx->vconn == NULL && ctx->session) {
-        ngx_http_vmess_session_close(ctx->session);
+    ctx->data = x;
+
+    rc = ngx_http_vmess_body_take(ctx, &ngx_http_vmess_download_transport, x);
+
+    if (ctx->vconn == NULL && x->session) {
+        ngx_http_vmess_session_close(x->session);
     }
 
     return rc;
@@ -220,12 +279,12 @@ ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx, u_char *sid)
 
 
 static ngx_int_t
-ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx, u_char *sid)
+ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
+    ngx_http_vmess_xhttp_t *x, u_char *sid)
 {
     ngx_int_t                  rc;
     ngx_pid_t                  pid;
     ngx_http_request_t        *r;
-    ngx_http_cleanup_t        *cln;
     ngx_http_vmess_session_t  *s;
 
     r = ctx->request;
@@ -234,7 +293,7 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx, u_char *sid)
     pid = s ? ngx_pid : ngx_http_vmess_session_owner(sid);
 
     if (pid == 0) {
-        ctx->declined = 1;
+        ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
         return NGX_DECLINED;
     }
 
@@ -245,33 +304,23 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx, u_char *sid)
         }
     }
 
-    cln = ngx_http_cleanup_add(r, 0);
-    if (cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    cln->handler = ngx_http_vmess_cleanup;
-    cln->data = ctx;
-
-    rc = ngx_http_vmess_body_open(ctx);
+    rc = ngx_http_vmess_body_open(ctx, &ngx_http_vmess_upload_transport, x);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    r->read_event_handler = ngx_http_vmess_upload_read_handler;
+    r->read_event_handler = ctx->transport->read;
     r->write_event_handler = ngx_http_vmess_write_handler;
 
-    ctx->upload.read = ngx_http_vmess_upload_read;
-    ctx->upload.tell = ngx_http_vmess_upload_tell;
-    ctx->upload.data = ctx;
+    ctx->event.handler = ngx_http_vmess_upload_handler;
 
-    ctx->closed.handler = ngx_http_vmess_upload_handler;
-    ctx->closed.data = ctx;
-    ctx->closed.log = r->connection->log;
+    x->upload.read = ngx_http_vmess_upload_read;
+    x->upload.tell = ngx_http_vmess_upload_tell;
+    x->upload.data = ctx;
 
     if (s) {
-        ngx_http_vmess_upload_add(s, &ctx->upload);
+        ngx_http_vmess_upload_add(s, &x->upload);
 
     } else {
         ngx_http_vmess_link_connect(ctx, pid, sid);
@@ -308,7 +357,7 @@ ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx)
     ngx_str_set(&r->headers_out.content_type, "text/event-stream");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
 
-    return ngx_http_vmess_send_header(ctx);
+    return ngx_http_vmess_body_answer(ctx);
 }
 
 
@@ -361,7 +410,11 @@ ngx_http_vmess_xhttp_recv(void *data, u_char *buf, size_t size)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
-    return ngx_http_vmess_session_read(ctx->session, buf, size);
+    ngx_http_vmess_xhttp_t  *x;
+
+    x = ctx->data;
+
+    return ngx_http_vmess_session_read(x->session, buf, size);
 }
 
 
@@ -370,8 +423,12 @@ ngx_http_vmess_xhttp_verdict(void *data, ngx_uint_t authentic)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
+    ngx_http_vmess_xhttp_t  *x;
+
+    x = ctx->data;
+
     if (authentic) {
-        ngx_http_vmess_session_accept(ctx->session);
+        ngx_http_vmess_session_accept(x->session);
     }
 
     return ngx_http_vmess_verdict(data, authentic);
@@ -383,31 +440,61 @@ ngx_http_vmess_xhttp_close(void *data)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
-    ngx_http_vmess_session_close(ctx->session);
+    ngx_http_vmess_xhttp_t  *x;
+
+    x = ctx->data;
+
+    ngx_http_vmess_session_close(x->session);
 
     ngx_http_vmess_close(data);
 }
 
 
 static void
+ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_vmess_xhttp_t  *x;
+
+    x = ctx->data;
+
+    if (x->session) {
+        ngx_http_vmess_session_close(x->session);
+    }
+
+    if (x->link) {
+        ngx_http_vmess_link_close(x->link);
+    }
+
+    ngx_http_vmess_upload_abort(&x->upload);
+}
+
+
+static void
 ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
 {
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_http_vmess_ctx_t    *ctx;
+    ngx_http_vmess_xhttp_t  *x;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+    ctx = ngx_http_vmess_lookup(r);
+
+    if (ctx == NULL) {
+        return;
+    }
 
     if (r->connection->error) {
-        ngx_http_vmess_client_gone(r);
+        ngx_http_vmess_client_gone(ctx);
         return;
     }
 
-    if (ctx->link) {
-        ngx_http_vmess_link_pump(ctx->link);
+    x = ctx->data;
+
+    if (x->link) {
+        ngx_http_vmess_link_pump(x->link);
         return;
     }
 
-    if (!ngx_http_vmess_upload_wake(&ctx->upload) && ctx->upload.session) {
-        ngx_http_vmess_upload_test(r);
+    if (!ngx_http_vmess_upload_wake(&x->upload) && x->upload.session) {
+        ngx_http_vmess_upload_test(ctx);
     }
 }
 
@@ -420,15 +507,17 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
  */
 
 static void
-ngx_http_vmess_upload_test(ngx_http_request_t *r)
+ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx)
 {
-    int                    n, err;
-    socklen_t              len;
-    ngx_connection_t      *c;
-    ngx_http_vmess_ctx_t  *ctx;
+    int                      n, err;
+    socklen_t                len;
+    ngx_connection_t        *c;
+    ngx_http_request_t      *r;
+    ngx_http_vmess_xhttp_t  *x;
 
+    r = ctx->request;
     c = r->connection;
-    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+    x = ctx->data;
 
     if (r->http_version >= NGX_HTTP_VERSION_20) {
 
@@ -461,9 +550,34 @@ ngx_http_vmess_upload_test(ngx_http_request_t *r)
         return;
     }
 
-    if (ctx->upload.session->download == NULL && !ctx->closed.timer_set) {
-        ngx_add_timer(&ctx->closed, NGX_HTTP_VMESS_UPLOAD_WAIT);
+    if (x->upload.session->download == NULL && !ctx->timer.timer_set) {
+        ctx->timer.handler = ngx_http_vmess_upload_wait_handler;
+
+        ngx_add_timer(&ctx->timer, NGX_HTTP_VMESS_UPLOAD_WAIT);
     }
+}
+
+
+static void
+ngx_http_vmess_upload_wait_handler(ngx_event_t *ev)
+{
+    ngx_connection_t        *c;
+    ngx_http_vmess_ctx_t    *ctx;
+    ngx_http_vmess_xhttp_t  *x;
+
+    ctx = ev->data;
+    x = ctx->data;
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    if (x->upload.session && x->upload.session->download == NULL) {
+        c->error = 1;
+
+        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+    }
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -480,14 +594,19 @@ ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload, u_char *buf,
 static void
 ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
 {
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_http_vmess_ctx_t    *ctx;
+    ngx_http_vmess_xhttp_t  *x;
 
     ctx = upload->data;
+    x = ctx->data;
 
     switch (status) {
 
     case NGX_HTTP_VMESS_UPLOAD_AUTHENTIC:
-        ctx->authentic = 1;
+
+        if (ctx->state == NGX_HTTP_VMESS_OPEN) {
+            ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
+        }
 
         ngx_http_vmess_body_forget(ctx);
 
@@ -498,67 +617,61 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
         break;
 
     case NGX_HTTP_VMESS_UPLOAD_DONE:
-        ctx->done = 1;
+        x->done = 1;
         break;
 
     default: /* NGX_HTTP_VMESS_UPLOAD_DECLINED */
-        ctx->declined = 1;
+
+        if (ctx->state == NGX_HTTP_VMESS_OPEN) {
+            ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_REFUSED);
+
+        } else {
+            x->error = 1;
+        }
+
         break;
     }
 
-    if (!ctx->closed.posted) {
-        ngx_post_event(&ctx->closed, &ngx_posted_events);
-    }
+    ngx_post_event(&ctx->event, &ngx_posted_events);
 }
 
 
 static void
 ngx_http_vmess_upload_handler(ngx_event_t *ev)
 {
-    ngx_connection_t      *c;
-    ngx_http_request_t    *r;
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_connection_t        *c;
+    ngx_http_request_t      *r;
+    ngx_http_vmess_ctx_t    *ctx;
+    ngx_http_vmess_xhttp_t  *x;
 
     ctx = ev->data;
+    x = ctx->data;
     r = ctx->request;
     c = r->connection;
 
     ngx_http_set_log_request(c->log, r);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                   "http vmess upload seq:%L done:%ui declined:%ui",
-                   ctx->upload.seq, (ngx_uint_t) ctx->done,
-                   (ngx_uint_t) ctx->declined);
-
-    if (ev->timedout) {
-        ev->timedout = 0;
-
-        if (ctx->upload.session && ctx->upload.session->download == NULL) {
-            c->error = 1;
-        }
-    }
+                   "http vmess upload seq:%L done:%ui state %d",
+                   x->upload.seq, (ngx_uint_t) x->done, ctx->state);
 
     if (c->error) {
-        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
-    } else if (ctx->error || (ctx->declined && ctx->authentic)) {
-        ngx_http_finalize_request(r, ctx->answered ? NGX_ERROR
-                                                   : NGX_HTTP_BAD_REQUEST);
+    } else if (x->error) {
+        ngx_http_vmess_finalize(ctx, ctx->state == NGX_HTTP_VMESS_ANSWERED
+                                     ? NGX_ERROR : NGX_HTTP_BAD_REQUEST);
 
-    } else if (ctx->declined) {
+    } else if (ctx->state == NGX_HTTP_VMESS_REFUSED) {
         ngx_http_vmess_decline(ctx);
 
-    } else if (!ctx->answered && ngx_http_vmess_upload_answer(ctx) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_ERROR);
+    } else if (ctx->state != NGX_HTTP_VMESS_ANSWERED
+               && ngx_http_vmess_answer(ctx) != NGX_OK)
+    {
+        ngx_http_vmess_finalize(ctx, NGX_ERROR);
 
-    } else if (ctx->done) {
-
-        if (ctx->late.timer_set) {
-            ngx_del_timer(&ctx->late);
-        }
-
-        ngx_http_vmess_body_finish(ctx);
-        ngx_http_finalize_request(r, NGX_OK);
+    } else if (x->done) {
+        ngx_http_vmess_finish(ctx);
     }
 
     ngx_http_run_posted_requests(c);
@@ -568,42 +681,43 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
 static ngx_int_t
 ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_list_t          *headers;
-    ngx_http_request_t  *r;
+    ngx_list_t              *headers;
+    ngx_http_request_t      *r;
+    ngx_http_vmess_xhttp_t  *x;
 
     r = ctx->request;
+    x = ctx->data;
     headers = &r->headers_out.headers;
 
     if (ngx_http_vmess_xhttp_headers(ctx) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (ctx->done) {
+    if (x->done) {
         r->headers_out.content_length_n = 0;
 
-    } else {
-
-        if (ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no")
-            != NGX_OK
-            || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store")
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        /* clients without a Referer do not expect any */
-
-        if (r->headers_in.referer) {
-            ctx->late.handler = ngx_http_vmess_upload_padding_handler;
-            ctx->late.data = ctx;
-            ctx->late.log = r->connection->log;
-            ctx->late.cancelable = 1;
-
-            ngx_add_timer(&ctx->late, 0);
-        }
+        return ngx_http_vmess_body_answer(ctx);
     }
 
-    return ngx_http_vmess_send_header(ctx);
+    if (ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no")
+        != NGX_OK
+        || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store")
+           != NGX_OK
+        || ngx_http_vmess_body_answer(ctx) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* clients without a Referer do not expect any */
+
+    if (r->headers_in.referer) {
+        ctx->timer.handler = ngx_http_vmess_upload_padding_handler;
+        ctx->timer.cancelable = 1;
+
+        ngx_add_timer(&ctx->timer, 0);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -626,7 +740,7 @@ ngx_http_vmess_upload_padding_handler(ngx_event_t *ev)
     if (ngx_http_vmess_body_write(ctx, buf, ngx_http_vmess_xhttp_padding(buf))
         == NGX_ERROR)
     {
-        ngx_http_finalize_request(r, NGX_ERROR);
+        ngx_http_vmess_finalize(ctx, NGX_ERROR);
 
     } else {
         ngx_add_timer(ev, 1000 * (NGX_HTTP_VMESS_PADDING_PAUSE_MIN

@@ -1,0 +1,193 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_HTTP_VMESS_REQUEST_H_INCLUDED_
+#define _NGX_HTTP_VMESS_REQUEST_H_INCLUDED_
+
+
+#include "ngx_vmess.h"
+#include <ngx_http.h>
+#include "event/ngx_vmess_vconn.h"
+#include "ngx_http_vmess_compat.h"
+
+
+#define NGX_HTTP_VMESS_WEBSOCKET    0x0002
+#define NGX_HTTP_VMESS_HTTPUPGRADE  0x0004
+#define NGX_HTTP_VMESS_GRPC         0x0008
+#define NGX_HTTP_VMESS_HTTP         0x0010
+#define NGX_HTTP_VMESS_XHTTP        0x0020
+
+
+typedef struct {
+    ngx_shm_zone_t            *zone;         /* of XHTTP sessions, or NULL */
+    ngx_uint_t                 passes;       /* there is a "vmess_pass" */
+} ngx_http_vmess_main_conf_t;
+
+
+typedef struct {
+    ngx_vmess_listen_t       **listen;       /* set after the last merge */
+    ngx_uint_t                 transports;
+    ngx_str_t                  early_data;   /* name of a header */
+    ngx_msec_t                 heartbeat;    /* 0: none */
+    void                     **unlimited;    /* r->loc_conf of sessions */
+} ngx_http_vmess_loc_conf_t;
+
+
+/*
+ * The states of a request, which only go forward.
+ *
+ * NEW        no transport has taken it: ngx_http_vmess_open()
+ * OPEN       it may be the site's yet
+ * REFUSED    it is the site's when its virtual connection has gone:
+ *            ngx_http_vmess_verdict()
+ * AUTHENTIC  not answered, but the site will not get it
+ * ANSWERED   the response header was sent: ngx_http_vmess_send_header()
+ * CLOSED     its session has ended, and the response is to:
+ *            ngx_http_vmess_closed_handler()
+ * DECLINED   it is the site's: ngx_http_vmess_decline()
+ * DONE       it was finalized: ngx_http_vmess_finalize()
+ */
+
+typedef enum {
+    NGX_HTTP_VMESS_NEW = 0,
+    NGX_HTTP_VMESS_OPEN,
+    NGX_HTTP_VMESS_REFUSED,
+    NGX_HTTP_VMESS_AUTHENTIC,
+    NGX_HTTP_VMESS_ANSWERED,
+    NGX_HTTP_VMESS_CLOSED,
+    NGX_HTTP_VMESS_DECLINED,
+    NGX_HTTP_VMESS_DONE
+} ngx_http_vmess_state_e;
+
+
+typedef struct ngx_http_vmess_ctx_s  ngx_http_vmess_ctx_t;
+
+
+/* what carries a session, each in its own file; functions may be NULL */
+
+typedef struct {
+    ngx_uint_t                 mask;         /* in "vmess_pass" */
+
+    /* takes the request, or NGX_DECLINED if it is none of the transport */
+    ngx_int_t                (*handler)(ngx_http_request_t *r,
+                                        ngx_http_vmess_ctx_t *ctx);
+
+    const ngx_vmess_carrier_t *carrier;
+
+    /* r->read_event_handler */
+    void                     (*read)(ngx_http_request_t *r);
+
+    /* sends the response header; NGX_OK or NGX_ERROR */
+    ngx_int_t                (*answer)(ngx_http_vmess_ctx_t *ctx);
+
+    /* sends what waits; NGX_OK, NGX_AGAIN, or NGX_ERROR: the client is gone */
+    ngx_int_t                (*flush)(ngx_http_vmess_ctx_t *ctx);
+
+    /*
+     * The request becomes the site's: NGX_DECLINED if it is whole again,
+     * NGX_DONE if ngx_http_vmess_go_on() comes later, or a status
+     */
+    ngx_int_t                (*decline)(ngx_http_vmess_ctx_t *ctx);
+
+    /* before the end: NGX_AGAIN if ngx_http_vmess_finish() comes later */
+    ngx_int_t                (*drain)(ngx_http_vmess_ctx_t *ctx);
+
+    /* the last bytes of the response */
+    void                     (*finish)(ngx_http_vmess_ctx_t *ctx);
+
+    /* ends what belongs to the transport alone; may be called again */
+    void                     (*cleanup)(ngx_http_vmess_ctx_t *ctx);
+} ngx_http_vmess_transport_t;
+
+
+/* a request handed over, the owner of a virtual connection */
+
+struct ngx_http_vmess_ctx_s {
+    ngx_http_request_t        *request;
+    ngx_http_vmess_state_e     state;
+    const ngx_http_vmess_transport_t
+                              *transport;
+    void                      *data;         /* of the transport */
+
+    ngx_vmess_vconn_t         *vconn;        /* NULL once it is closed */
+    ngx_int_t                  rewrite;      /* handler passed by, or 0 */
+    u_char                    *pos;          /* behind the request */
+
+    ngx_event_t                event;        /* posted, and never a timer */
+    ngx_event_t                timer;        /* of a state, and not posted */
+};
+
+
+/*
+ * The context of a request that a transport has taken, or NULL.  nginx clears
+ * r->ctx on internal redirects and when a filter finalizes a request.
+ */
+ngx_http_vmess_ctx_t *ngx_http_vmess_lookup(ngx_http_request_t *r);
+
+/* the transport takes the request; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_vmess_open(ngx_http_vmess_ctx_t *ctx,
+    const ngx_http_vmess_transport_t *transport, void *data);
+
+/*
+ * Hands the request, which is open, to the stream server of its location:
+ * NGX_DONE, or NGX_DECLINED if the client was found not to be authentic at
+ * once, or if no connection is free, and the request is the site's; or a
+ * status.
+ */
+ngx_int_t ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx);
+
+/* both: opens it, and starts it */
+ngx_int_t ngx_http_vmess_take(ngx_http_vmess_ctx_t *ctx,
+    const ngx_http_vmess_transport_t *transport, void *data);
+
+/* what belonged to the last state is over */
+void ngx_http_vmess_set_state(ngx_http_vmess_ctx_t *ctx,
+    ngx_http_vmess_state_e state);
+
+/* ngx_vmess_carrier_t */
+ngx_int_t ngx_http_vmess_verdict(void *data, ngx_uint_t authentic);
+void ngx_http_vmess_close(void *data);
+
+/* the request becomes the site's; the last when it is whole again */
+void ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx);
+void ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx);
+
+/* ends the response, and the request */
+void ngx_http_vmess_finish(ngx_http_vmess_ctx_t *ctx);
+
+/* in place of ngx_http_finalize_request() for a request that is open */
+void ngx_http_vmess_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc);
+
+/* the client of a session has gone: ends the request */
+void ngx_http_vmess_client_gone(ngx_http_vmess_ctx_t *ctx);
+
+/* r->read_event_handler and r->write_event_handler */
+void ngx_http_vmess_read_handler(ngx_http_request_t *r);
+void ngx_http_vmess_write_handler(ngx_http_request_t *r);
+
+/* answers the client; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_vmess_answer(ngx_http_vmess_ctx_t *ctx);
+
+/*
+ * Sends the response header that is in r->headers_out, without delay;
+ * NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx);
+
+/*
+ * Adds a header to those of the response or its trailers, of strings that are
+ * terminated and stay; NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_vmess_add_header(ngx_list_t *headers, char *name,
+    char *value);
+
+/* a header of the request by its name in lower case, or NULL */
+ngx_str_t *ngx_http_vmess_header(ngx_http_request_t *r, ngx_str_t *name);
+
+
+extern ngx_module_t  ngx_http_vmess_module;
+
+
+#endif /* _NGX_HTTP_VMESS_REQUEST_H_INCLUDED_ */

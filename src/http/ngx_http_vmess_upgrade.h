@@ -1,0 +1,23 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_HTTP_VMESS_UPGRADE_H_INCLUDED_
+#define _NGX_HTTP_VMESS_UPGRADE_H_INCLUDED_
+
+
+#include "ngx_http_vmess_raw.h"
+
+
+/* 1 if the request asks for "Connection: upgrade", "Upgrade: websocket" */
+ngx_uint_t ngx_http_vmess_upgrade_test(ngx_http_request_t *r);
+
+/* as ngx_http_vmess_send_header(), "101 Switching Protocols" */
+ngx_int_t ngx_http_vmess_upgrade_answer(ngx_http_vmess_ctx_t *ctx);
+
+
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport;
+
+
+#endif /* _NGX_HTTP_VMESS_UPGRADE_H_INCLUDED_ */

@@ -1,0 +1,16 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_HTTP_VMESS_WS_H_INCLUDED_
+#define _NGX_HTTP_VMESS_WS_H_INCLUDED_
+
+
+#include "ngx_http_vmess_upgrade.h"
+
+
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_ws_transport;
+
+
+#endif /* _NGX_HTTP_VMESS_WS_H_INCLUDED_ */

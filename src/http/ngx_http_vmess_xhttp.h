@@ -1,0 +1,20 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_HTTP_VMESS_XHTTP_H_INCLUDED_
+#define _NGX_HTTP_VMESS_XHTTP_H_INCLUDED_
+
+
+#include "ngx_http_vmess_session.h"
+
+
+/* 1 if the request has padding */
+ngx_uint_t ngx_http_vmess_xhttp_candidate(ngx_http_request_t *r);
+
+
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport;
+
+
+#endif /* _NGX_HTTP_VMESS_XHTTP_H_INCLUDED_ */
