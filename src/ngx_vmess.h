@@ -28,6 +28,7 @@ typedef struct {
     ngx_array_t                zones;     /* of ngx_vmess_zone_t * */
     ngx_array_t                listens;   /* of ngx_vmess_listen_t */
     ngx_array_t                passes;    /* of ngx_vmess_pass_t */
+    ngx_shm_zone_t            *sessions;  /* see ngx_vmess_worker.h */
 } ngx_vmess_conf_t;
 
 

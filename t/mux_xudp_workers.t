@@ -11,7 +11,8 @@ workers(4);
 
 sub xudp {
     my (%o) = @_;
-    return VMess::Mux->new(flow(cmd => 'mux'))
+    my @via = $o{via} ? (via => delete $o{via}) : ();
+    return VMess::Mux->new(flow(cmd => 'mux', @via))
                      ->open(0, net => 'udp', port => port(delete $o{to}), %o);
 }
 
@@ -159,3 +160,88 @@ for my $i (0 .. 2) {
 }
 --- no_error_log
 [error]
+
+
+=== TEST 6: a session stays at its server, and ends if its client comes to another one
+--- listen: reuseport
+--- servers
+a udp_peer
+--- stream_config
+log_format l '$vmess_network $pid';
+access_log %%DIR%%/stream.log l;
+server {
+    listen 127.0.0.1:%%PORT_2%% reuseport;
+    vmess main;
+    proxy_bind 127.0.0.2;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_bind 127.0.0.3;
+proxy_pass vmess_target;
+--- stream_client
+my $n = 0;
+for my $with_client (0, 1) {
+    for (1 .. 12) {
+        my @to = (to => 'a', data => '?', global_id => sprintf('%08d', ++$n));
+        my $old = xudp(@to);
+        like(($old->receive(0))[0], qr/^127\.0\.0\.3:/, 'the socket of the first');
+        $old->close if !$with_client;
+        my $new = xudp(@to, via => tcp(stream_port() + 2));
+        like(($new->receive(0))[0], qr/^127\.0\.0\.2:/, 'that of the other');
+        if ($with_client) {
+            like(($old->keep(0, '?')->receive(0))[0], qr/^127\.0\.0\.3:/, 'and the first goes on');
+            $old->end(0);
+            $old->close;
+        }
+        $new->end(0);
+        $new->close;
+    }
+}
+is(wait_for(sub { (my @l = access_log() =~ /^udp /mg) == 2 * $n }), 1, 'all have ended');
+ok(pids() > 1, 'several workers had them');
+--- no_error_log
+[error]
+[alert]
+
+
+=== TEST 7: a session whose socket cannot be passed keeps its client
+--- listen: reuseport
+--- servers
+a udp_peer
+--- stream_config
+resolver 127.0.0.1:%%PORT_2%% ipv6=off;
+resolver_timeout 60s;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+# it waits for an address, and has no socket yet
+my $dns = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1',
+                                LocalPort => stream_port() + 2) or die $!;
+my (@held, @old, @new);
+for my $n (1 .. 10) {
+    my @to = (to => 'a', data => '?', global_id => sprintf('%08d', $n));
+    push @old, xudp(@to, host => "host$n.example");
+    my $from = recv $dns, my $query, 512, 0;
+    push @held, [ $from, $query ];
+    push @new, xudp(@to);
+
+    # an answer at another worker, or an End at the same
+    is(wait_for(sub { IO::Select->new(map { $_->{flow}{sock} } $old[-1], $new[-1])->can_read(0) }),
+       1, 'a frame');
+}
+for (@held) {
+    my ($from, $query) = @$_;
+    my $answer = substr($query, 0, 2) . pack('n5', 0x8180, 1, 1, 0, 0) . substr($query, 12)
+                 . pack('n3 N n', 0xc00c, 1, 1, 60, 4) . inet_aton('127.0.0.1');
+    send $dns, $answer, 0, $from;
+}
+my $there = 0;
+for my $m (@old) { $there++ if ($m->receive(0))[0] }
+cmp_ok($there, '>', 0, 'sessions at other workers go on');
+ok(($_->receive(0))[0], 'and so do the new ones') for @new;
+$_->close for @old, @new;
+--- no_error_log
+[error]
+[alert]

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_handshake.h"
+#include "ngx_vmess_log.h"
 #include "proto/ngx_vmess_legacy.h"
 
 
@@ -13,11 +14,15 @@
 
 #define NGX_VMESS_DRAIN_EXTRA    (128 * 1024)
 
-#define NGX_VMESS_LOG_RATE       100     /* refusals logged in a second */
-
 
 static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
-static ngx_uint_t ngx_vmess_log_allowed(ngx_log_t *log);
+
+
+/* probes must not fill the log of a worker */
+
+static ngx_vmess_log_limit_t  ngx_vmess_handshake_limit = {
+    100, NGX_LOG_INFO, "VMess headers were refused", 0, 0
+};
 
 
 static ngx_str_t  ngx_vmess_statuses[] = {
@@ -191,7 +196,7 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
     vc->status = status;
     (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
 
-    if (ngx_vmess_log_allowed(c->log)) {
+    if (ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, c->log)) {
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
                       "client sent VMess header of user \"%V\" with bad time, "
                       "clock skew is %L s",
@@ -222,7 +227,7 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
         ngx_vmess_user_taint(vc->zone, &vc->account, vc->header.eauid, log);
     }
 
-    if (!ngx_vmess_log_allowed(log)) {
+    if (!ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, log)) {
         return;
     }
 
@@ -268,30 +273,6 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
                       "client closed connection while sending VMess header");
         break;
     }
-}
-
-
-/* probes must not fill the log of a worker */
-
-static ngx_uint_t
-ngx_vmess_log_allowed(ngx_log_t *log)
-{
-    static time_t      sec;
-    static ngx_uint_t  n;
-
-    if (sec != ngx_time()) {
-
-        if (n > NGX_VMESS_LOG_RATE) {
-            ngx_log_error(NGX_LOG_INFO, log, 0,
-                          "%ui more VMess headers were refused",
-                          n - NGX_VMESS_LOG_RATE);
-        }
-
-        sec = ngx_time();
-        n = 0;
-    }
-
-    return (++n <= NGX_VMESS_LOG_RATE);
 }
 
 

@@ -418,7 +418,7 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
     }
 
     if (m->has_global_id) {
-        flow = ngx_vmess_xudp_find(user, m->global_id);
+        flow = ngx_vmess_xudp_find(mux->vc->zone, user, m->global_id);
     }
 
     if (flow && (flow->mux == mux || mux->n < mux->max)) {

@@ -8,6 +8,7 @@
 
 
 #include "ngx_vmess_connection.h"
+#include "ngx_vmess_worker.h"
 #include "ngx_vmess_packet.h"
 #include "proto/ngx_vmess_mux.h"
 
@@ -41,8 +42,7 @@ typedef struct {
 
     /* XUDP: for a client that comes again */
 
-    ngx_rbtree_node_t            name;       /* by global_id */
-    u_char                       global_id[NGX_VMESS_MUX_GLOBAL_ID_LEN];
+    ngx_vmess_session_node_t     name;       /* by user and Global ID */
     ngx_vmess_peer_t             peer;       /* of datagrams without one */
     ngx_vmess_user_t            *user;
     ngx_vmess_zone_t            *zone;

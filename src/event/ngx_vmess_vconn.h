@@ -99,6 +99,7 @@ typedef struct {
 #if (NGX_HAVE_INET6)
     ngx_listening_t           *listening6;
 #endif
+    ngx_str_t                  server;       /* where it is configured */
     ngx_uint_t                 vmess;        /* the server terminates VMess */
 } ngx_vmess_listen_t;
 

@@ -7,32 +7,106 @@
 #define _NGX_VMESS_WORKER_H_INCLUDED_
 
 
-#include "ngx_vmess.h"
+#include "ngx_vmess_registry.h"
 
 
 /*
- * Unix sockets between workers, in the abstract namespace, which leaves no
- * files behind.  Anyone may listen on such a name, and connect to it: workers
- * are told from others by their credentials.
+ * What workers have to do with each other: a registry of the sessions whose
+ * clients may come to any of them, and a Unix socket of each worker, where
+ * others ask for a session.  Its name is chosen by the kernel, in the abstract
+ * namespace, and found by the registry.  Anyone may connect to such a name:
+ * workers are told from others by their credentials.
  */
 
-#define NGX_VMESS_WORKER_NAME  64
+#define NGX_VMESS_WORKER_ID_LEN  NGX_VMESS_REGISTRY_ID_LEN
 
+
+typedef enum {
+    NGX_VMESS_WORKER_XHTTP = 0,
+    NGX_VMESS_WORKER_XUDP,
+    NGX_VMESS_WORKER_KINDS
+} ngx_vmess_worker_kind_e;
+
+
+/* the worker that has a session */
+
+typedef struct {
+    ngx_pid_t                  pid;          /* 0: the session has ended */
+    uint64_t                   socket;
+} ngx_vmess_owner_t;
+
+
+/* the first that is sent on a connection of two workers */
+
+typedef struct {
+    uint32_t                   magic;
+    uint32_t                   kind;
+    int64_t                    number;       /* as the kind has it */
+    u_char                     id[NGX_VMESS_WORKER_ID_LEN];
+} ngx_vmess_greeting_t;
+
+
+/* a session of this worker, known to others or not; its memory is its owner's */
+
+typedef struct {
+    ngx_rbtree_node_t          node;
+    u_char                     id[NGX_VMESS_WORKER_ID_LEN];
+} ngx_vmess_session_node_t;
+
+
+typedef void (*ngx_vmess_worker_handler_pt)(ngx_connection_t *c,
+    ngx_vmess_greeting_t *greeting);
+
+
+/* adds the zone of the registry to the configuration; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_vmess_worker_add_zone(ngx_conf_t *cf);
 
 /*
- * A socket of type that listens under a name, at most NGX_VMESS_WORKER_NAME
- * bytes, or -1, which was logged; what has to do without it is for the log.
- * These sockets, and those below, are not blocking.
+ * Opens the socket of this worker and forgets what those before it have left;
+ * without a socket, which was logged, sessions stay at one worker
  */
-ngx_socket_t ngx_vmess_worker_listen(int type, ngx_str_t *name, char *what,
-    ngx_log_t *log);
+void ngx_vmess_worker_init(ngx_cycle_t *cycle);
 
-/* a socket connected to that of worker pid, or -1, which was logged */
-ngx_socket_t ngx_vmess_worker_connect(int type, ngx_str_t *name,
-    ngx_pid_t pid, ngx_log_t *log);
+/* who gets connections of other workers, which are his to close */
+void ngx_vmess_worker_set_handler(ngx_vmess_worker_kind_e kind,
+    ngx_vmess_worker_handler_pt handler);
 
-/* the next connection of a worker to a socket that listens, -1: none now */
-ngx_socket_t ngx_vmess_worker_accept(ngx_socket_t ls, ngx_log_t *log);
+/*
+ * The id of a session by its kind and n names, a digest that depends on a
+ * secret; of NGX_VMESS_WORKER_ID_LEN bytes
+ */
+void ngx_vmess_worker_id(u_char *id, ngx_vmess_worker_kind_e kind,
+    ngx_str_t *names, ngx_uint_t n);
+
+/* sessions of this worker, by their id; find returns NULL if there is none */
+void ngx_vmess_worker_insert(ngx_vmess_session_node_t *node);
+void ngx_vmess_worker_delete(ngx_vmess_session_node_t *node);
+ngx_vmess_session_node_t *ngx_vmess_worker_find(u_char *id);
+
+/*
+ * Makes a session this worker's.
+ *
+ * NGX_OK        it is, and was nobody's
+ * NGX_DECLINED  it is the owner's, or it has ended; with take set it is this
+ *               worker's now, unless it has ended, and was the owner's
+ * NGX_ERROR     the registry is full
+ */
+ngx_int_t ngx_vmess_worker_claim(u_char *id, ngx_uint_t take,
+    ngx_vmess_owner_t *owner);
+
+/* NGX_OK, or NGX_DECLINED if it is nobody's */
+ngx_int_t ngx_vmess_worker_owner(u_char *id, ngx_vmess_owner_t *owner);
+
+/* this worker's session has ended, which is remembered for so many seconds */
+void ngx_vmess_worker_release(u_char *id, time_t keep);
+
+/*
+ * Connects to a worker and sends a greeting, of which kind, number and id are
+ * set; NULL if it is not there, which was logged.  The connection, and those
+ * that handlers get, is in epoll and has no pool and no handlers.
+ */
+ngx_connection_t *ngx_vmess_worker_connect(ngx_vmess_owner_t *owner,
+    ngx_vmess_greeting_t *greeting, ngx_log_t *log);
 
 
 #endif /* _NGX_VMESS_WORKER_H_INCLUDED_ */

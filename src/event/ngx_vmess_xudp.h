@@ -16,12 +16,12 @@
  * there, and its socket, with the mapping that its peers know, is passed on.
  */
 
-/* a socket for other workers; without one they keep what they have (logged) */
-void ngx_vmess_xudp_init(ngx_cycle_t *cycle);
+/* other workers will ask for sessions */
+void ngx_vmess_xudp_init(void);
 
-/* the session of that name in this worker, or NULL */
-ngx_vmess_mux_flow_t *ngx_vmess_xudp_find(ngx_vmess_user_t *user,
-    u_char *global_id);
+/* the session of that name of a user, in this worker, or NULL */
+ngx_vmess_mux_flow_t *ngx_vmess_xudp_find(ngx_vmess_zone_t *zone,
+    ngx_vmess_user_t *user, u_char *global_id);
 
 /*
  * Names a session not yet started.  NGX_OK, or NGX_AGAIN: another worker is

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <sys/mman.h>
 #include "ngx_vmess_zone.h"
+#include "ngx_vmess_worker.h"
 #include "ngx_vmess_user.h"
 #include "ngx_vmess_detour.h"
 #include "ngx_vmess_token.h"
@@ -80,6 +81,12 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
     }
 
     *zonep = zone;
+
+    /* for sessions of datagrams */
+
+    if (ngx_vmess_worker_add_zone(cf) != NGX_OK) {
+        return NULL;
+    }
 
     return zone;
 }
@@ -184,8 +191,6 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
     zone->sh = sh;
 
     ngx_rbtree_init(&sh->names, &sh->sentinel, ngx_str_rbtree_insert_value);
-    ngx_rbtree_init(&sh->sessions, &sh->sessions_sentinel,
-                    ngx_rbtree_insert_value);
 
     /* half of the zone is for the replay filter, 1/64 for the hints */
 

@@ -35,10 +35,6 @@ typedef struct {
 
     ngx_uint_t                 generation;
 
-    ngx_rbtree_t               sessions;          /* of XUDP, by Global ID */
-    ngx_rbtree_node_t          sessions_sentinel;
-    ngx_uint_t                 nsessions;
-
     /* the table a worker is reading, by process slot */
 
     ngx_vmess_users_t         *volatile readers[NGX_MAX_PROCESSES];

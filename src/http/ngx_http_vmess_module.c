@@ -260,12 +260,8 @@ ngx_http_vmess_init_process(ngx_cycle_t *cycle)
 
     vmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_vmess_module);
 
-    if (vmcf && vmcf->zone
-        && (ngx_process == NGX_PROCESS_WORKER
-            || ngx_process == NGX_PROCESS_SINGLE))
-    {
-        ngx_http_vmess_session_init(vmcf->zone);
-        ngx_http_vmess_link_init(cycle);
+    if (vmcf && vmcf->passes) {
+        ngx_http_vmess_link_init();
     }
 
     return NGX_OK;
@@ -437,13 +433,6 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
 
     vmcf->passes = 1;
-
-    if ((vlcf->transports & NGX_HTTP_VMESS_XHTTP)
-        && vmcf->zone == NULL
-        && ngx_http_vmess_session_add_zone(cf, vmcf) != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
 
     return NGX_CONF_OK;
 }

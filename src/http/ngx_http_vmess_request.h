@@ -21,7 +21,6 @@
 
 
 typedef struct {
-    ngx_shm_zone_t            *zone;         /* of XHTTP sessions, or NULL */
     ngx_uint_t                 passes;       /* there is a "vmess_pass" */
 } ngx_http_vmess_main_conf_t;
 

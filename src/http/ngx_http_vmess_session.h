@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_vmess_body.h"
+#include "event/ngx_vmess_worker.h"
 
 
 /*
@@ -16,10 +17,6 @@
  * worker.  The worker with the download has the session; others send it what
  * they receive, through links.
  */
-
-#define NGX_HTTP_VMESS_SID_LEN  20           /* SHA-1 of names */
-#define NGX_HTTP_VMESS_KEY_LEN  16
-
 
 /* what an upload is told, also through a link */
 
@@ -67,14 +64,8 @@ typedef struct {
 } ngx_http_vmess_xhttp_t;
 
 
-typedef struct {
-    ngx_rbtree_node_t            node;
-    u_char                       sid[NGX_HTTP_VMESS_SID_LEN];
-} ngx_http_vmess_sid_t;
-
-
 struct ngx_http_vmess_session_s {
-    ngx_http_vmess_sid_t         id;
+    ngx_vmess_session_node_t     node;
     ngx_http_vmess_ctx_t        *download;   /* NULL until it comes */
 
     ngx_queue_t                  uploads;    /* in the order of seq */
@@ -91,14 +82,6 @@ struct ngx_http_vmess_session_s {
 };
 
 
-/* the zone of all workers' sessions: creates it, and uses it in a worker */
-ngx_int_t ngx_http_vmess_session_add_zone(ngx_conf_t *cf,
-    ngx_http_vmess_main_conf_t *vmcf);
-void ngx_http_vmess_session_init(ngx_shm_zone_t *zone);
-
-/* random bytes of the zone, NGX_HTTP_VMESS_KEY_LEN of them */
-u_char *ngx_http_vmess_session_key(void);
-
 /*
  * The session of this worker with that identifier; one that has none is
  * created.  NULL: no memory.
@@ -108,13 +91,10 @@ ngx_http_vmess_session_t *ngx_http_vmess_session_lookup(u_char *sid);
 
 /*
  * Makes the session this worker's; NGX_DECLINED if it is another's, or has
- * ended, NGX_ERROR if the zone is full, which was logged.
+ * ended, NGX_ERROR if there are too many, which was logged.
  */
 ngx_int_t ngx_http_vmess_session_open(ngx_http_vmess_session_t *s,
     ngx_http_vmess_ctx_t *download);
-
-/* the worker that has it, 0 if it has ended, NGX_ERROR if there is none */
-ngx_pid_t ngx_http_vmess_session_owner(u_char *sid);
 
 /* the client is authentic */
 void ngx_http_vmess_session_accept(ngx_http_vmess_session_t *s);
@@ -139,15 +119,15 @@ ssize_t ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
     size_t size);
 
 
-/* opens the socket of this worker; without it sessions stay at one worker */
-void ngx_http_vmess_link_init(ngx_cycle_t *cycle);
+/* uploads of other workers' requests come here */
+void ngx_http_vmess_link_init(void);
 
 /*
  * Sends the upload of a request to the worker that has the session; the
  * upload is told what that session says.
  */
-void ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx, ngx_pid_t pid,
-    u_char *sid);
+void ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx,
+    ngx_vmess_owner_t *owner, u_char *sid);
 
 /* there may be more of the body to send */
 void ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link);

@@ -6,7 +6,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_vmess_xhttp.h"
-#include <ngx_sha1.h>
 #include "proto/ngx_vmess_xhttp.h"
 
 
@@ -126,7 +125,7 @@ static const ngx_http_vmess_transport_t  ngx_http_vmess_upload_transport = {
 static ngx_int_t
 ngx_http_vmess_xhttp_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    u_char                   sid[NGX_HTTP_VMESS_SID_LEN];
+    u_char                   sid[NGX_VMESS_WORKER_ID_LEN];
     int64_t                  seq;
     ngx_str_t                name;
     ngx_http_vmess_xhttp_t  *x;
@@ -231,18 +230,15 @@ ngx_http_vmess_xhttp_candidate(ngx_http_request_t *r)
 static void
 ngx_http_vmess_xhttp_sid(ngx_http_request_t *r, ngx_str_t *name, u_char *sid)
 {
-    ngx_sha1_t                  sha1;
-    ngx_vmess_listen_t         *listen;
+    ngx_str_t                   names[2];
     ngx_http_vmess_loc_conf_t  *vlcf;
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
-    listen = *vlcf->listen;
 
-    ngx_sha1_init(&sha1);
-    ngx_sha1_update(&sha1, listen->name.data, listen->name.len);
-    ngx_sha1_update(&sha1, "", 1);
-    ngx_sha1_update(&sha1, name->data, name->len);
-    ngx_sha1_final(sid, &sha1);
+    names[0] = (*vlcf->listen)->name;
+    names[1] = *name;
+
+    ngx_vmess_worker_id(sid, NGX_VMESS_WORKER_XHTTP, names, 2);
 }
 
 
@@ -283,24 +279,25 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
     ngx_http_vmess_xhttp_t *x, u_char *sid)
 {
     ngx_int_t                  rc;
-    ngx_pid_t                  pid;
+    ngx_vmess_owner_t          owner;
     ngx_http_request_t        *r;
     ngx_http_vmess_session_t  *s;
 
     r = ctx->request;
 
     s = ngx_http_vmess_session_lookup(sid);
-    pid = s ? ngx_pid : ngx_http_vmess_session_owner(sid);
 
-    if (pid == 0) {
-        ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
-        return NGX_DECLINED;
-    }
+    if (s == NULL) {
 
-    if (pid == NGX_ERROR) {
-        s = ngx_http_vmess_session_get(sid);
-        if (s == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        if (ngx_vmess_worker_owner(sid, &owner) != NGX_OK) {
+            s = ngx_http_vmess_session_get(sid);
+            if (s == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+        } else if (owner.pid == 0) {
+            ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
+            return NGX_DECLINED;
         }
     }
 
@@ -323,7 +320,7 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
         ngx_http_vmess_upload_add(s, &x->upload);
 
     } else {
-        ngx_http_vmess_link_connect(ctx, pid, sid);
+        ngx_http_vmess_link_connect(ctx, &owner, sid);
     }
 
     /* the client may have gone already: there is no other event of that */

@@ -218,6 +218,21 @@ static ngx_int_t
 ngx_stream_vmess_init_listen(ngx_conf_t *cf, ngx_vmess_listen_t *listen,
     ngx_stream_core_srv_conf_t *cscf)
 {
+    size_t  len;
+
+    /* the same for all workers, also across a reload */
+
+    len = ngx_strlen(cscf->file_name) + 1 + NGX_INT_T_LEN;
+
+    listen->server.data = ngx_pnalloc(cf->pool, len);
+    if (listen->server.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    listen->server.len = ngx_sprintf(listen->server.data, "%s:%ui",
+                                     cscf->file_name, cscf->line)
+                         - listen->server.data;
+
     listen->listening = ngx_stream_vmess_listening(cf, cscf, &listen->name,
                                                    AF_INET);
     if (listen->listening == NULL) {

@@ -733,7 +733,8 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
         || ngx_process == NGX_PROCESS_SINGLE)
     {
         ngx_vmess_zone_init_worker(cycle);
-        ngx_vmess_xudp_init(cycle);
+        ngx_vmess_worker_init(cycle);
+        ngx_vmess_xudp_init();
         ngx_stream_vmess_quic_init(cycle);
 
         if (ngx_stream_vmess_limit_init_process(cycle) != NGX_OK) {

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # Runs the unit tests of src/proto, and of the replay filter, the table of
-# tokens and the socket of datagrams, one C program a file, fed with the vectors.
+# tokens, the registry of sessions and the socket of datagrams, one C program a file, fed with the vectors.
 # CC, CFLAGS_EXTRA (-fsanitize=address,undefined) and NGX_VMESS_INC are taken
 # from the environment.
 
@@ -19,7 +19,7 @@ my $root = dirname(dirname($unit));
 my $build = "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux ws grpc
-               xhttp http kcp_packet kcp replay token cone);
+               xhttp http kcp_packet kcp replay token registry cone);
 
 # a file that no other test is linked with
 
@@ -42,6 +42,7 @@ my @objects;
 for my $file (glob("$root/src/proto/*.c"),
               "$root/src/event/ngx_vmess_replay.c",
               "$root/src/event/ngx_vmess_token.c",
+              "$root/src/event/ngx_vmess_registry.c",
               "$unit/stub.c", "$unit/test.c")
 {
     push(@objects, "$build/" . basename($file, '.c') . '.o');
