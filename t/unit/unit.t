@@ -497,6 +497,8 @@ sub ws_cases {
     $case->('of-two-alphabets', '_/-+', 'ffffbe');
     $case->('with-padding-inside', 'AA==AA', '000000');
     $case->('of-one-character', 'A', '');
+    $case->('of-a-character-too-many', 'AAAAA', '');
+    $case->('of-a-character-too-many-with-padding', 'AAAAAAAAA===', '');
     $case->('of-padding', '==', '');
     $case->('with-a-space', 'AA AA', '');
 
