@@ -272,6 +272,10 @@ ngx_http_vmess_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc)
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
 
+    /* nobody sends on what else comes of the body */
+
+    r->request_body_no_buffering = 0;
+
     ngx_http_finalize_request(r, rc);
 }
 

@@ -85,7 +85,8 @@ worker_connections(512);
 
 # ---- little servers, each a child that forks once more per connection
 
-our %Kind = (
+our %Kind;
+%Kind = (
 
     # sends back what it gets, then ends when the peer does
     echo => sub {
@@ -198,6 +199,13 @@ our %Kind = (
                    . ' ' . sha256_hex($body) . "\n";
         put($s, "HTTP/1.1 200 OK\r\nContent-Length: " . length($text)
                 . "\r\nConnection: close\r\n\r\n$text");
+    },
+
+    # as app, when there is a file "go"
+    held => sub {
+        my ($s, @but) = @_;
+        sleep 0.01 until -e "$Dir/go";
+        $Kind{app}->($s, @but);
     },
 );
 
