@@ -389,13 +389,10 @@ static struct sockaddr *
 ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
     socklen_t *socklen)
 {
-    in_port_t                     port;
-    ngx_connection_t             *pc;
-    struct sockaddr              *sa;
-    ngx_stream_vmess_ctx_t       *ctx;
-    ngx_stream_vmess_srv_conf_t  *vscf;
+    in_port_t                port;
+    struct sockaddr         *sa;
+    ngx_stream_vmess_ctx_t  *ctx;
 
-    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     if (peer->socklen == 0) {
@@ -404,7 +401,6 @@ ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
     }
 
     sa = &ctx->peer.sockaddr;
-    pc = s->upstream->peer.connection;
 
     /* mostly that of the datagram before */
 
@@ -425,9 +421,7 @@ ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
         return NULL;
     }
 
-    if (ngx_stream_vmess_check(vscf->rules, NULL, sa, port, pc->log)
-        != NGX_OK)
-    {
+    if (ngx_stream_vmess_check(s, NULL, sa, port) != NGX_OK) {
         if (!ctx->forbidden) {
             ctx->forbidden = 1;
 

@@ -289,6 +289,10 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
         }
     }
 
+    if (ngx_stream_vmess_read_addrs(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_stream_vmess_warn_unused(cf, cmcf);
 
     h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);

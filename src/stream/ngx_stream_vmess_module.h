@@ -34,6 +34,8 @@ typedef struct {
     void                         **limit_conf;       /* its srv_conf */
     ngx_shm_zone_t                *loop_zone;
 
+    ngx_array_t                    addrs;            /* of this machine, */
+                                                     /* 16 bytes each */
     ngx_uint_t                     off;              /* "vmess off" is there */
 
     ngx_str_t                      rate_user;        /* the first by "rate=" */

@@ -8,6 +8,8 @@
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_vmess_param.h"
 
+#include <ifaddrs.h>
+
 
 typedef enum {
     NGX_STREAM_VMESS_RULE_ALL = 0,
@@ -58,8 +60,13 @@ static ngx_uint_t ngx_stream_vmess_name_matches(ngx_stream_vmess_rule_t *rule,
     ngx_str_t *host);
 static ngx_int_t ngx_stream_vmess_regex_matches(ngx_stream_vmess_rule_t *rule,
     ngx_str_t *host, ngx_log_t *log);
-static ngx_uint_t ngx_stream_vmess_private(struct sockaddr *sockaddr);
-static ngx_uint_t ngx_stream_vmess_private_ipv4(u_char *addr);
+static ngx_uint_t ngx_stream_vmess_private(ngx_stream_session_t *s,
+    struct sockaddr *sockaddr);
+static ngx_uint_t ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s,
+    u_char *ipv4);
+static ngx_uint_t ngx_stream_vmess_own(ngx_stream_session_t *s, u_char *addr);
+static ngx_int_t ngx_stream_vmess_addr(struct sockaddr *sockaddr, u_char *addr);
+static void ngx_stream_vmess_mapped(u_char *addr, u_char *ipv4);
 
 
 /*
@@ -387,13 +394,88 @@ ngx_stream_vmess_rule_ports(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
 
 
 ngx_int_t
-ngx_stream_vmess_check(ngx_array_t *rules, ngx_str_t *host,
-    struct sockaddr *sockaddr, in_port_t port, ngx_log_t *log)
+ngx_stream_vmess_read_addrs(ngx_conf_t *cf)
 {
-    ngx_int_t                 rc;
-    ngx_uint_t                i, matches, named, later;
-    ngx_array_t               cidrs;
-    ngx_stream_vmess_rule_t  *rule;
+    u_char                        *p, addr[16];
+#if (NGX_HAVE_INET6)
+    ngx_uint_t                     i;
+    struct sockaddr_in6           *mask;
+#endif
+    struct ifaddrs                *ifaddrs, *ifa;
+    ngx_stream_vmess_main_conf_t  *vmcf;
+
+    vmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_vmess_module);
+
+    if (ngx_array_init(&vmcf->addrs, cf->pool, 8, 16) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (getifaddrs(&ifaddrs) == -1) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, ngx_errno,
+                      "getifaddrs() failed, \"private\" in rules does not have "
+                      "the addresses of this machine");
+        return NGX_OK;
+    }
+
+    for (ifa = ifaddrs; ifa; ifa = ifa->ifa_next) {
+
+        if (ifa->ifa_addr == NULL
+            || ngx_stream_vmess_addr(ifa->ifa_addr, addr) != NGX_OK)
+        {
+            continue;
+        }
+
+        p = ngx_array_push(&vmcf->addrs);
+        if (p == NULL) {
+            freeifaddrs(ifaddrs);
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(p, addr, 16);
+
+#if (NGX_HAVE_INET6)
+
+        mask = (struct sockaddr_in6 *) ifa->ifa_netmask;
+
+        if (ifa->ifa_addr->sa_family != AF_INET6 || mask == NULL
+            || mask->sin6_addr.s6_addr[15] != 0)
+        {
+            continue;
+        }
+
+        /* RFC 4291, 2.6.1: the anycast address of routers, if it is one */
+
+        p = ngx_array_push(&vmcf->addrs);
+        if (p == NULL) {
+            freeifaddrs(ifaddrs);
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < 16; i++) {
+            p[i] = addr[i] & mask->sin6_addr.s6_addr[i];
+        }
+
+#endif
+    }
+
+    freeifaddrs(ifaddrs);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *host,
+    struct sockaddr *sockaddr, in_port_t port)
+{
+    ngx_int_t                     rc;
+    ngx_uint_t                    i, matches, named, later;
+    ngx_array_t                   cidrs, *rules;
+    ngx_stream_vmess_rule_t      *rule;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    rules = vscf->rules;
 
     named = 0;
     later = 0;
@@ -433,7 +515,7 @@ ngx_stream_vmess_check(ngx_array_t *rules, ngx_str_t *host,
             }
 
             if (rule[i].type == NGX_STREAM_VMESS_RULE_PRIVATE) {
-                matches = ngx_stream_vmess_private(sockaddr);
+                matches = ngx_stream_vmess_private(s, sockaddr);
 
             } else {
                 cidrs.elts = &rule[i].cidr;
@@ -455,7 +537,8 @@ ngx_stream_vmess_check(ngx_array_t *rules, ngx_str_t *host,
             }
 
             if (rule[i].type == NGX_STREAM_VMESS_RULE_REGEX) {
-                rc = ngx_stream_vmess_regex_matches(&rule[i], host, log);
+                rc = ngx_stream_vmess_regex_matches(&rule[i], host,
+                                                    s->connection->log);
 
                 if (rc == NGX_ERROR) {
                     return NGX_ERROR;
@@ -479,7 +562,7 @@ ngx_stream_vmess_check(ngx_array_t *rules, ngx_str_t *host,
         }
     }
 
-    if (sockaddr && ngx_stream_vmess_private(sockaddr)) {
+    if (sockaddr && ngx_stream_vmess_private(s, sockaddr)) {
         return NGX_DECLINED;
     }
 
@@ -559,7 +642,7 @@ ngx_stream_vmess_regex_matches(ngx_stream_vmess_rule_t *rule, ngx_str_t *host,
 
 
 static ngx_uint_t
-ngx_stream_vmess_private(struct sockaddr *sockaddr)
+ngx_stream_vmess_private(ngx_stream_session_t *s, struct sockaddr *sockaddr)
 {
     u_char               *p;
     struct sockaddr_in   *sin;
@@ -592,29 +675,33 @@ ngx_stream_vmess_private(struct sockaddr *sockaddr)
             || IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)
             || (ngx_memcmp(p, "\0\0\0\0\0\0\0\0\xff\xff\0\0", 12) == 0))
         {
-            return ngx_stream_vmess_private_ipv4(p + 12);
+            return ngx_stream_vmess_private_ipv4(s, p + 12);
         }
 
         /* RFC 6052 and RFC 8215, NAT64 */
 
         if (ngx_memcmp(p, nat64, sizeof(nat64)) == 0) {
-            return p[5] == 1 || ngx_stream_vmess_private_ipv4(p + 12);
+            return p[5] == 1 || ngx_stream_vmess_private_ipv4(s, p + 12);
         }
 
         /* RFC 3056, 6to4 */
 
         if (p[0] == 0x20 && p[1] == 0x02) {
-            return ngx_stream_vmess_private_ipv4(p + 2);
+            return ngx_stream_vmess_private_ipv4(s, p + 2);
         }
 
         /* RFC 4380, Teredo: not a way to reach anybody today */
 
-        return (p[0] == 0x20 && p[1] == 0x01 && p[2] == 0 && p[3] == 0);
+        if (p[0] == 0x20 && p[1] == 0x01 && p[2] == 0 && p[3] == 0) {
+            return 1;
+        }
+
+        return ngx_stream_vmess_own(s, p);
 #endif
 
     case AF_INET:
         sin = (struct sockaddr_in *) sockaddr;
-        return ngx_stream_vmess_private_ipv4((u_char *) &sin->sin_addr);
+        return ngx_stream_vmess_private_ipv4(s, (u_char *) &sin->sin_addr);
 
     default:
         return 1;
@@ -623,13 +710,14 @@ ngx_stream_vmess_private(struct sockaddr *sockaddr)
 
 
 static ngx_uint_t
-ngx_stream_vmess_private_ipv4(u_char *addr)
+ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s, u_char *ipv4)
 {
+    u_char                     addr[16];
     uint32_t                   a;
     ngx_uint_t                 i;
     ngx_stream_vmess_range_t  *range;
 
-    a = (uint32_t) addr[0] << 24 | addr[1] << 16 | addr[2] << 8 | addr[3];
+    a = (uint32_t) ipv4[0] << 24 | ipv4[1] << 16 | ipv4[2] << 8 | ipv4[3];
 
     range = ngx_stream_vmess_private_ranges;
 
@@ -643,5 +731,72 @@ ngx_stream_vmess_private_ipv4(u_char *addr)
         }
     }
 
-    return 0;
+    ngx_stream_vmess_mapped(addr, ipv4);
+
+    return ngx_stream_vmess_own(s, addr);
+}
+
+
+/* an address of this machine, and the one that the client connected to */
+
+static ngx_uint_t
+ngx_stream_vmess_own(ngx_stream_session_t *s, u_char *addr)
+{
+    u_char                        *p, local[16];
+    ngx_uint_t                     i;
+    ngx_stream_vmess_main_conf_t  *vmcf;
+
+    vmcf = ngx_stream_get_module_main_conf(s, ngx_stream_vmess_module);
+
+    p = vmcf->addrs.elts;
+
+    for (i = 0; i < vmcf->addrs.nelts; i++, p += 16) {
+        if (ngx_memcmp(p, addr, 16) == 0) {
+            return 1;
+        }
+    }
+
+    /* it may have been added since */
+
+    return ngx_stream_vmess_addr(s->connection->local_sockaddr, local) == NGX_OK
+           && ngx_memcmp(local, addr, 16) == 0;
+}
+
+
+/* an address as one of IPv6; NGX_DECLINED if it is of another family */
+
+static ngx_int_t
+ngx_stream_vmess_addr(struct sockaddr *sockaddr, u_char *addr)
+{
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    switch (sockaddr->sa_family) {
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sockaddr;
+        ngx_memcpy(addr, sin6->sin6_addr.s6_addr, 16);
+        return NGX_OK;
+#endif
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) sockaddr;
+        ngx_stream_vmess_mapped(addr, (u_char *) &sin->sin_addr);
+        return NGX_OK;
+
+    default:
+        return NGX_DECLINED;
+    }
+}
+
+
+static void
+ngx_stream_vmess_mapped(u_char *addr, u_char *ipv4)
+{
+    ngx_memzero(addr, 10);
+    ngx_memset(addr + 10, 0xff, 2);
+    ngx_memcpy(addr + 12, ipv4, 4);
 }

@@ -15,7 +15,14 @@
 char *ngx_stream_vmess_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /*
- * Checks a target against the rules, which may be NULL.
+ * Reads the addresses of this machine, which are private: services there trust
+ * what comes from itself.  Called when the configuration is read.  NGX_OK, or
+ * NGX_ERROR without memory.
+ */
+ngx_int_t ngx_stream_vmess_read_addrs(ngx_conf_t *cf);
+
+/*
+ * Checks a target against the rules of the session's server.
  *
  * host      name of the target, or NULL if it is an address
  * sockaddr  an address of it, or NULL before the name is resolved
@@ -28,8 +35,8 @@ char *ngx_stream_vmess_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
  * NGX_OK allowed, or for a name alone, not denied yet; NGX_DECLINED denied;
  * NGX_ERROR a regular expression failed, which was logged.
  */
-ngx_int_t ngx_stream_vmess_check(ngx_array_t *rules, ngx_str_t *host,
-    struct sockaddr *sockaddr, in_port_t port, ngx_log_t *log);
+ngx_int_t ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *host,
+    struct sockaddr *sockaddr, in_port_t port);
 
 
 #endif /* _NGX_STREAM_VMESS_RULE_H_INCLUDED_ */

@@ -29,13 +29,22 @@ static ngx_int_t ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
 ngx_int_t
 ngx_stream_vmess_find_target(ngx_stream_session_t *s)
 {
-    ngx_int_t                     rc;
-    ngx_vmess_address_t          *address;
-    ngx_stream_vmess_ctx_t       *ctx;
-    ngx_stream_vmess_srv_conf_t  *vscf;
+    ngx_int_t                rc;
+    ngx_connection_t        *c;
+    ngx_vmess_address_t     *address;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    c = s->connection;
+
+    /* rules look at it; that of a virtual connection is known */
+
+    if (ngx_vmess_get_vconn(c) == NULL
+        && ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
-    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
 
     address = &ctx->vc->header.address;
 
@@ -55,8 +64,7 @@ ngx_stream_vmess_find_target(ngx_stream_session_t *s)
                                        "is forbidden");
     }
 
-    rc = ngx_stream_vmess_check(vscf->rules, &ctx->host, NULL, address->port,
-                                s->connection->log);
+    rc = ngx_stream_vmess_check(s, &ctx->host, NULL, address->port);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -253,11 +261,9 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
     ngx_pool_t                   *pool;
     ngx_resolver_addr_t          *addr;
     ngx_stream_vmess_ctx_t       *ctx;
-    ngx_stream_vmess_srv_conf_t  *vscf;
     u_char                        buf[NGX_SOCKADDR_STRLEN];
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
-    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
 
     pool = s->connection->pool;
     port = ctx->vc->header.address.port;
@@ -273,9 +279,7 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
 
     for (i = 0; i < naddrs; i++) {
 
-        rc = port ? ngx_stream_vmess_check(vscf->rules, host,
-                                           addrs[i].sockaddr, port,
-                                           s->connection->log)
+        rc = port ? ngx_stream_vmess_check(s, host, addrs[i].sockaddr, port)
                   : NGX_DECLINED;
 
         if (rc == NGX_ERROR) {

@@ -57,8 +57,8 @@ ngx_vmess_mux_get_flow(ngx_connection_t *c)
 
 
 ngx_int_t
-ngx_stream_vmess_check(ngx_array_t *rules, ngx_str_t *name,
-    struct sockaddr *sa, in_port_t port, ngx_log_t *log)
+ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *name,
+    struct sockaddr *sa, in_port_t port)
 {
     return NGX_OK;
 }
