@@ -9,6 +9,8 @@
 #include "ngx_stream_vmess_limit.h"
 
 
+static char *ngx_stream_vmess_proxy_pass(ngx_conf_t *cf,
+    ngx_stream_conf_ctx_t *ctx, ngx_str_t *address);
 static ngx_command_t *ngx_stream_vmess_proxy_command(char *name);
 static ngx_int_t ngx_stream_vmess_init_listen(ngx_conf_t *cf,
     ngx_vmess_listen_t *listen, ngx_stream_core_srv_conf_t *cscf);
@@ -25,10 +27,6 @@ ngx_stream_vmess_add_server(ngx_conf_t *cf, ngx_str_t *address)
     char                          *rv;
     void                          *conf;
     ngx_uint_t                     i;
-    ngx_str_t                     *value;
-    ngx_conf_t                     save;
-    ngx_array_t                    args;
-    ngx_command_t                 *cmd;
     ngx_stream_module_t           *module;
     ngx_stream_conf_ctx_t         *ctx, *stream_ctx;
     ngx_stream_core_srv_conf_t    *cscf, **cscfp;
@@ -87,15 +85,38 @@ ngx_stream_vmess_add_server(ngx_conf_t *cf, ngx_str_t *address)
 
     *cscfp = cscf;
 
-    /* proxy_pass address; */
+    rv = ngx_stream_vmess_proxy_pass(cf, ctx, address);
+
+    if (rv == NGX_CONF_OK) {
+        return cscf;
+    }
+
+    if (rv != NGX_CONF_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"vmess_fallback\" %s", rv);
+    }
+
+    return NULL;
+}
+
+
+/* proxy_pass address; */
+
+static char *
+ngx_stream_vmess_proxy_pass(ngx_conf_t *cf, ngx_stream_conf_ctx_t *ctx,
+    ngx_str_t *address)
+{
+    char           *rv;
+    ngx_str_t      *value;
+    ngx_conf_t      save;
+    ngx_array_t     args;
+    ngx_command_t  *cmd;
 
     cmd = ngx_stream_vmess_proxy_command("proxy_pass");
 
     if (cmd == NULL
-        || ngx_array_init(&args, cf->temp_pool, 2, sizeof(ngx_str_t))
-           != NGX_OK)
+        || ngx_array_init(&args, cf->pool, 2, sizeof(ngx_str_t)) != NGX_OK)
     {
-        return NULL;
+        return NGX_CONF_ERROR;
     }
 
     value = ngx_array_push_n(&args, 2);
@@ -107,20 +128,53 @@ ngx_stream_vmess_add_server(ngx_conf_t *cf, ngx_str_t *address)
     cf->cmd_type = NGX_STREAM_SRV_CONF;
     cf->args = &args;
 
-    rv = cmd->set(cf, cmd,
-                  ctx->srv_conf[ngx_stream_proxy_module.ctx_index]);
+    rv = cmd->set(cf, cmd, ctx->srv_conf[ngx_stream_proxy_module.ctx_index]);
 
     *cf = save;
 
-    if (rv == NGX_CONF_OK) {
-        return cscf;
+    return rv;
+}
+
+
+ngx_int_t
+ngx_stream_vmess_proxy_init(ngx_conf_t *cf)
+{
+    void                          *srv_conf[2];
+    ngx_str_t                      address = ngx_string("$remote_addr");
+    ngx_stream_module_t           *module;
+    ngx_stream_conf_ctx_t          ctx;
+    ngx_stream_core_srv_conf_t    *cscf;
+    ngx_stream_vmess_main_conf_t  *vmcf;
+
+    /* a server that nobody gets to */
+
+    ctx.main_conf = ((ngx_stream_conf_ctx_t *) cf->ctx)->main_conf;
+    ctx.srv_conf = ngx_pcalloc(cf->pool,
+                               sizeof(void *) * ngx_stream_max_module);
+
+    module = ngx_stream_core_module.ctx;
+    srv_conf[0] = module->create_srv_conf(cf);
+
+    module = ngx_stream_proxy_module.ctx;
+    srv_conf[1] = module->create_srv_conf(cf);
+
+    if (ctx.srv_conf == NULL || srv_conf[0] == NULL || srv_conf[1] == NULL) {
+        return NGX_ERROR;
     }
 
-    if (rv != NGX_CONF_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"vmess_fallback\" %s", rv);
+    ctx.srv_conf[ngx_stream_core_module.ctx_index] = srv_conf[0];
+    ctx.srv_conf[ngx_stream_proxy_module.ctx_index] = srv_conf[1];
+
+    if (ngx_stream_vmess_proxy_pass(cf, &ctx, &address) != NGX_CONF_OK) {
+        return NGX_ERROR;
     }
 
-    return NULL;
+    cscf = srv_conf[0];
+    vmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_vmess_module);
+
+    vmcf->proxy_handler = cscf->handler;
+
+    return NGX_OK;
 }
 
 

@@ -17,6 +17,9 @@
 ngx_stream_core_srv_conf_t *ngx_stream_vmess_add_server(ngx_conf_t *cf,
     ngx_str_t *address);
 
+/* learns what "proxy_pass" makes of a server; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_stream_vmess_proxy_init(ngx_conf_t *cf);
+
 /* finds the server with "vmess_listen name", NULL if there is none */
 ngx_stream_core_srv_conf_t *ngx_stream_vmess_find_server(ngx_conf_t *cf,
     ngx_str_t *name);

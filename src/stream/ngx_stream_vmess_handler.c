@@ -9,6 +9,7 @@
 #include "ngx_stream_vmess_flow.h"
 #include "ngx_stream_vmess_loop.h"
 #include "ngx_stream_vmess_target.h"
+#include "ngx_stream_vmess_visitor.h"
 #include "event/ngx_vmess_detour.h"
 #include "event/ngx_vmess_output.h"
 #include "event/ngx_vmess_handshake.h"
@@ -21,6 +22,7 @@
 
 static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_returned(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_switch(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_command(ngx_stream_session_t *s,
@@ -82,6 +84,10 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
         return NGX_STREAM_OK;
     }
 
+    if (ctx && ctx->returned) {
+        return ngx_stream_vmess_returned(s);
+    }
+
     if (ctx == NULL) {
 
         if (ngx_stream_vmess_create_ctx(s) != NGX_OK) {
@@ -108,6 +114,12 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 
     if (c->read->timedout) {
         c->read->timedout = 0;
+
+        if (!ctx->hurried && ngx_stream_vmess_visitor_may(s)
+            && (ngx_msec_int_t) (ctx->deadline - ngx_current_msec) > 0)
+        {
+            return ngx_stream_vmess_visitor_start(s);
+        }
 
         ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
 
@@ -207,7 +219,9 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
 static ngx_int_t
 ngx_stream_vmess_wait(ngx_stream_session_t *s)
 {
+    ngx_msec_t                    timeout;
     ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
     c = s->connection;
@@ -216,7 +230,16 @@ ngx_stream_vmess_wait(ngx_stream_session_t *s)
 
     if (!c->read->timer_set) {
         vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
-        ngx_add_timer(c->read, vscf->handshake_timeout);
+        ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+        timeout = vscf->handshake_timeout;
+        ctx->deadline = ngx_current_msec + timeout;
+
+        if (!ctx->waiting && ngx_stream_vmess_visitor_may(s)) {
+            timeout = ngx_min(timeout, NGX_STREAM_VMESS_SOON);
+        }
+
+        ngx_add_timer(c->read, timeout);
     }
 
     if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
@@ -224,6 +247,36 @@ ngx_stream_vmess_wait(ngx_stream_session_t *s)
     }
 
     return NGX_AGAIN;
+}
+
+
+/* a visitor has sent a header: the phases before were left, and are not run */
+
+static ngx_int_t
+ngx_stream_vmess_returned(ngx_stream_session_t *s)
+{
+    ngx_int_t                      rc;
+    ngx_stream_vmess_ctx_t        *ctx;
+    ngx_stream_vmess_main_conf_t  *vmcf;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vmcf = ngx_stream_get_module_main_conf(s, ngx_stream_vmess_module);
+
+    ctx->returned = 0;
+
+    if (ctx->vc->status != NGX_VMESS_STATUS_OK) {
+        return NGX_STREAM_BAD_REQUEST;
+    }
+
+    if (vmcf->limit_handler) {
+        rc = vmcf->limit_handler(s);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    return ngx_stream_vmess_authentic(s);
 }
 
 
@@ -749,6 +802,12 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
 
     if (ctx == NULL) {
         return NGX_OK;
+    }
+
+    /* the site has closed the connection before there was a verdict */
+
+    if (ctx->visit && ctx->vc->status == NGX_VMESS_STATUS_NONE) {
+        ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
     }
 
     ngx_stream_vmess_loop_leave(ctx);

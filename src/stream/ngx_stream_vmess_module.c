@@ -304,7 +304,8 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 
     if (fallback
         && (ngx_stream_vmess_limit_init(cf) != NGX_OK
-            || ngx_stream_vmess_loop_init(cf) != NGX_OK))
+            || ngx_stream_vmess_loop_init(cf) != NGX_OK
+            || ngx_stream_vmess_proxy_init(cf) != NGX_OK))
     {
         return NGX_ERROR;
     }

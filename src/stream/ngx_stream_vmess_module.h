@@ -26,6 +26,7 @@
 
 
 typedef struct ngx_stream_vmess_contacts_s   ngx_stream_vmess_contacts_t;
+typedef struct ngx_stream_vmess_visit_s      ngx_stream_vmess_visit_t;
 typedef struct ngx_stream_vmess_quic_conf_s  ngx_stream_vmess_quic_conf_t;
 
 
@@ -33,6 +34,7 @@ typedef struct {
     ngx_stream_handler_pt          limit_handler;    /* of "limit_conn" */
     void                         **limit_conf;       /* its srv_conf */
     ngx_shm_zone_t                *loop_zone;
+    ngx_stream_content_handler_pt  proxy_handler;    /* of "proxy_pass" */
 
     ngx_array_t                    addrs;            /* of this machine, */
                                                      /* 16 bytes each */
@@ -94,6 +96,9 @@ typedef struct {
     ngx_uint_t                     mux_id;
     ngx_uint_t                     status;       /* for $status, or zero */
 
+    ngx_msec_t                     deadline;     /* of the handshake */
+    ngx_stream_vmess_visit_t      *visit;        /* NULL: none */
+
     /* a fallback that leads back */
 
     ngx_uint_t                     hops;         /* fallbacks in a row */
@@ -119,6 +124,7 @@ typedef struct {
     unsigned                       udp:1;
     unsigned                       mapped:1;     /* its socket is of IPv6 */
     unsigned                       moved:1;
+    unsigned                       returned:1;   /* a visitor is authentic */
     unsigned                       draining:1;
     unsigned                       hurried:1;    /* see "wait=" */
     unsigned                       forbidden:1;  /* some datagrams were */

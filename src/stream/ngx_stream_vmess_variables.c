@@ -143,13 +143,21 @@ static ngx_int_t
 ngx_stream_vmess_variable_status(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data)
 {
+    ngx_vmess_status_e       status;
     ngx_stream_vmess_ctx_t  *ctx;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
-    ngx_stream_vmess_variable_set(v,
-                                  ctx ? ngx_vmess_status_name(ctx->vc->status)
-                                      : NULL);
+    status = ctx ? ctx->vc->status : NGX_VMESS_STATUS_NONE;
+
+    /* what has gone to the fallback before there is a verdict was too slow */
+
+    if (ctx && ctx->visit && status == NGX_VMESS_STATUS_NONE) {
+        status = NGX_VMESS_STATUS_TIMEOUT;
+    }
+
+    ngx_stream_vmess_variable_set(v, ctx ? ngx_vmess_status_name(status)
+                                         : NULL);
     return NGX_OK;
 }
 

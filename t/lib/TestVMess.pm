@@ -100,6 +100,13 @@ our %Kind;
         put($s, "@text\n");
     },
 
+    # sends a line at once, then behaves as echo
+    hello => sub {
+        my ($s, @text) = @_;
+        put($s, "@text\n");
+        while (my $n = sysread($s, my $b, 1 << 17)) { put($s, $b) }
+    },
+
     # sends a line, then behaves as echo: shows who was reached
     tag => sub {
         my ($s, @text) = @_;
