@@ -869,3 +869,63 @@ isnt($third->receive(0), $new->keep(0, '?')->receive(0), 'two sessions');
 $_->end(0) for $new, $third;
 --- no_error_log
 [error]
+
+
+=== TEST 25: vmess_udp_filter knows the last 1024 addresses
+--- servers
+a udp_peer
+--- stream_server_config
+vmess main;
+vmess_udp_filter on;
+proxy_pass vmess_target;
+--- stream_client
+my @peer = map { IO::Socket::INET->new(Proto => 'udp', LocalAddr => "127.0.0.$_") } 8, 9;
+my $m = xudp(to => 'a', data => '?');
+my ($port) = ($m->receive(0))[0] =~ /:(\d+)$/;
+my $to = Socket::pack_sockaddr_in($port, inet_aton('127.0.0.1'));
+
+# a datagram to each, as many as given
+my $next = 0;
+my $meet = sub {
+    for (1 .. $_[0]) {
+        $m->keep(0, 'x', to => [ '127.1.' . ($next >> 8) . '.' . ($next & 255), 9 ]);
+        $next++;
+        next if $next % 50 && $_ < $_[0];
+        $m->keep(0, '?');
+        $m->receive(0);
+    }
+};
+
+# what comes of one peer, and then of the target
+my $heard = sub {
+    send $_[0], 'a peer', 0, $to;
+    $m->keep(0, '?');
+    my ($got) = $m->receive(0);
+    $m->receive(0) if $got eq 'a peer';
+    return $got eq 'a peer' ? 1 : 0;
+};
+
+for (@peer) {
+    $m->keep(0, 'x', to => [ $_->sockhost, $_->sockport ]);
+    recv $_, my $b, 10, 0;
+}
+
+# beside these two and the target
+$meet->(1021);
+is(join(' ', map { $heard->($_) } @peer), '1 1', '1024 addresses');
+$meet->(1);
+is(join(' ', map { $heard->($_) } @peer), '0 1', 'another one: the oldest is forgotten');
+
+# one that is used is not old
+$m->keep(0, 'x', to => [ $peer[1]->sockhost, $peer[1]->sockport ]);
+$meet->(1022);
+is($heard->($peer[1]), 1, 'used again, and 1022 others');
+$meet->(1);
+is($heard->($peer[1]), 0, 'one more');
+
+# and it may come again
+$m->keep(0, 'x', to => [ $peer[0]->sockhost, $peer[0]->sockport ]);
+$heard->($peer[0]);
+--- stream_response: 1
+--- no_error_log
+[error]

@@ -4,6 +4,7 @@ use lib "t/lib";
 use TestVMess;
 use VMess::GRPC;
 use VMess::HTTP2;
+use VMess::Mux;
 use VMess::XHTTP;
 
 plan "no_plan";
@@ -1104,3 +1105,48 @@ my $f = udp(to => 'dead', data => 'one');
 $f->read_eof;
 $f->{received};
 --- stream_response: 0
+
+
+=== TEST 38: answers from other ports and addresses of the target's host
+--- servers
+other udp_other 127.0.0.7 127.0.0.1
+--- stream_config
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    vmess main;
+    proxy_bind 127.0.0.5;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_3%%;
+    vmess main;
+    vmess_udp_filter on;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @got;
+for my $n (0, 2, 3) {
+    my $via = sub { tcp(stream_port() + $n) };
+    my $filter = $n == 3;
+
+    my $f = udp(via => $via->(), to => 'other', data => 'x');
+    push @got, $f->receive($filter ? 1 : 2);
+    $f->send('y');
+    push @got, $f->receive($filter ? 1 : 2);
+
+    my $m = VMess::Mux->new(flow(cmd => 'mux', via => $via->()));
+    $m->open(1, net => 'udp', port => port('other'), data => 'x');
+    push @got, map { scalar $m->receive(1) } 1 .. ($filter ? 1 : 2);
+    $m->keep(1, 'y');
+    push @got, map { scalar $m->receive(1) } 1 .. ($filter ? 1 : 2);
+    push @got, "\n";
+}
+join ' ', @got;
+--- stream_response eval
+my $both = '127.0.0.7:x 127.0.0.1:x 127.0.0.7:y 127.0.0.1:y';
+"$both $both \n $both $both \n 127.0.0.1:x 127.0.0.1:y 127.0.0.1:x 127.0.0.1:y \n";
+--- no_error_log
+[error]

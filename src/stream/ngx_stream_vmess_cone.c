@@ -14,6 +14,11 @@
 #define NGX_STREAM_VMESS_CONTACTS  1024
 
 
+/* datagrams dropped in a row, before others have their turn */
+
+#define NGX_STREAM_VMESS_DROPS     64
+
+
 typedef struct {
     ngx_rbtree_node_t            node;
     ngx_queue_t                  queue;
@@ -31,6 +36,7 @@ struct ngx_stream_vmess_contacts_s {
 
 static void ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t type);
+static void ngx_stream_vmess_cone_disconnect(ngx_connection_t *c);
 static ngx_int_t ngx_stream_vmess_cone_socket(ngx_connection_t *c,
     ngx_socket_t s);
 static ssize_t ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf,
@@ -45,8 +51,8 @@ static socklen_t ngx_stream_vmess_cone_unmap(ngx_sockaddr_t *sa,
     socklen_t socklen);
 static void ngx_stream_vmess_cone_contact(ngx_stream_session_t *s,
     struct sockaddr *sa);
-static ngx_uint_t ngx_stream_vmess_cone_known(
-    ngx_stream_vmess_contacts_t *contacts, struct sockaddr *sa);
+static ngx_uint_t ngx_stream_vmess_cone_known(ngx_stream_session_t *s,
+    struct sockaddr *sa);
 static ngx_stream_vmess_contact_t *ngx_stream_vmess_cone_find(
     ngx_stream_vmess_contacts_t *contacts, u_char *addr);
 static void ngx_stream_vmess_cone_addr(struct sockaddr *sa, u_char *addr);
@@ -59,22 +65,20 @@ ngx_stream_vmess_cone_init(ngx_stream_session_t *s)
 }
 
 
-/* the socket was connected to the first peer, nothing was sent yet */
+/* the socket was connected to the target, nothing was sent yet */
 
 static void
 ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t type)
 {
-    int                           domain;
-    socklen_t                     len;
-    ngx_buf_t                    *b;
-    struct sockaddr               sa;
-    ngx_connection_t             *c, *fc;
-    ngx_vmess_mux_flow_t         *flow;
-    ngx_stream_session_t         *s;
-    ngx_vmess_connection_t       *vc;
-    ngx_stream_vmess_ctx_t       *ctx;
-    ngx_stream_vmess_srv_conf_t  *vscf;
+    int                      domain;
+    socklen_t                len;
+    ngx_buf_t               *b;
+    ngx_connection_t        *c, *fc;
+    ngx_vmess_mux_flow_t    *flow;
+    ngx_stream_session_t    *s;
+    ngx_vmess_connection_t  *vc;
+    ngx_stream_vmess_ctx_t  *ctx;
 
     /* since 1.31 the first byte of an answer is told here as well */
 
@@ -92,15 +96,16 @@ ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
     c->send_chain = ngx_stream_vmess_cone_send_chain;
 
     if (!vc->packetaddr && (flow == NULL || !flow->xudp)) {
+
+        /* one peer, whose answers come from any address of its host */
+
+        ngx_stream_vmess_cone_disconnect(c);
         return;
     }
 
-    if (flow && flow->adopted != (ngx_socket_t) -1) {
-
-        if (ngx_stream_vmess_cone_socket(c, flow->adopted) != NGX_OK) {
-            return;
-        }
-
+    if (flow && flow->adopted != (ngx_socket_t) -1
+        && ngx_stream_vmess_cone_socket(c, flow->adopted) == NGX_OK)
+    {
         flow->adopted = (ngx_socket_t) -1;
 
     } else if (pc->local
@@ -108,35 +113,15 @@ ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
     {
         /* peers of one family only */
 
-        ngx_memzero(&sa, sizeof(struct sockaddr));
-        sa.sa_family = AF_UNSPEC;
-
-        if (connect(c->fd, &sa, sizeof(struct sockaddr)) == -1) {
-            ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
-                          "connect(AF_UNSPEC) failed");
-            return;
-        }
+        ngx_stream_vmess_cone_disconnect(c);
     }
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
-    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
 
     len = sizeof(int);
 
     ctx->mapped = getsockopt(c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0
                   && domain == AF_INET6;
-
-    if (vscf->udp_filter) {
-        ctx->contacts = ngx_pcalloc(fc->pool,
-                                    sizeof(ngx_stream_vmess_contacts_t));
-        if (ctx->contacts == NULL) {
-            return;
-        }
-
-        ngx_rbtree_init(&ctx->contacts->rbtree, &ctx->contacts->sentinel,
-                        ngx_rbtree_insert_value);
-        ngx_queue_init(&ctx->contacts->queue);
-    }
 
     if (flow) {
         flow->socket = c;
@@ -150,6 +135,23 @@ ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
     ngx_memcpy(b->pos, &vc->peer, sizeof(ngx_vmess_peer_t));
 
     s->received += sizeof(ngx_vmess_peer_t);
+}
+
+
+/* its port is taken when something is sent, and kept then */
+
+static void
+ngx_stream_vmess_cone_disconnect(ngx_connection_t *c)
+{
+    struct sockaddr  sa;
+
+    ngx_memzero(&sa, sizeof(struct sockaddr));
+    sa.sa_family = AF_UNSPEC;
+
+    if (connect(c->fd, &sa, sizeof(struct sockaddr)) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, c->log, ngx_socket_errno,
+                      "connect(AF_UNSPEC) failed");
+    }
 }
 
 
@@ -229,15 +231,14 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
     ssize_t                  n;
     socklen_t                socklen;
     ngx_err_t                err;
+    ngx_uint_t               i;
     ngx_sockaddr_t           sa;
     ngx_vmess_peer_t         peer;
     ngx_stream_session_t    *s;
     ngx_vmess_connection_t  *vc;
-    ngx_stream_vmess_ctx_t  *ctx;
 
     s = c->data;
     vc = ngx_vmess_get_connection(s->connection);
-    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     room = vc->cone ? sizeof(ngx_vmess_peer_t) : 0;
 
@@ -245,7 +246,12 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
         return NGX_AGAIN;
     }
 
-    for ( ;; ) {
+    for (i = 0; /* void */ ; i++) {
+
+        if (i == NGX_STREAM_VMESS_DROPS) {
+            ngx_post_event(c->read, &ngx_posted_next_events);
+            return NGX_AGAIN;
+        }
 
         socklen = sizeof(ngx_sockaddr_t);
         sa.sockaddr.sa_family = AF_UNSPEC;
@@ -280,14 +286,11 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
             }
         }
 
-        if (vc->cone) {
-            socklen = ngx_stream_vmess_cone_unmap(&sa, socklen);
-        }
+        socklen = ngx_stream_vmess_cone_unmap(&sa, socklen);
 
         if (n <= (ssize_t) (size - room)
             && socklen <= sizeof(peer.sockaddr)
-            && (ctx->contacts == NULL
-                || ngx_stream_vmess_cone_known(ctx->contacts, &sa.sockaddr)))
+            && ngx_stream_vmess_cone_known(s, &sa.sockaddr))
         {
             break;
         }
@@ -340,32 +343,34 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
             continue;
         }
 
-        sa = NULL;
-        socklen = 0;
+        peer.socklen = 0;
 
-        /* the header of "proxy_protocol" has no peer */
+        if (vc->cone) {
 
-        if (vc->cone
-            && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t)
-            && *b->pos <= sizeof(peer.sockaddr))
-        {
+            /* the header of "proxy_protocol" has no peer */
+
+            if ((size_t) (b->last - b->pos) < sizeof(ngx_vmess_peer_t)
+                || *b->pos > sizeof(peer.sockaddr))
+            {
+                b->pos = b->last;
+                continue;
+            }
+
             ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
             b->pos += sizeof(ngx_vmess_peer_t);
 
             s->received -= sizeof(ngx_vmess_peer_t);
-
-            sa = ngx_stream_vmess_cone_peer(s, &peer, &socklen);
-
-            if (sa && ctx->contacts) {
-                ngx_stream_vmess_cone_contact(s, sa);
-            }
-
-            if (sa && ctx->mapped && sa->sa_family == AF_INET) {
-                sa = ngx_stream_vmess_cone_map(sa, &socklen);
-            }
         }
 
-        if (sa || !vc->cone) {
+        sa = ngx_stream_vmess_cone_peer(s, &peer, &socklen);
+
+        if (sa) {
+            ngx_stream_vmess_cone_contact(s, sa);
+
+            if (ctx->mapped && sa->sa_family == AF_INET) {
+                sa = ngx_stream_vmess_cone_map(sa, &socklen);
+            }
+
             n = sendto(c->fd, b->pos, b->last - b->pos, 0, sa, socklen);
 
             if (n == -1) {
@@ -383,7 +388,7 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 }
 
 
-/* the address of a datagram, NULL if it is forbidden */
+/* where a datagram goes, to the target if it says nothing; NULL: forbidden */
 
 static struct sockaddr *
 ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
@@ -488,7 +493,7 @@ ngx_stream_vmess_cone_unmap(ngx_sockaddr_t *sa, socklen_t socklen)
 }
 
 
-/* the client has sent to that address, or is about to */
+/* "vmess_udp_filter": the client sends to that address */
 
 static void
 ngx_stream_vmess_cone_contact(ngx_stream_session_t *s, struct sockaddr *sa)
@@ -497,10 +502,31 @@ ngx_stream_vmess_cone_contact(ngx_stream_session_t *s, struct sockaddr *sa)
     ngx_queue_t                  *q;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_contact_t   *contact;
+    ngx_stream_vmess_srv_conf_t  *vscf;
     ngx_stream_vmess_contacts_t  *contacts;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    if (!vscf->udp_filter) {
+        return;
+    }
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
     contacts = ctx->contacts;
+
+    if (contacts == NULL) {
+        contacts = ngx_pcalloc(s->connection->pool,
+                               sizeof(ngx_stream_vmess_contacts_t));
+        if (contacts == NULL) {
+            return;
+        }
+
+        ngx_rbtree_init(&contacts->rbtree, &contacts->sentinel,
+                        ngx_rbtree_insert_value);
+        ngx_queue_init(&contacts->queue);
+
+        ctx->contacts = contacts;
+    }
 
     ngx_stream_vmess_cone_addr(sa, addr);
 
@@ -539,14 +565,27 @@ ngx_stream_vmess_cone_contact(ngx_stream_session_t *s, struct sockaddr *sa)
 
 
 static ngx_uint_t
-ngx_stream_vmess_cone_known(ngx_stream_vmess_contacts_t *contacts,
-    struct sockaddr *sa)
+ngx_stream_vmess_cone_known(ngx_stream_session_t *s, struct sockaddr *sa)
 {
-    u_char  addr[16];
+    u_char                        addr[16];
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+
+    if (!vscf->udp_filter) {
+        return 1;
+    }
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx->contacts == NULL) {
+        return 0;
+    }
 
     ngx_stream_vmess_cone_addr(sa, addr);
 
-    return ngx_stream_vmess_cone_find(contacts, addr) != NULL;
+    return ngx_stream_vmess_cone_find(ctx->contacts, addr) != NULL;
 }
 
 

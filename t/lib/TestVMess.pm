@@ -250,6 +250,19 @@ our %Datagram = (
     # takes all, never answers
     udp_silent => sub { for ( ;; ) { recv($_[0], my $b, 1 << 16, 0) } },
 
+    # sends each back from other ports, of the addresses given in turn
+    udp_other => sub {
+        my ($s, @addr) = @_;
+        for ( ;; ) {
+            my $peer = recv($s, my $b, 1 << 16, 0) // next;
+            for (@addr) {
+                my $from = IO::Socket::INET->new(Proto => 'udp', LocalAddr => $_)
+                    or die "socket: $!";
+                send($from, "$_:$b", 0, $peer);
+            }
+        }
+    },
+
     # tells the address and the port of its peer
     udp_peer => sub {
         my ($s) = @_;
