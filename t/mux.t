@@ -1151,3 +1151,76 @@ for my $sec (qw(aes-128-gcm none zero)) {
 --- no_error_log
 [error]
 [crit]
+
+
+=== TEST 31: the bound of vmess_mux_buffer is exact
+--- servers
+echo echo
+dns dns a.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+resolver_timeout 100s;
+--- stream_server_config
+vmess main;
+vmess_mux_buffer 16k;
+proxy_pass vmess_target;
+--- stream_client
+pause_server('dns');
+my $m = mux();
+$m->open(1, port => port('echo'), data => 'a');
+is($m->read(1, 1), 'a', 'a sibling');
+$m->open(2, host => 'a.test', port => port('echo'));
+
+# a frame of 88 bytes takes 128
+my $sent = '';
+for (1 .. 128) {
+    $sent .= my $data = numbered($_, 88);
+    $m->keep(2, $data);
+}
+$m->keep(1, 'b');
+is($m->read(1, 1), 'b', 'full, and no more');
+
+$m->keep(2, 'x');
+$m->keep(1, 'c');
+
+# time for an answer, if there was one
+for (1 .. 5) {
+    my $other = flow(to => 'echo', data => 'x');
+    is($other->read(1), 'x', 'another connection');
+    $other->close;
+}
+is(IO::Select->new($m->{flow}{sock})->can_read(0) // 0, 0, 'a byte more holds all up');
+
+resume_server('dns');
+is($m->read(2, length $sent) eq $sent, 1, 'nothing is lost');
+is($m->read(2, 1), 'x', 'nor behind it');
+$m->read(1, 1);
+--- stream_response: c
+--- no_error_log
+[error]
+
+
+=== TEST 32: a connection without sub-connections is closed after 60 seconds
+--- log_level: debug
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+vmess_handshake_timeout 50s;
+proxy_connect_timeout 40s;
+proxy_pass vmess_target;
+--- stream_client
+my $timers = sub { log_count(qr/event timer add: \d+: 60000:/) };
+my $m = mux();
+ok(wait_for(sub { $timers->() == 1 }), 'none is opened');
+$m->open($_, port => port('echo'), data => 'x') for 1, 2;
+$m->read($_, 1) for 1, 2;
+is(log_count(qr/event timer del: \d+: \d+/) > 0 && $timers->(), 1, 'two');
+$m->end(1);
+$m->keep(2, 'y');
+$m->read(2, 1);
+is($timers->(), 1, 'one');
+$m->end(2);
+ok(wait_for(sub { $timers->() == 2 }), 'none');
+$timers->();
+--- stream_response: 2

@@ -825,7 +825,7 @@ for my $kind ('XUDP', 'packetaddr') {
     my ($port) = $receive->() =~ /:(\d+)$/;
     my $to = Socket::pack_sockaddr_in($port, inet_aton('127.0.0.1'));
 
-    send $stranger, 'lost', 0, $to;
+    send $stranger, "lost", 0, $to for 1 .. 200;
     send $other, 'another port', 0, $to;
     is($receive->(), 'another port', "$kind: no address to which nothing was sent");
 
@@ -925,7 +925,106 @@ is($heard->($peer[1]), 0, 'one more');
 
 # and it may come again
 $m->keep(0, 'x', to => [ $peer[0]->sockhost, $peer[0]->sockport ]);
+recv $peer[0], my $b, 10, 0;
 $heard->($peer[0]);
+--- stream_response: 1
+--- no_error_log
+[error]
+
+
+=== TEST 26: datagrams that wait hold up nobody, and are bounded with what each costs
+--- servers
+echo udp_echo
+other udp_echo
+sum udp_sum
+sibling echo
+dns dns a.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+resolver_timeout 100s;
+--- stream_server_config
+vmess main;
+vmess_mux_buffer 16k;
+proxy_buffer_size 64k;
+proxy_pass vmess_target;
+--- stream_client
+pause_server('dns');
+my $m = mux();
+$m->open(1, port => port('sibling'), data => 'a');
+is($m->read(1, 1), 'a', 'a sibling');
+
+my %o = (net => 'udp', host => 'a.test', port => port('echo'));
+$m->open(2, %o, data => numbered(1, 184));
+$m->open(3, %o, port => port('other'), data => numbered(1, 150), global_id => 'ABCDEFGH');
+$m->open(4, %o, port => port('sum'), data => 'first');
+for my $id (2, 3) {
+    my $size = $id == 2 ? 184 : 150;
+    $m->write(join '', map { VMess::Mux::keeping($id, numbered($_, $size)) } 2 .. 3000);
+    $m->keep(1, 'b');
+    is($m->read(1, 1), 'b', 'goes on');
+}
+
+# held if it is the next one, and not behind it
+$m->keep(4, $_) for pattern(40_000), pattern(30_000), 'x';
+$m->keep(1, 'c');
+is($m->read(1, 1), 'c', 'and on');
+
+# the session has the first, and then the next one; 64 of 256 bytes fit, and
+# 73 of 222
+resume_server('dns');
+for my $id (2, 3) {
+    my $n = $id == 2 ? 66 : 75;
+    my @got = map { number_of($m->receive($id)) } 1 .. $n;
+    is("@got", join(' ', 1 .. $n), 'those that fit');
+    $m->keep($id, 'last');
+    is(scalar $m->receive($id), 'last', 'and no more');
+}
+$m->receive(4);
+is(scalar $m->receive(4), '40000 ' . sha256_hex(pattern(40_000)), 'the next one');
+is(scalar $m->receive(4), '1 ' . sha256_hex('x'), 'and one that fits behind it');
+$m->keep(4, 'last');
+scalar $m->receive(4);
+--- stream_response eval: '4 ' . main::sha256_hex('last')
+--- no_error_log
+[error]
+
+
+=== TEST 27: a datagram that is cut by the end of its session
+--- servers
+echo udp_echo
+--- stream_config
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    vmess main;
+    proxy_responses 1;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $m = mux(via => tcp(stream_port() + 2));
+for my $id (0, 1) {
+    my $half = VMess::Mux::keeping($id, 'x' x 1000);
+    $m->expect($id);
+    $m->write(VMess::Mux::opening($id, net => 'udp', port => port('echo'), data => 'one')
+              . substr($half, 0, 500, ''));
+    is(scalar $m->receive($id), 'one', 'an answer');
+    is($m->ended($id), 0, 'the end, in the middle of a datagram');
+
+    # what is left of it is nobody's
+    $m->expect($id + 10);
+    $m->write($half . VMess::Mux::opening($id + 10, net => 'udp', port => port('echo'),
+                                          data => 'two'));
+    is(scalar $m->receive($id + 10), 'two', 'another one is whole');
+}
+
+# by the client's own End there is none: it would be data
+my $m2 = mux();
+$m2->open(1, net => 'udp', port => port('echo'));
+my $end = VMess::Mux::ending(1);
+$m2->write(substr(VMess::Mux::keeping(1, 'x' x length $end), 0, - length $end) . $end);
+is(scalar $m2->receive(1), $end, 'End within a datagram');
 --- stream_response: 1
 --- no_error_log
 [error]

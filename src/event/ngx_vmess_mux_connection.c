@@ -591,7 +591,10 @@ ngx_vmess_mux_detach(ngx_vmess_mux_flow_t *flow)
 }
 
 
-/* data of a frame: a datagram is kept whole, and dropped if there is no room */
+/*
+ * Data of a frame.  A datagram is kept whole, or dropped if there is no room:
+ * it holds up nothing.
+ */
 
 static ngx_int_t
 ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
@@ -618,13 +621,19 @@ ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
 
     if (d == NULL) {
 
-        if (flow->udp && flow->held + m->length > mux->limit) {
+        size = sizeof(ngx_vmess_mux_data_t)
+               + (flow->udp ? sizeof(ngx_vmess_peer_t) + m->length : len);
+
+        /* the next one is held whatever its size, this is for those behind it */
+
+        if (flow->udp && flow->in
+            && flow->held - flow->in->size + size > mux->limit)
+        {
+            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, mux->connection->log, 0,
+                           "vmess datagram dropped, size:%uz", m->length);
             mux->flow = NULL;
             goto taken;
         }
-
-        size = sizeof(ngx_vmess_mux_data_t)
-               + (flow->udp ? sizeof(ngx_vmess_peer_t) + m->length : len);
 
         d = ngx_alloc(size, mux->connection->log);
         if (d == NULL) {
@@ -667,7 +676,7 @@ ngx_vmess_mux_deliver(ngx_vmess_mux_connection_t *mux)
     flow->in_last = &d->next;
     flow->held += d->size;
 
-    if (flow->held > mux->limit) {
+    if (!flow->udp && flow->held > mux->limit) {
         mux->held = 1;
     }
 

@@ -60,7 +60,7 @@ our @EXPORT = qw(port stream_port tcp unix_sock tls break_tls vmess flow close_f
                  reload signal_nginx children workers_alive active idle
                  rss grown_less
                  edit_conf nginx_t status_line $Dir %User $Scale
-                 sha256_hex hexdump stop_server start_server
+                 sha256_hex hexdump stop_server start_server pause_server resume_server
                  inet_aton inet_pton AF_INET6);
 
 our %User = (alice => 'b831381d-6324-4d53-ad4f-8cda48b30811',
@@ -395,6 +395,12 @@ sub stop_server {
 
     CORE::close $sv->{sock};
 }
+
+
+# what is sent to it meanwhile waits
+
+sub pause_server { kill 'STOP', -$server{$_[0]}{pid} }
+sub resume_server { kill 'CONT', -$server{$_[0]}{pid} }
 
 
 sub stop_servers {
