@@ -16,6 +16,7 @@ static ngx_int_t test_del_conn(ngx_connection_t *c, ngx_uint_t flags);
 
 ngx_module_t                   ngx_stream_vmess_module;
 ngx_event_actions_t            ngx_event_actions;
+ngx_queue_t                    ngx_posted_next_events;
 uint32_t                      *ngx_crc32_table_short = ngx_crc32_table256;
 
 static ngx_vmess_connection_t  test_vc;
@@ -161,6 +162,7 @@ test_connect(test_session_t *ts, int peer)
 
     ts->c.read = &ts->read;
     ts->c.write = &ts->write;
+    ts->read.log = &ts->log;
     ts->c.log = &ts->log;
     ts->fc.log = &ts->log;
 
@@ -239,11 +241,58 @@ test_notify(int peer)
 }
 
 
+/* who floods the socket with what is dropped does not hold the worker */
+
+static void
+test_drops(int peer)
+{
+    int                 i;
+    u_char              buf[sizeof(ngx_vmess_peer_t) + 10];
+    socklen_t           len;
+    test_session_t      ts;
+    struct sockaddr_in  sin;
+
+    test_connect(&ts, peer);
+
+    ts.u.peer.notify(&ts.u.peer, NULL, NGX_STREAM_UPSTREAM_NOTIFY_CONNECT);
+
+    (void) ngx_nonblocking(ts.c.fd);
+    (void) sendto(ts.c.fd, "x", 1, 0, (struct sockaddr *) &ts.sin,
+                  sizeof(struct sockaddr_in));
+
+    len = sizeof(struct sockaddr_in);
+    (void) recvfrom(peer, buf, 1, 0, (struct sockaddr *) &sin, &len);
+
+    for (i = 0; i < 70; i++) {
+        (void) sendto(peer, "too large", 11, 0, (struct sockaddr *) &sin, len);
+    }
+
+    (void) sendto(peer, "answer", 6, 0, (struct sockaddr *) &sin, len);
+
+    ts.read.ready = 1;
+
+    test_ok(ts.c.recv(&ts.c, buf, sizeof(buf)) == NGX_AGAIN
+            && ts.read.ready && ts.read.posted, "some are dropped");
+
+    test_ok(ts.c.recv(&ts.c, buf, sizeof(buf))
+            == sizeof(ngx_vmess_peer_t) + 6
+            && ngx_memcmp(buf + sizeof(ngx_vmess_peer_t), "answer", 6) == 0,
+            "in the next turn the others, and an answer");
+
+    test_ok(ts.c.recv(&ts.c, buf, sizeof(buf)) == NGX_AGAIN
+            && !ts.read.ready, "no more");
+
+    (void) close(ts.c.fd);
+}
+
+
 int
 main(void)
 {
     int                 peer;
     struct sockaddr_in  sin;
+
+    ngx_queue_init(&ngx_posted_next_events);
 
     ngx_event_actions.add_conn = test_add_conn;
     ngx_event_actions.del_conn = test_del_conn;
@@ -256,6 +305,7 @@ main(void)
     (void) bind(peer, (struct sockaddr *) &sin, sizeof(struct sockaddr_in));
 
     test_notify(peer);
+    test_drops(peer);
 
     (void) close(peer);
 
