@@ -514,3 +514,46 @@ ok($ws->seen > $n, 'pings in between');
 $f->close;
 --- no_error_log
 [error]
+
+
+=== TEST 14: of frames without data a bounded number is read before others have their turn
+--- log_level: debug
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my @ws = map { ws() } 1 .. 2;
+
+# of data, pongs, pings, and parts of a message
+my $block = join '', map { "$_\x80abcd" } "\x82", "\x8a", "\x89", "\x02", "\x00", "\x80";
+$block x= 160_000;
+my @pid;
+for my $ws (@ws) {
+    my $pid = fork // die;
+    if (!$pid) {
+        put($ws->h->{sock}, $block) for 1 .. 3;
+        POSIX::_exit(0);
+    }
+    push @pid, $pid;
+}
+waitpid $_, 0 for @pid;
+flow(via => $_, to => 'echo', data => 'hello')->read(5) eq 'hello' or die for @ws;
+
+open my $log, '<', "$Dir/error.log";
+my ($n, $max, $all) = (0, 0, 0);
+while (<$log>) {
+    $n = 0 if /worker cycle/;
+    next unless /recv: fd:\d+ (\d+) of/;
+    $n += $1;
+    $all += $1;
+    $max = $n if $max < $n;
+}
+SKIP: {
+    Test::More::skip('nginx has no debug log', 1) unless $all;
+    cmp_ok($max, '<', 300_000, "of $all bytes");
+}
+--- no_error_log
+[error]

@@ -355,6 +355,13 @@ ngx_vmess_vconn_wake(ngx_vmess_vconn_t *vconn, ngx_uint_t write)
 
 
 void
+ngx_vmess_vconn_yield(ngx_vmess_vconn_t *vconn)
+{
+    ngx_post_event(vconn->connection->read, &ngx_posted_next_events);
+}
+
+
+void
 ngx_vmess_vconn_abort(ngx_vmess_vconn_t *vconn)
 {
     ngx_pool_t        *pool;

@@ -163,6 +163,12 @@ ssize_t ngx_vmess_received(ngx_connection_t *c, ssize_t n, ngx_uint_t more);
 /* reports an event of the owner's to the virtual connection, later */
 void ngx_vmess_vconn_wake(ngx_vmess_vconn_t *vconn, ngx_uint_t write);
 
+/*
+ * recv has done enough in one go, and returns NGX_AGAIN: it will be called
+ * again when others had their turn
+ */
+void ngx_vmess_vconn_yield(ngx_vmess_vconn_t *vconn);
+
 /* the owner is going: ends the virtual connection, later */
 void ngx_vmess_vconn_abort(ngx_vmess_vconn_t *vconn);
 

@@ -18,6 +18,9 @@
 #define NGX_HTTP_VMESS_LINK_BUFFER    (64 * 1024)
 #define NGX_HTTP_VMESS_LINK_FRAME     4
 
+/* sent in one go */
+#define NGX_HTTP_VMESS_LINK_BURST     (256 * 1024)
+
 /* sent before the client is known to be authentic */
 #define NGX_HTTP_VMESS_LINK_FIRST     4096
 
@@ -133,7 +136,7 @@ declined:
 void
 ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
 {
-    size_t                   size;
+    size_t                   size, sent;
     uint32_t                 len;
     ssize_t                  n;
     ngx_buf_t               *b;
@@ -143,7 +146,17 @@ ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
     c = link->connection;
     b = link->buf;
 
+    sent = 0;
+
     for ( ;; ) {
+
+        if (sent >= NGX_HTTP_VMESS_LINK_BURST) {
+
+            /* a client and a worker that are both fast: others have a turn */
+
+            ngx_post_event(c->write, &ngx_posted_next_events);
+            return;
+        }
 
         while (b->pos < b->last) {
 
@@ -163,6 +176,7 @@ ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
             }
 
             b->pos += n;
+            sent += n;
         }
 
         if (link->ended) {

@@ -9,6 +9,11 @@
 #include "proto/ngx_vmess_ws.h"
 
 
+/* frames without data: so many bytes of them are read in one go */
+
+#define NGX_HTTP_VMESS_WS_BURST  (64 * 1024)
+
+
 typedef struct {
     ngx_str_t                  key;
     ngx_str_t                  protocol;     /* to be echoed */
@@ -21,6 +26,8 @@ typedef struct {
                                        + NGX_VMESS_WS_CONTROL_MAX];
     u_char                    *control_pos;
     u_char                    *control_last;
+    u_char                     ping[NGX_VMESS_WS_CONTROL_MAX];
+    size_t                     ping_len;
 
     unsigned                   eof:1;
     unsigned                   error:1;
@@ -288,12 +295,15 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
     ngx_http_vmess_ctx_t *ctx = data;
 
     u_char               *out;
+    size_t                taken;
     ssize_t               n;
     ngx_int_t             rc;
     ngx_buf_t             b;
+    ngx_uint_t            ping;
     ngx_http_vmess_ws_t  *ws;
 
     ws = ctx->data;
+    taken = 0;
 
     if (ws->early.len) {
         size = ngx_min(size, ws->early.len);
@@ -341,6 +351,8 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
         b.pos = buf;
         b.last = buf + n;
         out = buf;
+        ping = 0;
+        taken += n;
 
         do {
             rc = ngx_vmess_ws_read(&ws->ws, &b, &out);
@@ -354,13 +366,20 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
                 break;
             }
 
+            /* RFC 6455, 5.5.3.  Pong: to the last of several Pings */
+
             if (ws->ws.opcode == NGX_VMESS_WS_PING) {
-                ngx_http_vmess_ws_control(ctx, NGX_VMESS_WS_PONG,
-                                          ws->ws.control,
-                                          ws->ws.control_len);
+                ngx_memcpy(ws->ping, ws->ws.control, ws->ws.control_len);
+                ws->ping_len = ws->ws.control_len;
+                ping = 1;
             }
 
         } while (b.pos < b.last);
+
+        if (ping) {
+            ngx_http_vmess_ws_control(ctx, NGX_VMESS_WS_PONG, ws->ping,
+                                      ws->ping_len);
+        }
 
         if (rc == NGX_ERROR) {
             ngx_log_error(NGX_LOG_INFO, ctx->vconn->connection->log, 0,
@@ -371,6 +390,11 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
 
         if (out != buf) {
             return out - buf;
+        }
+
+        if (taken >= NGX_HTTP_VMESS_WS_BURST) {
+            ngx_vmess_vconn_yield(ctx->vconn);
+            return NGX_AGAIN;
         }
     }
 }
