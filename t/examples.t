@@ -64,7 +64,7 @@ my %subst = (
     'intranet.example.com:443' => "127.0.0.1:$other",
     '/var/log/nginx'        => "$dir/logs",
     '/run/ngx_vmess.sock'   => "$dir/vmess.sock",
-    'heartbeat=50s'         => 'heartbeat=200ms',
+    'heartbeat=50s'         => 'heartbeat=1s',
 );
 
 

@@ -35,4 +35,65 @@ ngx_http_vmess_flush_header(ngx_http_request_t *r)
 }
 
 
+/*
+ * Whether a server has HTTP/2 or HTTP/3: "http2" came with 1.25.1, and "quic"
+ * of "listen" with 1.25.0.
+ */
+
+static ngx_inline ngx_uint_t
+ngx_http_vmess_has_http2(ngx_http_core_main_conf_t *cmcf,
+    ngx_http_core_srv_conf_t *cscf)
+{
+    ngx_uint_t                  i, a, n;
+    ngx_http_conf_port_t       *port;
+    ngx_http_conf_addr_t       *addr;
+    ngx_http_core_srv_conf_t  **server;
+
+#if (NGX_HTTP_V2 && nginx_version >= 1025001)
+
+    ngx_http_v2_srv_conf_t     *h2scf;
+
+    h2scf = cscf->ctx->srv_conf[ngx_http_v2_module.ctx_index];
+
+    if (h2scf->enable) {
+        return 1;
+    }
+
+#endif
+
+    if (cmcf->ports == NULL) {
+        return 0;
+    }
+
+    port = cmcf->ports->elts;
+
+    for (i = 0; i < cmcf->ports->nelts; i++) {
+        addr = port[i].addrs.elts;
+
+        for (a = 0; a < port[i].addrs.nelts; a++) {
+
+#if (nginx_version >= 1025000)
+            if (!addr[a].opt.http2 && !addr[a].opt.quic) {
+                continue;
+            }
+#else
+            if (!addr[a].opt.http2) {
+                continue;
+            }
+#endif
+
+            server = addr[a].servers.elts;
+
+            for (n = 0; n < addr[a].servers.nelts; n++) {
+                if (server[n] == cscf) {
+                    return 1;
+                }
+            }
+        }
+    }
+
+    return 0;
+}
+
+
 #endif /* _NGX_HTTP_VMESS_COMPAT_H_INCLUDED_ */

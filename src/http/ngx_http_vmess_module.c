@@ -9,6 +9,17 @@
 #include "ngx_http_vmess_h2.h"
 #include "ngx_http_vmess_grpc.h"
 #include "ngx_http_vmess_xhttp.h"
+#include "ngx_http_vmess_compat.h"
+#include "ngx_vmess_param.h"
+
+
+/* a "vmess_pass" that names gRPC, and its server */
+
+typedef struct {
+    ngx_http_core_srv_conf_t    *cscf;
+    u_char                      *file_name;
+    ngx_uint_t                   line;
+} ngx_http_vmess_grpc_pass_t;
 
 
 static ngx_int_t ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
@@ -25,15 +36,43 @@ static char *ngx_http_vmess_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_int_t ngx_http_vmess_pass_check(ngx_conf_t *cf,
+    ngx_http_vmess_main_conf_t *vmcf, ngx_uint_t transports);
+static ngx_int_t ngx_http_vmess_early_data(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
 
-static ngx_conf_bitmask_t  ngx_http_vmess_transport_masks[] = {
-    { ngx_string("websocket"), NGX_HTTP_VMESS_WEBSOCKET },
-    { ngx_string("httpupgrade"), NGX_HTTP_VMESS_HTTPUPGRADE },
-    { ngx_string("xhttp"), NGX_HTTP_VMESS_XHTTP },
-    { ngx_string("grpc"), NGX_HTTP_VMESS_GRPC },
-    { ngx_string("http"), NGX_HTTP_VMESS_HTTP },
-    { ngx_null_string, 0 }
+static ngx_vmess_param_t  ngx_http_vmess_pass_params[] = {
+
+    { ngx_string("websocket"), ngx_vmess_param_word,
+      offsetof(ngx_http_vmess_loc_conf_t, transports),
+      NGX_HTTP_VMESS_WEBSOCKET, 0, NULL, NULL, 0 },
+
+    { ngx_string("httpupgrade"), ngx_vmess_param_word,
+      offsetof(ngx_http_vmess_loc_conf_t, transports),
+      NGX_HTTP_VMESS_HTTPUPGRADE, 0, NULL, NULL, 0 },
+
+    { ngx_string("xhttp"), ngx_vmess_param_word,
+      offsetof(ngx_http_vmess_loc_conf_t, transports),
+      NGX_HTTP_VMESS_XHTTP, 0, NULL, NULL, 0 },
+
+    { ngx_string("grpc"), ngx_vmess_param_word,
+      offsetof(ngx_http_vmess_loc_conf_t, transports),
+      NGX_HTTP_VMESS_GRPC, 0, NULL, NULL, 0 },
+
+    { ngx_string("http"), ngx_vmess_param_word,
+      offsetof(ngx_http_vmess_loc_conf_t, transports),
+      NGX_HTTP_VMESS_HTTP, 0, NULL, NULL, 0 },
+
+    { ngx_string("early_data="), ngx_http_vmess_early_data,
+      offsetof(ngx_http_vmess_loc_conf_t, early_data), 0, 0,
+      "the name of a header, any size is taken", NULL, 0 },
+
+    { ngx_string("heartbeat="), ngx_vmess_param_msec,
+      offsetof(ngx_http_vmess_loc_conf_t, heartbeat), 1000, 86400000,
+      "a time from \"1s\" to \"1d\"", NULL, 0 },
+
+      ngx_vmess_null_param
 };
 
 
@@ -210,10 +249,27 @@ ngx_http_vmess_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_vmess_init(ngx_conf_t *cf)
 {
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
+    ngx_uint_t                   i;
+    ngx_http_handler_pt         *h;
+    ngx_http_core_main_conf_t   *cmcf;
+    ngx_http_vmess_main_conf_t  *vmcf;
+    ngx_http_vmess_grpc_pass_t  *pass;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
+
+    pass = vmcf->grpc.elts;
+
+    for (i = 0; i < vmcf->grpc.nelts; i++) {
+
+        if (!ngx_http_vmess_has_http2(cmcf, pass[i].cscf)) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"grpc\" in \"vmess_pass\" in %s:%ui has no effect in "
+                          "the server in %s:%ui, which has no HTTP/2",
+                          pass[i].file_name, pass[i].line,
+                          pass[i].cscf->file_name, pass[i].cscf->line);
+        }
+    }
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
     if (h == NULL) {
@@ -271,7 +327,21 @@ ngx_http_vmess_init_process(ngx_cycle_t *cycle)
 static void *
 ngx_http_vmess_create_main_conf(ngx_conf_t *cf)
 {
-    return ngx_pcalloc(cf->pool, sizeof(ngx_http_vmess_main_conf_t));
+    ngx_http_vmess_main_conf_t  *vmcf;
+
+    vmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_vmess_main_conf_t));
+    if (vmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&vmcf->grpc, cf->pool, 1,
+                       sizeof(ngx_http_vmess_grpc_pass_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return vmcf;
 }
 
 
@@ -307,23 +377,21 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_vmess_loc_conf_t *vlcf = conf;
 
-    ngx_str_t           *value, s;
-    ngx_uint_t           i, k;
-    ngx_vmess_conf_t    *vcf;
-    ngx_vmess_pass_t    *pass;
-    ngx_conf_bitmask_t  *mask;
-
+    ngx_str_t                   *value;
+    ngx_vmess_conf_t            *vcf;
+    ngx_vmess_pass_t            *pass;
     ngx_http_vmess_main_conf_t  *vmcf;
-#if (NGX_PCRE)
-    ngx_http_core_loc_conf_t    *clcf;
-#endif
+    static ngx_str_t             where = ngx_string("in \"vmess_pass\"");
 
     if (vlcf->transports) {
         return "is duplicate";
     }
 
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     value = cf->args->elts;
-    mask = ngx_http_vmess_transport_masks;
 
     vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
                                             ngx_vmess_module);
@@ -348,78 +416,19 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     pass->file_name = cf->conf_file->file.name.data;
     pass->line = cf->conf_file->line;
 
-    for (i = 2; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "early_data=", 11) == 0
-            && value[i].len > 11)
-        {
-            vlcf->early_data.data = value[i].data + 11;
-            vlcf->early_data.len = value[i].len - 11;
-
-            if (ngx_atoi(vlcf->early_data.data, vlcf->early_data.len)
-                != NGX_ERROR)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\" in \"vmess_pass\", it must "
-                                   "be the name of a header, any size is taken",
-                                   &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "heartbeat=", 10) == 0) {
-            s.data = value[i].data + 10;
-            s.len = value[i].len - 10;
-
-            vlcf->heartbeat = ngx_parse_time(&s, 0);
-
-            if (vlcf->heartbeat == (ngx_msec_t) NGX_ERROR
-                || vlcf->heartbeat == 0)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\" in \"vmess_pass\", it must "
-                                   "be a time as \"heartbeat=30s\"", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        for (k = 0; mask[k].name.len; k++) {
-
-            if (mask[k].name.len == value[i].len
-                && ngx_strcmp(mask[k].name.data, value[i].data) == 0)
-            {
-                vlcf->transports |= mask[k].mask;
-                break;
-            }
-        }
-
-        if (mask[k].name.len == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "unknown transport \"%V\" in \"vmess_pass\", it "
-                               "must be \"websocket\", \"httpupgrade\", "
-                               "\"xhttp\", \"grpc\" or \"http\"; parameters "
-                               "are \"early_data=header\" and "
-                               "\"heartbeat=time\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
+    if (ngx_vmess_params(cf, 2, ngx_http_vmess_pass_params, vlcf, &where, NULL)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
-#if (NGX_PCRE)
+    vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    vmcf->passes = 1;
 
-    if ((vlcf->transports & NGX_HTTP_VMESS_XHTTP) && clcf->regex) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"xhttp\" in \"vmess_pass\" has no effect in the "
-                           "location \"%V\", it needs one that is a prefix",
-                           &clcf->name);
+    if (ngx_http_vmess_pass_check(cf, vmcf, vlcf->transports) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
-
-#endif
 
     if (vlcf->transports == 0) {
         vlcf->transports = NGX_CONF_BITMASK_SET
@@ -430,9 +439,89 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            |NGX_HTTP_VMESS_HTTP;
     }
 
-    vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
-
-    vmcf->passes = 1;
-
     return NGX_CONF_OK;
+}
+
+
+/* transports that are named, in a location that cannot have them */
+
+static ngx_int_t
+ngx_http_vmess_pass_check(ngx_conf_t *cf, ngx_http_vmess_main_conf_t *vmcf,
+    ngx_uint_t transports)
+{
+    ngx_uint_t                   n;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_vmess_grpc_pass_t  *pass;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    n = clcf->exact_match;
+
+#if (NGX_PCRE)
+    n |= (clcf->regex != NULL);
+#endif
+
+    if ((transports & NGX_HTTP_VMESS_XHTTP) && n) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"xhttp\" in \"vmess_pass\" has no effect in the "
+                           "location \"%V\", it needs one that is a prefix",
+                           &clcf->name);
+    }
+
+    if (!(transports & NGX_HTTP_VMESS_GRPC)) {
+        return NGX_OK;
+    }
+
+    /* paths are "/serviceName/Tun" */
+
+    if (clcf->exact_match && clcf->name.len
+        && ngx_strlchr(clcf->name.data + 1, clcf->name.data + clcf->name.len,
+                       '/')
+           == NULL)
+    {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"grpc\" in \"vmess_pass\" has no effect in the "
+                           "location \"= %V\", clients ask for \"%V/Tun\"",
+                           &clcf->name, &clcf->name);
+    }
+
+    pass = ngx_array_push(&vmcf->grpc);
+    if (pass == NULL) {
+        return NGX_ERROR;
+    }
+
+    pass->cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+    pass->file_name = cf->conf_file->file.name.data;
+    pass->line = cf->conf_file->line;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_early_data(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    ngx_str_t *name = field;
+
+    u_char      ch;
+    ngx_uint_t  i;
+
+    if (value->len == 0 || ngx_atoi(value->data, value->len) != NGX_ERROR) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < value->len; i++) {
+        ch = ngx_tolower(value->data[i]);
+
+        if ((ch < 'a' || ch > 'z') && (ch < '0' || ch > '9')
+            && ch != '-' && ch != '_')
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    *name = *value;
+
+    return NGX_OK;
 }

@@ -22,6 +22,7 @@
 
 typedef struct {
     ngx_uint_t                 passes;       /* there is a "vmess_pass" */
+    ngx_array_t                grpc;         /* of ngx_http_vmess_grpc_pass_t */
 } ngx_http_vmess_main_conf_t;
 
 
