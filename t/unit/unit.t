@@ -2,8 +2,9 @@
 
 # Runs the unit tests of src/proto, and of the replay filter, the table of
 # tokens, the registry of sessions and the socket of datagrams, one C program a file, fed with the vectors.
-# CC, CFLAGS_EXTRA (-fsanitize=address,undefined) and NGX_VMESS_INC are taken
-# from the environment.
+# CC, CFLAGS_EXTRA (-fsanitize=address,undefined), NGX_VMESS_INC and
+# TEST_VMESS_UNIT, a folder to build in and to keep, are taken from the
+# environment.
 
 use warnings;
 use strict;
@@ -16,7 +17,7 @@ use Test::More;
 
 my $unit = dirname(abs_path($0));
 my $root = dirname(dirname($unit));
-my $build = "$root/.build/unit.$$";
+my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux ws grpc
                xhttp http kcp_packet kcp replay token registry cone);
@@ -35,7 +36,7 @@ BAIL_OUT('no nginx headers') if $?;
 my $compile = "$cc $flags $inc -I$root/src -I$root/src/proto -I$unit";
 
 make_path($build);
-END { local $?; system('rm', '-rf', $build) if $build; }
+END { local $?; system('rm', '-rf', $build) if !$ENV{TEST_VMESS_UNIT}; }
 
 my @objects;
 
