@@ -2,6 +2,7 @@
 
 use lib "t/lib";
 use TestVMess;
+use VMess::Mux;
 
 plan "no_plan";
 no_shuffle();
@@ -397,3 +398,74 @@ cmp_ok(workers_alive(), '>', 2, 'the old worker was there');
 $_->close for @v;
 wait_for(sub { workers_alive() == 2 });
 --- stream_response: 1
+
+
+=== TEST 16: a user who is gone or has another id opens no sub-connections
+--- servers
+echo echo
+udp udp_echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $id = 4;
+my $opens = sub {
+    my ($m, @how) = @_;
+    my $port = port(@how ? 'udp' : 'echo');
+    $m->open(++$id, @how, port => $port, data => 'new');
+    my $end = $m->wait(sub { length $m->{sub}{$id}{in} || @{ $m->{sub}{$id}{packets} }
+                             || defined $m->{sub}{$id}{end} });
+    return $m->{sub}{$id}{end} // 'open';
+};
+
+my %mux = map { $_ => VMess::Mux->new(flow(cmd => 'mux', user => $_)) } qw(alice bob);
+for (values %mux) {
+    $_->open(1, port => port('echo'), data => 'hello');
+    is($_->read(1, 5), 'hello', 'before');
+    is($opens->($_), 'open', 'another one');
+    is($opens->($_, net => 'udp', global_id => 'ABCDEFGH'), 'open', 'XUDP');
+}
+
+# another place in the table is not another user
+edit_conf(sub { s/(alice \S+;)(\s*)(bob \S+;)/$3$2carol 22222222-2222-3333-4444-555555555555;$2$1/ });
+reload();
+is($opens->($mux{$_}), 'open', "$_ is the same") for qw(alice bob);
+
+# bob goes
+edit_conf(sub { s/bob \S+;// });
+reload();
+is($opens->($mux{bob}), 2, 'bob has gone') for 1 .. 3;
+is($opens->($mux{bob}, net => 'udp', global_id => 'ABCDEFGH'), 2, 'with XUDP too');
+is($opens->($mux{alice}), 'open', 'alice has not');
+
+# back, with the id of before: his old connection is not of that user
+edit_conf(sub { s/(alice \S+;)/$1 bob $User{bob};/ });
+reload();
+is($opens->($mux{bob}), 2, 'bob is back');
+my $again = VMess::Mux->new(flow(cmd => 'mux', user => 'bob'));
+is($opens->($again), 'open', 'on a new connection');
+
+# another id, and another size of the zone
+edit_conf(sub { s/bob \S+;/bob $User{mallory};/ });
+reload();
+is($opens->($again), 2, 'another id');
+is($opens->($mux{alice}), 'open', 'alice has hers');
+my $mallory = VMess::Mux->new(flow(cmd => 'mux', user => 'mallory'));
+is($opens->($mallory), 'open', 'with that one');
+
+edit_conf(sub { s/main:1m/main:3m/; s/bob \S+;/bob $User{bob};/ });
+reload();
+is($opens->($mallory), 2, 'another zone, another id');
+is($opens->($mux{alice}), 'open', 'alice still has hers');
+
+# what is open goes on
+for (values %mux) {
+    $_->keep(1, 'still');
+    is($_->read(1, 5), 'still', 'goes on');
+    $_->close;
+}
+$_->close for $again, $mallory;
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1
+--- error_log
+client opened a sub-connection of user "bob", who is gone or has another id

@@ -417,6 +417,23 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
         goto refused;
     }
 
+    /* a sub-connection is a new flow, however old the connection is */
+
+    if (ngx_vmess_user_check(mux->vc->zone, &mux->vc->account) != NGX_OK) {
+
+        (void) ngx_atomic_fetch_add(&user->refused, 1);
+
+        if (!mux->revoked) {
+            mux->revoked = 1;
+
+            ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                          "client opened a sub-connection of user \"%V\", who "
+                          "is gone or has another id", &user->name.str);
+        }
+
+        goto refused;
+    }
+
     if (m->has_global_id) {
         flow = ngx_vmess_xudp_find(mux->vc->zone, user, m->global_id);
     }

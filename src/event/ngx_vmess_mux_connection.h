@@ -87,6 +87,7 @@ struct ngx_vmess_mux_connection_s {
                                         ngx_uint_t error);
 
     unsigned                     held:1;     /* a flow is over its limit */
+    unsigned                     revoked:1;  /* its user is gone */
     unsigned                     done:1;
 };
 

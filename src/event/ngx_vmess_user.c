@@ -384,6 +384,68 @@ ngx_vmess_users_get(ngx_vmess_users_t *users, ngx_uint_t i,
     account->rate = record->rate;
     account->alter_id = record->alter_id;
     account->number = i;
+    account->generation = users->generation;
+}
+
+
+void
+ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh, ngx_vmess_users_t *users)
+{
+    ngx_uint_t           i, generation;
+    ngx_vmess_user_t    *user;
+    ngx_vmess_record_t  *record, *old;
+
+    generation = sh->generation + 1;
+    users->generation = generation;
+
+    for (i = 0; i < users->n; i++) {
+
+        record = &users->records[i];
+        user = record->user;
+
+        /* those in use have a number there */
+
+        old = (sh->users && user->generation == sh->generation)
+              ? &sh->users->records[user->number] : NULL;
+
+        if (old == NULL
+            || ngx_vmess_equal(old->cmd_key, record->cmd_key,
+                               NGX_VMESS_KEY_LEN) == 0)
+        {
+            user->changed = generation;
+        }
+
+        user->number = i;
+        user->generation = generation;
+    }
+}
+
+
+ngx_int_t
+ngx_vmess_user_check(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+{
+    ngx_vmess_user_t   *user;
+    ngx_vmess_users_t  *users;
+
+    user = account->user;
+
+    /* the stamp of a user may be ahead for a moment */
+
+    if (user->generation < zone->sh->generation
+        || user->changed > account->generation)
+    {
+        return NGX_DECLINED;
+    }
+
+    users = ngx_vmess_users_acquire(zone->sh);
+
+    if (user->number < users->n && users->records[user->number].user == user) {
+        account->rate = users->records[user->number].rate;
+    }
+
+    ngx_vmess_users_release(zone->sh);
+
+    return NGX_OK;
 }
 
 

@@ -50,6 +50,8 @@ struct ngx_vmess_user_s {
 
     ngx_uint_t                 generation; /* of the last configuration that
                                               has the user */
+    ngx_uint_t                 changed;    /* of that which gave it its key */
+    ngx_uint_t                 number;     /* of its record */
 };
 
 
@@ -71,6 +73,7 @@ typedef struct {
     size_t                     rate;
     ngx_uint_t                 alter_id;
     ngx_uint_t                 number;     /* of its record */
+    ngx_uint_t                 generation; /* of the users it was found in */
     ngx_uint_t                 tried;      /* keys, before this was found */
     ngx_uint_t                 tried_temporary;
     int64_t                    time;       /* of a token */
@@ -82,6 +85,7 @@ typedef struct {
 struct ngx_vmess_users_s {
     ngx_vmess_users_t         *next;       /* in sh->retired */
     ngx_uint_t                 n;
+    ngx_uint_t                 generation;
     ngx_vmess_auth_key_t      *keys;
     ngx_vmess_record_t        *records;
 
@@ -128,6 +132,20 @@ void ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh);
 
 /* fills in an account by a record, but for how it was found */
 void ngx_vmess_users_get(ngx_vmess_users_t *users, ngx_uint_t i,
+    ngx_vmess_account_t *account);
+
+/*
+ * Stamps the users of a new configuration, and those whose key is another one
+ * than in the configuration before.  Called with the zone locked, before the
+ * tables and sh->generation become those of the new configuration.
+ */
+void ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh, ngx_vmess_users_t *users);
+
+/*
+ * Whether a user with an open connection may begin something new: NGX_OK, with
+ * what is configured now, or NGX_DECLINED if the user is gone, or the id
+ */
+ngx_int_t ngx_vmess_user_check(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account);
 
 /* frees tables that no worker reads; called with the zone locked */

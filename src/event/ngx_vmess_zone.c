@@ -228,10 +228,8 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 void
 ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 {
-    ngx_uint_t            i;
     ngx_vmess_zone_t     *old;
     ngx_vmess_zone_sh_t  *sh;
-    ngx_vmess_record_t   *record;
 
     sh = zone->sh;
 
@@ -241,6 +239,8 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     }
 
     ngx_shmtx_lock(&zone->shpool->mutex);
+
+    ngx_vmess_users_stamp(sh, sh->pending);
 
     if (sh->users) {
         ngx_vmess_detour_copy(sh->pending, sh->users);
@@ -252,12 +252,6 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     sh->users = sh->pending;
     sh->pending = NULL;
     sh->generation++;
-
-    record = sh->users->records;
-
-    for (i = 0; i < sh->users->n; i++) {
-        record[i].user->generation = sh->generation;
-    }
 
     ngx_vmess_zone_reclaim(zone);
 
@@ -317,8 +311,20 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
             to->total = from->total;
             to->refused = from->refused;
             to->last_seen = from->last_seen;
+
+            /* for connections of old workers: they know the old zone */
+
+            if (from->generation == old->sh->generation
+                && ngx_vmess_equal(
+                           old->sh->users->records[from->number].cmd_key,
+                           record[i].cmd_key, NGX_VMESS_KEY_LEN))
+            {
+                from->generation++;
+            }
         }
     }
+
+    old->sh->generation++;
 
     ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
 
