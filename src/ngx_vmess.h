@@ -29,6 +29,8 @@ typedef struct {
     ngx_array_t                listens;   /* of ngx_vmess_listen_t */
     ngx_array_t                passes;    /* of ngx_vmess_pass_t */
     ngx_shm_zone_t            *sessions;  /* see ngx_vmess_worker.h */
+    ngx_array_t                filters;   /* of ngx_vmess_filter_t * */
+    ngx_uint_t                 forget;    /* the latest is not the only one */
 } ngx_vmess_conf_t;
 
 

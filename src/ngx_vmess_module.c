@@ -8,6 +8,7 @@
 #include "ngx_vmess.h"
 #include "event/ngx_vmess_vconn.h"
 #include "event/ngx_vmess_zone.h"
+#include "event/ngx_vmess_filter.h"
 #include "proto/ngx_vmess_crypto.h"
 #include "stream/ngx_stream_vmess_legacy.h"
 #include "stream/ngx_stream_vmess_quic.h"
@@ -66,6 +67,9 @@ ngx_vmess_create_conf(ngx_cycle_t *cycle)
            != NGX_OK
         || ngx_array_init(&vcf->passes, cycle->pool, 4,
                           sizeof(ngx_vmess_pass_t))
+           != NGX_OK
+        || ngx_array_init(&vcf->filters, cycle->pool, 2,
+                          sizeof(ngx_vmess_filter_t *))
            != NGX_OK)
     {
         return NULL;
@@ -113,6 +117,10 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
     ngx_stream_vmess_quic_listen(cycle);
     ngx_stream_vmess_detour_listen(cycle);
 
+    if (ngx_vmess_filter_init_conf(cycle, vcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
 }
 
@@ -133,6 +141,8 @@ ngx_vmess_init_module(ngx_cycle_t *cycle)
     for (i = 0; i < vcf->zones.nelts; i++) {
         ngx_vmess_zone_publish(zone[i], cycle);
     }
+
+    ngx_vmess_filter_publish(vcf, cycle);
 
     return NGX_OK;
 }

@@ -176,3 +176,122 @@ is(slurp($s), '', 'refused');
 wait_log(qr/replayed/);
 log_count(qr/with bad tag/) . ' ' . log_count(qr/replayed/);
 --- stream_response: 1 1
+
+
+=== TEST 9: an id that is refused as early is not good later
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @early = map { vmess(to => 'echo', skew => 123) } 1 .. 2;
+$_->header for @early;
+my $s = tcp();
+put($s, $early[0]->header . 'x' x 5000);
+is(slurp($s), '', 'refused');
+is(wait_log(qr/header of user "alice" with bad time, clock skew is 12\d s/), 1,
+   'as early');
+my $end = time + 5;
+is(wait_for(sub { time > $end }, 20), 1, 'its time comes');
+is($early[1]->connect(tcp(), data => 'hello')->read(5), 'hello',
+   'one that was not seen is good');
+$s = tcp();
+put($s, $early[0]->header . 'x' x 5000);
+is(slurp($s), '', 'the other one is not');
+is(wait_log(qr/client sent replayed VMess header of user "alice"/), 1,
+   'as it was seen');
+--- stream_response: 1
+
+
+=== TEST 10: an id in two zones is good once
+--- servers
+echo echo
+--- stream_config
+vmess_users one:1m { alice %%ALICE%%; }
+vmess_users two:1m { anna %%ALICE%%; }
+server {
+    listen 127.0.0.1:%%PORT_1%%;
+    vmess two;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess one;
+proxy_pass vmess_target;
+--- stream_client
+my $v = vmess(to => 'echo');
+is($v->connect(tcp(), data => 'hello')->read(5), 'hello', 'in one zone');
+my $s = tcp(stream_port() + 1);
+put($s, $v->header . 'x' x 5000);
+is(slurp($s), '', 'not in the other');
+$v = vmess(to => 'echo');
+is($v->connect(tcp(stream_port() + 1), data => 'hello')->read(5), 'hello',
+   'another id in the other zone');
+$s = tcp();
+put($s, $v->header . 'x' x 5000);
+is(slurp($s), '', 'not in the first');
+wait_log(qr/replayed/, 2);
+join ' ', error_log() =~ /client sent replayed VMess header of user "(\w+)"/g;
+--- stream_response: anna alice
+
+
+=== TEST 11: sent in halves to several connections it is good once
+--- servers
+echo echo
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $v = vmess(to => 'echo');
+my @s = map { tcp() } 1 .. 8;
+put($_, substr($v->header, 0, 30)) for @s;
+wait_log(qr/ connected to |client .* connected/, 8);
+put($_, substr($v->header, 30) . 'x' x 5000) for @s[1 .. 7];
+is(wait_log(qr/replayed VMess header/, 6), 1, 'six are refused');
+put($s[0], substr($v->header, 30) . 'x' x 5000);
+is(slurp($s[0]), '', 'the last one as well');
+wait_log(qr/replayed VMess header/, 7);
+log_count(qr/replayed VMess header/);
+--- stream_response: 7
+
+
+=== TEST 12: each kind of refusal is counted
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $refused = sub {
+    my ($n, $what) = @_;
+    my $lines = log_count(qr/vmess user "alice"/);
+    my $f = flow(to => 'echo', data => 'hello');
+    is($f->read(5), 'hello', 'a flow');
+    $f->close;
+    wait_log(qr/vmess user "alice"/, $lines + 1);
+    my @n = error_log() =~ /vmess user "alice".* refused:(\d+)/g;
+    is($n[-1], $n, $what);
+};
+my $send = sub { my $s = tcp(); put($s, $_[0] . 'x' x 5000); slurp($s) };
+
+my $v = vmess(to => 'echo');
+$v->connect(tcp(), data => 'hello')->read(5);
+$v->close;
+$refused->(0, 'none yet');
+$send->($v->header);
+$refused->(1, 'a replay');
+$send->(vmess(to => 'echo', skew => 999)->header);
+$refused->(2, 'a bad time');
+substr(my $bad = vmess(to => 'echo')->header, -1) ^= "\x01";
+$send->($bad);
+$refused->(3, 'a bad tag');
+my $s = tcp();
+put($s, substr(vmess(to => 'echo')->header, 0, 20));
+close $s;
+wait_log(qr/closed connection while sending/);
+$refused->(4, 'a part of a header');
+$send->('y' x 50);
+$refused->(4, 'not bytes of nobody');
+1;
+--- stream_response: 1

@@ -1,4 +1,5 @@
-# A replay filter that is full refuses: it never forgets early.
+# A replay filter that is full refuses: it never forgets early.  Who fills it keeps
+# nobody else out, and a larger one is of use at once.
 
 use lib "t/lib";
 use TestVMess;
@@ -7,6 +8,45 @@ plan "no_plan";
 no_shuffle();
 run_tests();
 
+
+my $count = 0;
+
+# n ids of a user that no other header has
+
+sub ids {
+    my ($user, $n, $skew) = @_;
+    my $key = VMess::kdf16(VMess::cmd_key(VMess::uuid($TestVMess::User{$user})),
+                           'AES Auth ID Encryption');
+    my $aes = Crypt::Cipher::AES->new($key);
+
+    return map {
+        my $id = pack 'q> N', time + ($skew // 0), ++$count;
+        $aes->encrypt($id . pack 'N', unpack 'N',
+                      Crypt::Checksum::CRC32::crc32_data($id));
+    } 1 .. $n;
+}
+
+
+# connections that send such an id and more bytes, until the filter is full
+
+sub fill {
+    my ($user, $entries, $more) = @_;
+    my $n = 0;
+
+    while ($n < 2 * $entries && !log_count(qr/is full/)) {
+        for my $id (ids($user, 500)) {
+            my $s = tcp();
+            put($s, $id . 'x' x $more);
+            close $s;
+            $n++;
+        }
+    }
+
+    return $n;
+}
+
+sub entries { return (error_log() =~ /replay filter of (\d+) entries/g)[-1] }
+
 __DATA__
 
 === TEST 1: a full filter
@@ -14,11 +54,17 @@ __DATA__
 echo echo
 web http It works
 --- stream_config
+log_format status $vmess_status;
 server {
     listen 127.0.0.1:%%PORT_1%%;
     vmess main;
-    vmess_fallback 127.0.0.1:%%web%%;
+    vmess_fallback site;
     proxy_pass vmess_target;
+}
+server {
+    vmess_listen site;
+    proxy_pass 127.0.0.1:%%web%%;
+    access_log %%DIR%%/status.log status;
 }
 --- stream_server_config
 vmess main;
@@ -28,36 +74,118 @@ my $first = vmess(to => 'echo');
 is($first->connect(tcp(), data => 'hello')->read(5), 'hello', 'the first');
 is(log_count(qr/is full/), 0, 'no alert yet');
 
-my ($entries) = error_log() =~ /replay filter of (\d+) entries/;
+my $entries = entries();
 cmp_ok($entries, '>', 1000, "a filter of $entries entries");
 
-# an id alone takes an entry: what follows it is wrong
-my $key = VMess::kdf16(VMess::cmd_key(VMess::uuid($TestVMess::User{alice})),
-                       'AES Auth ID Encryption');
-my $aes = Crypt::Cipher::AES->new($key);
-my $n = 0;
-while ($n < $entries + 100 && !($n % 500 == 0 && log_count(qr/is full/))) {
-    my $id = pack 'q> N', time, $n++;
-    $id = $aes->encrypt($id . pack 'N', unpack 'N',
-                        Crypt::Checksum::CRC32::crc32_data($id));
-    my $s = tcp();
-    put($s, $id . 'x' x 26);
-    close $s;
-}
+# what follows the id is wrong: its tag uses it up
+my $n = fill('alice', $entries, 26);
 
-is(wait_log(qr/\[alert\].*vmess_users "main": replay filter is full/), 1, 'an alert');
-cmp_ok($n, '>', $entries / 4, 'not early');
+is(wait_log(qr/\[alert\].*vmess_users "main": replay filter is full, user "alice" has \d+ of its $entries entries/),
+   1, 'an alert names who fills it');
+cmp_ok($n, '>', $entries * 2 / 3, 'not early');
 
 my $request = "GET / HTTP/1.1\r\n\r\n";
 my $s = tcp(stream_port() + 1);
 put($s, vmess(to => 'echo')->header . $request);
 like(slurp($s), qr/It works/, 'a fresh header is refused, as all others are');
+wait_log(qr/client sent VMess header of user "alice", for which the replay filter has no room/);
 
 $s = tcp(stream_port() + 1);
 put($s, $first->header . $request);
 like(slurp($s), qr/It works/, 'the first is still known');
 
+my $f = flow(user => 'bob', to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'another user has room');
+$f->close;
+
+wait_for(sub { access_log('status.log') =~ /\n.*\n/ });
+is(access_log('status.log'), "full\nreplay\n", 'each has its status');
 cmp_ok(log_count(qr/is full/), '<', 100, 'the log is not flooded');
 1;
 --- stream_response: 1
 --- may_alert
+
+
+=== TEST 2: a larger size is of use at once
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $first = vmess(to => 'echo');
+is($first->connect(tcp(), data => 'hello')->read(5), 'hello', 'the first');
+$first->close;
+my $entries = entries();
+
+# half sent to a worker that will be an old one
+my $both = vmess(to => 'echo');
+my $old = tcp();
+put($old, substr($both->header, 0, 20));
+wait_log(qr/ connected to /);
+
+fill('alice', $entries, 26);
+
+is(flow(to => 'echo', data => 'x' x 5000)->read_eof, '', 'refused');
+
+edit_conf(sub { s/vmess_users main:1m/vmess_users main:4m/ });
+reload();
+cmp_ok(entries(), '>', 3 * $entries, 'a larger filter');
+
+is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'a fresh header');
+
+my $s = tcp();
+put($s, $first->header . 'x' x 5000);
+is(slurp($s), '', 'the first is still known');
+
+$both->connect(tcp(), data => 'hello');
+is($both->read(5), 'hello', 'an id that the old filter had no room for');
+put($old, substr($both->header, 20) . 'x' x 5000);
+is(slurp($old), '', 'is not good at an old worker');
+$both->close;
+wait_for(sub { workers_alive() == 1 });
+--- stream_response: 1
+--- may_alert
+
+
+=== TEST 3: connections that send an id and no more leave nothing
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $entries = entries();
+for (1 .. 1 + $entries / 500) {
+    for my $id (ids('alice', 500)) {
+        my $s = tcp();
+        put($s, $id);
+        close $s;
+    }
+}
+is(log_count(qr/is full/), 0, 'the filter is not full');
+flow(to => 'echo', data => 'hello')->read(5);
+--- stream_response: hello
+
+
+=== TEST 4: ids that are ahead take no room from others
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $entries = entries();
+for (1 .. 1 + $entries / 500) {
+    for my $id (ids('alice', 500, 3000)) {
+        my $s = tcp();
+        put($s, $id . 'x' x 26);
+        close $s;
+    }
+}
+wait_log(qr/with bad time/);
+is(log_count(qr/is full/), 0, 'a part of them is taken');
+is(flow(user => 'bob', to => 'echo', data => 'hello')->read(5), 'hello',
+   'another user');
+flow(to => 'echo', data => 'hello')->read(5);
+--- stream_response: hello

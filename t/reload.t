@@ -292,10 +292,16 @@ vmess main;
 proxy_pass vmess_target;
 --- stream_client
 is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'before');
+my $used = vmess(to => 'echo');
+is($used->connect(tcp(), data => 'hello')->read(5), 'hello', 'a header');
 edit_conf(sub { s/vmess_users main:1m/vmess_users other:1m/;
                 s/vmess main;/vmess other;/ });
 reload();
 is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'another zone');
+my $again = tcp();
+put($again, $used->header . 'x' x 5000);
+is(slurp($again), '', 'which knows the header');
+$used->close;
 edit_conf(sub { s/vmess other;/vmess off;/; s/vmess_target/127.0.0.1:@{[port('echo')]}/ });
 reload();
 is(wait_for(sub { workers_alive() == 2 }), 1, 'the old workers have gone');
@@ -469,3 +475,128 @@ wait_for(sub { workers_alive() == 2 });
 --- stream_response: 1
 --- error_log
 client opened a sub-connection of user "bob", who is gone or has another id
+
+
+=== TEST 17: two changes of size while headers are half sent
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @v = map { vmess(to => 'echo') } 0 .. 2;
+my @old = map { tcp() } 0 .. 1;
+put($old[$_], substr($v[$_]->header, 0, 40)) for 0 .. 1;
+wait_log(qr/ connected to /, 2);
+
+edit_conf(sub { s/vmess_users main:1m/vmess_users main:4m/ });
+reload();
+
+# one that a worker of the second configuration has begun
+$old[2] = tcp();
+put($old[2], substr($v[2]->header, 0, 40));
+wait_log(qr/ connected to /, 3);
+
+edit_conf(sub { s/vmess_users main:4m/vmess_users main:1m/ });
+reload();
+cmp_ok(workers_alive(), ">=", 4, 'workers of three configurations');
+
+my $finish = sub { put($old[$_[0]], substr($v[$_[0]]->header, 40) . 'x' x 5000);
+                   slurp($old[$_[0]]) };
+
+is($v[$_]->connect(tcp(), data => 'hello')->read(5), 'hello', 'good once')
+    for 0, 2;
+is($finish->($_), '', 'and not at an old worker') for 0, 2;
+
+$v[1]->connect($old[1], quiet => 1);
+$v[1]->send_raw(substr($v[1]->header, 40) . $v[1]->chunk('hello'));
+is($v[1]->read(5), 'hello', 'good at the oldest worker');
+my $s = tcp();
+put($s, $v[1]->header . 'x' x 5000);
+is(slurp($s), '', 'and not at a new one');
+is(log_count(qr/client sent replayed VMess header of user "alice"/), 3,
+   'all of them are replays');
+
+# another reload does not forget
+reload();
+for (@v) {
+    $s = tcp();
+    put($s, $_->header . 'x' x 5000);
+    is(slurp($s), '', 'nor after another reload');
+}
+$_->close for @v;
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1
+
+
+=== TEST 18: zones that are gone for a while
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $used = vmess(to => 'echo');
+is($used->connect(tcp(), data => 'hello')->read(5), 'hello', 'before');
+$used->close;
+my $old;
+edit_conf(sub { $old = $_; s/vmess_users main:1m \{[^}]*\}//; s/vmess main;//;
+                s/vmess_target/127.0.0.1:@{[port('echo')]}/ });
+reload();
+edit_conf(sub { $_ = $old });
+reload();
+wait_for(sub { workers_alive() == 2 });
+is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'they are back');
+my $s = tcp();
+put($s, $used->header . 'x' x 5000);
+is(slurp($s), '', 'and know the header');
+log_count(qr/client sent replayed VMess header of user "alice"/);
+--- stream_response: 1
+
+
+=== TEST 19: workers are killed at any moment, and the others go on
+--- servers
+echo echo
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @clients = map {
+    my $pid = fork;
+    if (!$pid) {
+        my $end = time + 60;
+        while (time < $end) {
+            eval { my $f = flow(to => 'echo', data => 'hello'); $f->read(5) };
+        }
+        POSIX::_exit(0);
+    }
+    $pid;
+} 1 .. 4;
+my @used;
+for my $n (1 .. 25) {
+    my $v = vmess(to => 'echo');
+    push @used, $v if eval { $v->connect(tcp(), data => 'hello')->read(5) } eq 'hello';
+    my @workers = children();
+    kill 'KILL', $workers[rand @workers];
+    wait_log(qr/exited on signal 9/, $n);
+    wait_for(sub { workers_alive() == 2 });
+}
+kill 'KILL', @clients;
+waitpid $_, 0 for @clients;
+is(log_count(qr/exited on signal 9/), 25, 'they were killed');
+for (1 .. 20) {
+    my $f = flow(to => 'echo', data => 'hello');
+    $f->read(5) eq 'hello' or die "a flow failed\n";
+    $f->close;
+}
+my $again = 0;
+for (@used) {
+    my $s = tcp();
+    put($s, $_->header . 'x' x 5000);
+    $again++ if slurp($s) ne '';
+}
+cmp_ok(scalar @used, '>', 15, 'headers were good');
+$again;
+--- stream_response: 0
+--- may_alert

@@ -180,7 +180,6 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
 
     (void) ngx_atomic_fetch_add(&vc->account.user->flows, 1);
     (void) ngx_atomic_fetch_add(&vc->account.user->total, 1);
-    vc->account.user->last_seen = ngx_time();
 
     if (vc->header.command == NGX_VMESS_CMD_UDP) {
         c->type = SOCK_DGRAM;

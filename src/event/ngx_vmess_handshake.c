@@ -31,6 +31,8 @@ static ngx_str_t  ngx_vmess_statuses[] = {
     ngx_string("unknown"),
     ngx_string("time"),
     ngx_string("replay"),
+    ngx_string("full"),
+    ngx_string("clock"),
     ngx_string("tag"),
     ngx_string("header"),
     ngx_string("timeout"),
@@ -49,6 +51,7 @@ ngx_vmess_handshake(ngx_vmess_connection_t *vc)
     size_t             size;
     ngx_int_t          rc;
     ngx_connection_t  *c;
+    ngx_vmess_status_e  status;
 
     c = vc->connection;
 
@@ -134,15 +137,17 @@ ngx_vmess_handshake(ngx_vmess_connection_t *vc)
 
     if (rc == NGX_OK) {
 
-        if (ngx_vmess_user_session(vc->zone, &vc->account, vc->header.key,
-                                   vc->header.iv, c->log)
-            == NGX_OK)
-        {
+        status = ngx_vmess_user_claim(vc->zone, &vc->account, vc->header.eauid,
+                                      vc->header.key, vc->header.iv, c->log);
+
+        if (status == NGX_VMESS_STATUS_OK) {
             vc->status = NGX_VMESS_STATUS_OK;
             return NGX_OK;
         }
 
-        ngx_vmess_refuse(vc, NGX_VMESS_STATUS_REPLAY);
+        ngx_vmess_user_try_rest(vc->zone, &vc->account, vc->header.eauid);
+
+        ngx_vmess_refuse(vc, status);
         return NGX_DECLINED;
     }
 
@@ -170,14 +175,13 @@ ngx_vmess_handshake(ngx_vmess_connection_t *vc)
 static ngx_int_t
 ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
 {
-    int64_t             skew;
     ngx_connection_t   *c;
     ngx_vmess_status_e  status;
 
     c = vc->connection;
 
     status = ngx_vmess_user_auth(vc->zone, c->sockaddr, vc->header.eauid,
-                                 &vc->account, &skew, c->log);
+                                 &vc->account, c->log);
 
     if (status == NGX_VMESS_STATUS_OK) {
         ngx_memcpy(vc->header.cmd_key, vc->account.cmd_key, NGX_VMESS_KEY_LEN);
@@ -188,20 +192,7 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
         return NGX_DONE;
     }
 
-    if (status != NGX_VMESS_STATUS_TIME) {
-        ngx_vmess_refuse(vc, status);
-        return NGX_DECLINED;
-    }
-
-    vc->status = status;
-    (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
-
-    if (ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, c->log)) {
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "client sent VMess header of user \"%V\" with bad time, "
-                      "clock skew is %L s",
-                      &vc->account.user->name.str, skew);
-    }
+    ngx_vmess_refuse(vc, status);
 
     return NGX_DECLINED;
 }
@@ -223,8 +214,16 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
 
     log = vc->connection->log;
 
-    if (vc->header.legacy) {
-        ngx_vmess_user_taint(vc->zone, &vc->account, vc->header.eauid, log);
+    /*
+     * An id is claimed when its header is whole, good or bad.  Of the original
+     * header, any refusal ends the token.
+     */
+
+    if (vc->account.user
+        && (vc->account.legacy || status == NGX_VMESS_STATUS_TAG
+            || status == NGX_VMESS_STATUS_HEADER))
+    {
+        ngx_vmess_user_taint(vc->zone, &vc->account, vc->header.eauid);
     }
 
     if (!ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, log)) {
@@ -246,9 +245,28 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
                       "client sent no VMess header of a known user");
         break;
 
+    case NGX_VMESS_STATUS_TIME:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent VMess header of user \"%V\" with bad time, "
+                      "clock skew is %L s", user,
+                      vc->account.time - (int64_t) ngx_time());
+        break;
+
     case NGX_VMESS_STATUS_REPLAY:
         ngx_log_error(NGX_LOG_INFO, log, 0,
                       "client sent replayed VMess header of user \"%V\"", user);
+        break;
+
+    case NGX_VMESS_STATUS_FULL:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent VMess header of user \"%V\", for which the "
+                      "replay filter has no room", user);
+        break;
+
+    case NGX_VMESS_STATUS_CLOCK:
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "client sent VMess header of user \"%V\" of a time "
+                      "before the clock was put back", user);
         break;
 
     case NGX_VMESS_STATUS_TAG:

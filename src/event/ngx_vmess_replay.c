@@ -10,44 +10,113 @@
 
 /*
  * Each added key examines so many entries for expired keys.  Thus at most
- * one entry in NGX_VMESS_REPLAY_SWEEP + 1 holds a key that could be dropped.
+ * one entry in NGX_VMESS_REPLAY_SWEEP + 1 is counted for its owner in vain.
  */
 
-#define NGX_VMESS_REPLAY_SWEEP  8
+#define NGX_VMESS_REPLAY_SWEEP   8
 
+/*
+ * A part of the set is for owners with few keys.  Of the rest, an owner may have
+ * so many times as many as there is room.
+ */
+
+#define NGX_VMESS_REPLAY_RESERVE 16
+#define NGX_VMESS_REPLAY_SHARE   8
+
+/* keys kept longer, in seconds, get the share of the room */
+
+#define NGX_VMESS_REPLAY_LONG    600
+
+/*
+ * The seconds of keys that were forgotten, by 16.  More than two hours, as keys
+ * may be for one hour ahead.
+ */
+
+#define NGX_VMESS_REPLAY_SPAN    4
+#define NGX_VMESS_REPLAY_SPANS   512
+
+/* no key is kept longer, unless the clock was put back since it was added */
+
+#define NGX_VMESS_REPLAY_AHEAD   7200
+
+
+/*
+ * An entry without "expires" is free.  One without an owner has expired, and is
+ * not counted: it may be forgotten.
+ */
 
 typedef struct {
     u_char                     key[NGX_VMESS_REPLAY_KEY_LEN];
-    uint32_t                   expires;    /* 0: free */
+    uint32_t                   expires;
+    uint32_t                   owner;
     uint32_t                   next;       /* in a bucket or the free list */
 } ngx_vmess_replay_entry_t;
 
 
-/* numbers of entries are indices plus one, zero is none */
+/*
+ * Numbers of entries are indices plus one, zero is none.  The entries alone
+ * tell what is in the set: everything else but the spans is made of them.
+ */
 
 struct ngx_vmess_replay_s {
-    ngx_atomic_t               lock;
+    volatile uint32_t          busy;       /* not in order */
+    uint32_t                   closed;
     uint64_t                   random;
     uint32_t                   bits;       /* of the number of buckets */
     uint32_t                   n;          /* entries */
-    uint32_t                   free;       /* list of entries dropped */
-    uint32_t                   used;       /* entries ever used */
+    uint32_t                   live;       /* of them with an owner */
+    uint32_t                   owners;
+    uint32_t                   free;       /* list of free ones */
+    uint32_t                   nfree;
     uint32_t                   cursor;     /* of the sweep */
-    uint32_t                   dropped;    /* latest expires of those dropped */
+    uint32_t                   most;       /* the owner that has most */
     uint32_t                   full;       /* the second of the last full
-                                              sweep that found nothing */
+                                              sweep */
+    uint32_t                   floor;      /* all spans up to this, and */
+    uint32_t                   spans[NGX_VMESS_REPLAY_SPANS];
     uint32_t                   buckets[];
 };
 
 
+static uint32_t *ngx_vmess_replay_lookup(ngx_vmess_replay_t *r,
+    const u_char *key);
+static ngx_int_t ngx_vmess_replay_check(ngx_vmess_replay_t *r, uint32_t i,
+    uint32_t owner, time_t expires, time_t now);
+static ngx_uint_t ngx_vmess_replay_allowed(ngx_vmess_replay_t *r,
+    uint32_t owner, time_t expires, time_t now);
 static void ngx_vmess_replay_sweep(ngx_vmess_replay_t *r, ngx_uint_t n,
     time_t now);
+static void ngx_vmess_replay_drop(ngx_vmess_replay_t *r, uint32_t i);
+static void ngx_vmess_replay_count(ngx_vmess_replay_t *r, uint32_t owner);
+static void ngx_vmess_replay_uncount(ngx_vmess_replay_t *r, uint32_t owner);
+static void ngx_vmess_replay_enter(ngx_vmess_replay_t *r);
+static void ngx_vmess_replay_rebuild(ngx_vmess_replay_t *r);
+
+
+#define ngx_vmess_replay_span(t)  ((uint32_t) ((t) >> NGX_VMESS_REPLAY_SPAN))
+
+#define ngx_vmess_replay_leave(r)                                             \
+    ngx_memory_barrier();                                                     \
+    (r)->busy = 0
+
+
+/* numbers of keys, by owner: some owners share one, and what it allows */
+
+static ngx_inline uint32_t *
+ngx_vmess_replay_owned(ngx_vmess_replay_t *r, uint32_t owner)
+{
+    return &r->buckets[((size_t) 1 << r->bits)
+                       + ((uint32_t) (owner * r->random >> 32)
+                          & (((uint32_t) 1 << (r->bits - 2)) - 1))];
+}
 
 
 static ngx_inline ngx_vmess_replay_entry_t *
 ngx_vmess_replay_entries(ngx_vmess_replay_t *r)
 {
-    return (ngx_vmess_replay_entry_t *) &r->buckets[(size_t) 1 << r->bits];
+    return (ngx_vmess_replay_entry_t *)
+               &r->buckets[((size_t) 1 << r->bits)
+                           + ((size_t) 1 << (r->bits - 2))];
 }
 
 
@@ -71,195 +140,392 @@ ngx_vmess_replay_bucket(ngx_vmess_replay_t *r, const u_char *key)
 
 
 ngx_vmess_replay_t *
-ngx_vmess_replay_create(void *p, size_t size, uint64_t random)
+ngx_vmess_replay_create(void *p, size_t size, uint64_t random, time_t now)
 {
     size_t               n;
     ngx_vmess_replay_t  *r;
 
     r = p;
 
-    ngx_memzero(r, sizeof(ngx_vmess_replay_t));
+    /* all of the memory is touched here, and none for the first time later */
+
+    ngx_memzero(r, size);
 
     /* as many buckets as a power of two makes from about n entries */
 
-    n = (size - sizeof(ngx_vmess_replay_t))
-        / (sizeof(ngx_vmess_replay_entry_t) + sizeof(uint32_t));
+    size -= sizeof(ngx_vmess_replay_t);
+    n = size / (sizeof(ngx_vmess_replay_entry_t) + sizeof(uint32_t) * 5 / 4);
 
-    for (r->bits = 1; ((size_t) 2 << r->bits) <= n; r->bits++) { /* void */ }
+    for (r->bits = 2; ((size_t) 2 << r->bits) <= n; r->bits++) { /* void */ }
 
-    size -= sizeof(ngx_vmess_replay_t) + (sizeof(uint32_t) << r->bits);
+    size -= (sizeof(uint32_t) << r->bits) + (sizeof(uint32_t) << (r->bits - 2));
 
     r->n = size / sizeof(ngx_vmess_replay_entry_t);
     r->random = random | 1;
 
-    ngx_memzero(r->buckets, sizeof(uint32_t) << r->bits);
+    ngx_vmess_replay_forget(r, now);
+    ngx_vmess_replay_rebuild(r);
 
     return r;
 }
 
 
 ngx_int_t
-ngx_vmess_replay_add(ngx_vmess_replay_t *r, const u_char *key, time_t expires,
-    time_t now)
+ngx_vmess_replay_add(ngx_vmess_replay_t *r, const u_char *key, uint32_t owner,
+    time_t expires, time_t now)
 {
     uint32_t                  *bucket, i;
     ngx_int_t                  rc;
-    ngx_vmess_replay_entry_t  *entry, *e;
+    ngx_vmess_replay_entry_t  *e;
 
-    entry = ngx_vmess_replay_entries(r);
-    bucket = ngx_vmess_replay_bucket(r, key);
-
-    rc = NGX_DECLINED;
-
-    ngx_rwlock_wlock(&r->lock);
-
-    if (expires <= (time_t) r->dropped) {
-        goto done;
-    }
-
-    for (i = *bucket; i; i = e->next) {
-        e = &entry[i - 1];
-
-        if (ngx_memcmp(e->key, key, NGX_VMESS_REPLAY_KEY_LEN) == 0) {
-
-            if ((time_t) e->expires < now) {
-                e->expires = (uint32_t) expires;
-                rc = NGX_OK;
-            }
-
-            goto done;
-        }
-    }
+    ngx_vmess_replay_enter(r);
 
     ngx_vmess_replay_sweep(r, NGX_VMESS_REPLAY_SWEEP, now);
 
-    if (r->free == 0 && r->used == r->n && r->full != (uint32_t) now) {
-        ngx_vmess_replay_sweep(r, r->n, now);
-    }
+    i = *ngx_vmess_replay_lookup(r, key);
 
-    if (r->free) {
-        i = r->free;
-        e = &entry[i - 1];
-        r->free = e->next;
+    rc = ngx_vmess_replay_check(r, i, owner, expires, now);
 
-    } else if (r->used < r->n) {
-        i = ++r->used;
-        e = &entry[i - 1];
-
-    } else {
-        r->full = (uint32_t) now;
-        rc = NGX_BUSY;
+    if (rc != NGX_OK) {
         goto done;
     }
 
-    ngx_memcpy(e->key, key, NGX_VMESS_REPLAY_KEY_LEN);
-    e->expires = (uint32_t) expires;
-    e->next = *bucket;
-    *bucket = i;
+    if (i) {
 
-    rc = NGX_OK;
+        /* its time has passed, and it comes anew */
+
+        e = &ngx_vmess_replay_entries(r)[i - 1];
+
+        if (e->owner) {
+            ngx_vmess_replay_uncount(r, e->owner);
+        }
+
+    } else {
+
+        if (r->free == 0 && r->full != (uint32_t) now) {
+            r->full = (uint32_t) now;
+            ngx_vmess_replay_sweep(r, r->n, now);
+        }
+
+        if (r->free == 0) {
+            rc = NGX_BUSY;
+            goto done;
+        }
+
+        i = r->free;
+        e = &ngx_vmess_replay_entries(r)[i - 1];
+        r->free = e->next;
+        r->nfree--;
+
+        bucket = ngx_vmess_replay_bucket(r, key);
+
+        ngx_memcpy(e->key, key, NGX_VMESS_REPLAY_KEY_LEN);
+        e->next = *bucket;
+        *bucket = i;
+    }
+
+    e->owner = owner;
+
+    ngx_memory_barrier();
+
+    e->expires = (uint32_t) expires;
+
+    ngx_vmess_replay_count(r, owner);
 
 done:
 
-    ngx_rwlock_unlock(&r->lock);
+    ngx_vmess_replay_leave(r);
 
     return rc;
 }
 
 
 ngx_int_t
-ngx_vmess_replay_find(ngx_vmess_replay_t *r, const u_char *key, time_t now)
+ngx_vmess_replay_find(ngx_vmess_replay_t *r, const u_char *key, uint32_t owner,
+    time_t expires, time_t now)
 {
-    uint32_t                   i;
-    ngx_int_t                  rc;
-    ngx_vmess_replay_entry_t  *entry, *e;
+    ngx_int_t  rc;
 
-    entry = ngx_vmess_replay_entries(r);
+    ngx_vmess_replay_enter(r);
 
-    rc = NGX_DECLINED;
+    rc = ngx_vmess_replay_check(r, *ngx_vmess_replay_lookup(r, key), owner,
+                                expires, now);
 
-    ngx_rwlock_wlock(&r->lock);
-
-    for (i = *ngx_vmess_replay_bucket(r, key); i; i = e->next) {
-        e = &entry[i - 1];
-
-        if (ngx_memcmp(e->key, key, NGX_VMESS_REPLAY_KEY_LEN) == 0) {
-
-            if ((time_t) e->expires >= now) {
-                rc = NGX_OK;
-            }
-
-            break;
-        }
-    }
-
-    ngx_rwlock_unlock(&r->lock);
+    ngx_vmess_replay_leave(r);
 
     return rc;
 }
 
 
-/* called with the set locked */
+/* where the number of a key's entry is, or the 0 at the end of its bucket */
+
+static uint32_t *
+ngx_vmess_replay_lookup(ngx_vmess_replay_t *r, const u_char *key)
+{
+    uint32_t                  *p;
+    ngx_vmess_replay_entry_t  *entry;
+
+    entry = ngx_vmess_replay_entries(r);
+
+    for (p = ngx_vmess_replay_bucket(r, key); *p; p = &entry[*p - 1].next) {
+
+        if (ngx_memcmp(entry[*p - 1].key, key, NGX_VMESS_REPLAY_KEY_LEN) == 0) {
+            break;
+        }
+    }
+
+    return p;
+}
+
+
+/* whether a key may be added; i is the number of its entry, if it has one */
+
+static ngx_int_t
+ngx_vmess_replay_check(ngx_vmess_replay_t *r, uint32_t i, uint32_t owner,
+    time_t expires, time_t now)
+{
+    uint32_t  span;
+
+    if (i && (time_t) ngx_vmess_replay_entries(r)[i - 1].expires >= now) {
+        return NGX_DECLINED;
+    }
+
+    span = ngx_vmess_replay_span(expires);
+
+    if (span <= r->floor || r->spans[span % NGX_VMESS_REPLAY_SPANS] == span) {
+        return NGX_ABORT;
+    }
+
+    if (r->closed) {
+        return NGX_BUSY;
+    }
+
+    if (ngx_vmess_replay_allowed(r, owner, expires, now)) {
+        return NGX_OK;
+    }
+
+    /* it may be that keys have expired, and are counted yet */
+
+    if (r->full != (uint32_t) now) {
+        r->full = (uint32_t) now;
+
+        ngx_vmess_replay_sweep(r, r->n, now);
+
+        if (ngx_vmess_replay_allowed(r, owner, expires, now)) {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_BUSY;
+}
+
+
+static ngx_uint_t
+ngx_vmess_replay_allowed(ngx_vmess_replay_t *r, uint32_t owner, time_t expires,
+    time_t now)
+{
+    uint64_t  n, room, rest, reserve;
+
+    n = *ngx_vmess_replay_owned(r, owner);
+    room = r->n - r->live;
+    reserve = r->n / NGX_VMESS_REPLAY_RESERVE;
+
+    rest = room > reserve ? room - reserve : 0;
+
+    if (expires - now > NGX_VMESS_REPLAY_LONG) {
+        return n < rest / NGX_VMESS_REPLAY_SHARE;
+    }
+
+    return n < rest * NGX_VMESS_REPLAY_SHARE || n < room / (r->owners + 1);
+}
+
+
+/*
+ * Examines n entries, for keys that expired, and, as long as few entries are
+ * free, for those to be forgotten.  The span of their time must have passed:
+ * keys that come now are of others.
+ */
 
 static void
 ngx_vmess_replay_sweep(ngx_vmess_replay_t *r, ngx_uint_t n, time_t now)
 {
-    uint32_t                  *p;
-    ngx_vmess_replay_entry_t  *entry, *e;
+    ngx_uint_t                 ahead;
+    ngx_vmess_replay_entry_t  *e;
 
-    entry = ngx_vmess_replay_entries(r);
+    for ( /* void */ ; n; n--) {
 
-    for (n = ngx_min(n, r->used); n; n--) {
-
-        if (r->cursor >= r->used) {
+        if (r->cursor >= r->n) {
             r->cursor = 0;
         }
 
-        e = &entry[r->cursor++];
+        e = &ngx_vmess_replay_entries(r)[r->cursor++];
 
-        if (e->expires == 0 || (time_t) e->expires >= now) {
+        ahead = (time_t) e->expires > now + NGX_VMESS_REPLAY_AHEAD;
+
+        if (e->expires == 0 || ((time_t) e->expires >= now && !ahead)) {
             continue;
         }
 
-        if (e->expires > r->dropped) {
-            r->dropped = e->expires;
+        if (e->owner) {
+            ngx_vmess_replay_uncount(r, e->owner);
+            e->owner = 0;
         }
 
-        p = ngx_vmess_replay_bucket(r, e->key);
-
-        while (*p != r->cursor) {
-            p = &entry[*p - 1].next;
+        if (r->nfree <= r->n / 16
+            && (ahead || ngx_vmess_replay_span(e->expires)
+                         < ngx_vmess_replay_span(now)))
+        {
+            ngx_vmess_replay_drop(r, r->cursor);
         }
-
-        *p = e->next;
-
-        e->expires = 0;
-        e->next = r->free;
-        r->free = r->cursor;
     }
 }
 
 
-void
-ngx_vmess_replay_copy(ngx_vmess_replay_t *r, ngx_vmess_replay_t *old,
-    time_t now)
+/* forgets a key that is not counted any more, but not of what time it was */
+
+static void
+ngx_vmess_replay_drop(ngx_vmess_replay_t *r, uint32_t i)
 {
-    ngx_uint_t                 i;
+    uint32_t                  *p, *span, n;
     ngx_vmess_replay_entry_t  *e;
 
-    e = ngx_vmess_replay_entries(old);
+    e = &ngx_vmess_replay_entries(r)[i - 1];
 
-    ngx_rwlock_wlock(&old->lock);
+    n = ngx_vmess_replay_span(e->expires);
+    span = &r->spans[n % NGX_VMESS_REPLAY_SPANS];
 
-    for (i = 0; i < old->used; i++) {
-        if ((time_t) e[i].expires >= now) {
-            (void) ngx_vmess_replay_add(r, e[i].key, e[i].expires, now);
+    if (*span < n) {
+        r->floor = ngx_max(r->floor, *span);
+
+        ngx_memory_barrier();
+
+        *span = n;
+
+    } else if (*span > n) {
+
+        /* of a time more than two hours before */
+
+        r->floor = ngx_max(r->floor, n);
+    }
+
+    p = ngx_vmess_replay_lookup(r, e->key);
+    *p = e->next;
+
+    ngx_memory_barrier();
+
+    e->expires = 0;
+    e->next = r->free;
+    r->free = i;
+    r->nfree++;
+}
+
+
+static void
+ngx_vmess_replay_count(ngx_vmess_replay_t *r, uint32_t owner)
+{
+    uint32_t  *n;
+
+    n = ngx_vmess_replay_owned(r, owner);
+
+    r->live++;
+    r->owners += (*n == 0);
+    (*n)++;
+
+    if (*n > *ngx_vmess_replay_owned(r, r->most)) {
+        r->most = owner;
+    }
+}
+
+
+static void
+ngx_vmess_replay_uncount(ngx_vmess_replay_t *r, uint32_t owner)
+{
+    uint32_t  *n;
+
+    n = ngx_vmess_replay_owned(r, owner);
+
+    r->live--;
+    (*n)--;
+    r->owners -= (*n == 0);
+}
+
+
+static void
+ngx_vmess_replay_enter(ngx_vmess_replay_t *r)
+{
+    if (r->busy) {
+
+        /* the last one that was here has died amid its work */
+
+        ngx_vmess_replay_rebuild(r);
+    }
+
+    r->busy = 1;
+
+    ngx_memory_barrier();
+}
+
+
+static void
+ngx_vmess_replay_rebuild(ngx_vmess_replay_t *r)
+{
+    uint32_t                  *bucket, i;
+    ngx_vmess_replay_entry_t  *e;
+
+    r->busy = 1;
+
+    ngx_memory_barrier();
+
+    ngx_memzero(r->buckets, (u_char *) ngx_vmess_replay_entries(r)
+                            - (u_char *) r->buckets);
+    r->live = 0;
+    r->owners = 0;
+    r->free = 0;
+    r->nfree = 0;
+    r->most = 0;
+
+    /* from the last, so that those never used are taken in order */
+
+    for (i = r->n; i; i--) {
+        e = &ngx_vmess_replay_entries(r)[i - 1];
+
+        if (e->expires == 0) {
+            e->next = r->free;
+            r->free = i;
+            r->nfree++;
+            continue;
+        }
+
+        bucket = ngx_vmess_replay_bucket(r, e->key);
+        e->next = *bucket;
+        *bucket = i;
+
+        if (e->owner) {
+            ngx_vmess_replay_count(r, e->owner);
         }
     }
 
-    r->dropped = ngx_max(r->dropped, old->dropped);
+    ngx_vmess_replay_leave(r);
+}
 
-    ngx_rwlock_unlock(&old->lock);
+
+void
+ngx_vmess_replay_close(ngx_vmess_replay_t *r)
+{
+    r->closed = 1;
+}
+
+
+void
+ngx_vmess_replay_forget(ngx_vmess_replay_t *r, time_t now)
+{
+    uint32_t  span;
+
+    span = ngx_vmess_replay_span(now);
+
+    if (r->floor + 1 < span) {
+        r->floor = span - 1;
+    }
 }
 
 
@@ -267,4 +533,13 @@ ngx_uint_t
 ngx_vmess_replay_capacity(ngx_vmess_replay_t *r)
 {
     return r->n;
+}
+
+
+ngx_uint_t
+ngx_vmess_replay_most(ngx_vmess_replay_t *r, uint32_t *owner)
+{
+    *owner = r->most;
+
+    return *ngx_vmess_replay_owned(r, r->most);
 }

@@ -17,36 +17,54 @@
  * A set of keys of NGX_VMESS_REPLAY_KEY_LEN bytes, each kept until its own
  * second has passed: EAuIDs and digests of sessions.  It lives in one block
  * of shared memory without pointers, so that it may be mapped anywhere, and
- * it is exact: a key is never forgotten early, and when all entries are
- * taken, new keys are refused.
+ * it is exact: a key is never forgotten early, and when there is no room, new
+ * keys are refused.
+ *
+ * Keys whose time has passed are forgotten only when their room is needed, and
+ * of what time they were is kept: when the clock is put back, they are either
+ * known, or known to have been forgotten.
+ *
+ * Each key has an owner, a number but 0.  One alone takes 5/6 of the set, others
+ * as much of what is left then, but for a sixteenth: that is for owners with few
+ * keys, who get the less of it the more they are.  Keys to be kept for more than
+ * ten minutes may be a tenth of the set.
+ *
+ * All functions are called with the set locked.  A caller may die at any
+ * instruction: the next one puts the set in order first.
  */
 
 
-/* makes an empty set of size bytes at p; random is any odd secret number */
+/* makes an empty set of size bytes at p; random is any secret number */
 ngx_vmess_replay_t *ngx_vmess_replay_create(void *p, size_t size,
-    uint64_t random);
+    uint64_t random, time_t now);
 
 /*
  * Adds a key to be kept as long as now <= expires, in seconds.
  *
  * NGX_OK        it was not there
- * NGX_DECLINED  it was, or it may have been: the clock was put back, and keys
- *               as old as this one have been dropped
- * NGX_BUSY      all entries are taken by keys still to be kept
+ * NGX_DECLINED  it was
+ * NGX_ABORT     it may have been: the clock was put back, and keys of that time
+ *               have been forgotten
+ * NGX_BUSY      no room for this owner, or the set was closed
  */
 ngx_int_t ngx_vmess_replay_add(ngx_vmess_replay_t *r, const u_char *key,
-    time_t expires, time_t now);
+    uint32_t owner, time_t expires, time_t now);
 
-/* NGX_OK if the key was added and is to be kept at now, else NGX_DECLINED */
+/* what ngx_vmess_replay_add() would return, without adding the key */
 ngx_int_t ngx_vmess_replay_find(ngx_vmess_replay_t *r, const u_char *key,
-    time_t now);
+    uint32_t owner, time_t expires, time_t now);
 
-/* adds to r all keys of old that are still to be kept */
-void ngx_vmess_replay_copy(ngx_vmess_replay_t *r, ngx_vmess_replay_t *old,
-    time_t now);
+/* lets no more keys in */
+void ngx_vmess_replay_close(ngx_vmess_replay_t *r);
+
+/* takes all keys that expired before now for forgotten */
+void ngx_vmess_replay_forget(ngx_vmess_replay_t *r, time_t now);
 
 /* the number of keys that fit */
 ngx_uint_t ngx_vmess_replay_capacity(ngx_vmess_replay_t *r);
+
+/* the number of keys of the owner that has most; no lock is needed */
+ngx_uint_t ngx_vmess_replay_most(ngx_vmess_replay_t *r, uint32_t *owner);
 
 
 #endif /* _NGX_VMESS_REPLAY_H_INCLUDED_ */

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_user.h"
+#include "ngx_vmess_filter.h"
 #include "ngx_vmess_detour.h"
 #include "proto/ngx_vmess_crypto.h"
 #include "proto/ngx_vmess_kdf.h"
@@ -20,13 +21,14 @@ static ngx_vmess_user_t *ngx_vmess_user_get(ngx_vmess_zone_t *zone,
     ngx_str_node_t *name);
 static void ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone,
     ngx_vmess_users_t *users);
-static ngx_vmess_status_e ngx_vmess_user_token(ngx_vmess_zone_t *zone,
-    ngx_vmess_users_t *users, const u_char *token,
-    ngx_vmess_account_t *account, time_t now);
+static ngx_vmess_status_e ngx_vmess_user_known(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account, const u_char *eauid, time_t now,
+    ngx_log_t *log);
+static ngx_vmess_status_e ngx_vmess_user_status(ngx_vmess_zone_t *zone,
+    ngx_int_t rc, ngx_log_t *log);
+static void ngx_vmess_user_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
 static uint64_t *ngx_vmess_user_hints(ngx_vmess_zone_sh_t *sh,
     struct sockaddr *sockaddr, uint32_t *tag);
-static ngx_int_t ngx_vmess_user_claim(ngx_vmess_zone_t *zone,
-    const u_char *key, time_t expires, ngx_log_t *log);
 
 
 ngx_int_t
@@ -77,6 +79,10 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
         ngx_memcpy(users->records[i].cmd_key, conf[i]->cmd_key,
                    NGX_VMESS_KEY_LEN);
+
+        ngx_memcpy(&users->records[i].owner, conf[i]->cmd_key,
+                   sizeof(uint32_t));
+        users->records[i].owner |= 1;
 
         users->records[i].rate = conf[i]->rate;
         users->records[i].alter_id = conf[i]->alter_id;
@@ -262,8 +268,7 @@ ngx_vmess_user_get(ngx_vmess_zone_t *zone, ngx_str_node_t *name)
 
 ngx_vmess_status_e
 ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
-    const u_char *eauid, ngx_vmess_account_t *account, int64_t *skew,
-    ngx_log_t *log)
+    const u_char *eauid, ngx_vmess_account_t *account, ngx_log_t *log)
 {
     int64_t                         t;
     time_t                          now;
@@ -319,35 +324,39 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
     } else {
         i = ngx_vmess_detour_scan(zone, users, eauid, account, &t);
 
-        if (i == n) {
-            status = ngx_vmess_user_token(zone, users, eauid, account, now);
-            goto done;
-        }
+        if (i < n) {
+            account->tried = n;
 
-        account->tried = n;
+        } else if (users->tokens
+                   && ngx_vmess_token_find(users->tokens, eauid, now, &i, &t)
+                      == NGX_OK)
+        {
+            ngx_vmess_users_get(users, i, account);
+            account->legacy = 1;
+            account->tried = n;
+
+        } else {
+            ngx_vmess_users_release(sh);
+            return NGX_VMESS_STATUS_UNKNOWN;
+        }
     }
 
-    *skew = t - now;
+    account->time = t;
 
     (void) ngx_atomic_fetch_add(&account->user->refs, 1);
 
-    if (ngx_vmess_auth_check_time(t, now) != NGX_OK) {
-        status = NGX_VMESS_STATUS_TIME;
-        goto done;
+    ngx_vmess_users_release(sh);
+
+    status = ngx_vmess_user_known(zone, account, eauid, now, log);
+
+    if (status != NGX_VMESS_STATUS_OK) {
+        ngx_vmess_user_try_rest(zone, account, eauid);
+        return status;
     }
 
-    if (ngx_vmess_user_claim(zone, eauid, (time_t) t + NGX_VMESS_TIME_WINDOW,
-                             log)
-        != NGX_OK)
+    if (hint && k == NGX_VMESS_HINTS && !account->temporary
+        && !account->legacy)
     {
-        status = NGX_VMESS_STATUS_REPLAY;
-        goto done;
-    }
-
-    status = NGX_VMESS_STATUS_OK;
-
-    if (hint && k == NGX_VMESS_HINTS && !account->temporary) {
-
         /* the newest first, the oldest falls out */
 
         for (k = NGX_VMESS_HINTS - 1; k > 0; k--) {
@@ -357,15 +366,38 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
         hint[0] = (uint64_t) tag << 32 | i;
     }
 
-done:
+    return NGX_VMESS_STATUS_OK;
+}
 
-    ngx_vmess_users_release(sh);
 
-    if (status == NGX_VMESS_STATUS_TIME || status == NGX_VMESS_STATUS_REPLAY) {
-        ngx_vmess_user_try_rest(zone, account, eauid);
+/*
+ * Whether the id was used.  It is not claimed yet: a client that sends no more
+ * leaves nothing behind.
+ */
+
+static ngx_vmess_status_e
+ngx_vmess_user_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *eauid, time_t now, ngx_log_t *log)
+{
+    time_t     expires;
+    ngx_int_t  rc;
+
+    if (ngx_vmess_auth_check_time(account->time, now) != NGX_OK) {
+
+        /* its time may come, and then it must not be good any more */
+
+        if (account->time > now && account->time <= now + NGX_VMESS_EARLY) {
+            ngx_vmess_user_taint(zone, account, eauid);
+        }
+
+        return NGX_VMESS_STATUS_TIME;
     }
 
-    return status;
+    expires = account->time + NGX_VMESS_TIME_WINDOW;
+
+    rc = ngx_vmess_filter_find(zone->conf, eauid, account->owner, expires);
+
+    return ngx_vmess_user_status(zone, rc, log);
 }
 
 
@@ -381,6 +413,7 @@ ngx_vmess_users_get(ngx_vmess_users_t *users, ngx_uint_t i,
 
     account->user = record->user;
     ngx_memcpy(account->cmd_key, record->cmd_key, NGX_VMESS_KEY_LEN);
+    account->owner = record->owner;
     account->rate = record->rate;
     account->alter_id = record->alter_id;
     account->number = i;
@@ -449,45 +482,12 @@ ngx_vmess_user_check(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
 }
 
 
-/* a token may come again, unless it was once refused */
-
-static ngx_vmess_status_e
-ngx_vmess_user_token(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
-    const u_char *token, ngx_vmess_account_t *account, time_t now)
-{
-    int64_t     t;
-    ngx_uint_t  i;
-
-    if (users->tokens == NULL
-        || ngx_vmess_token_find(users->tokens, token, now, &i, &t) != NGX_OK)
-    {
-        return NGX_VMESS_STATUS_UNKNOWN;
-    }
-
-    ngx_vmess_users_get(users, i, account);
-    account->legacy = 1;
-    account->time = t;
-    account->tried = users->n;
-
-    (void) ngx_atomic_fetch_add(&account->user->refs, 1);
-
-    if (ngx_vmess_replay_find(zone->sh->replay, token, now) == NGX_OK
-        || (zone->old_replay && now <= zone->old_until
-            && ngx_vmess_replay_find(zone->old_replay, token, now) == NGX_OK))
-    {
-        return NGX_VMESS_STATUS_REPLAY;
-    }
-
-    return NGX_VMESS_STATUS_OK;
-}
-
-
 void
 ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *token, ngx_log_t *log)
+    const u_char *eauid)
 {
-    (void) ngx_vmess_user_claim(zone, token,
-                                account->time + NGX_VMESS_TIME_WINDOW, log);
+    (void) ngx_vmess_filter_add(zone->conf, eauid, account->owner,
+                                account->time + NGX_VMESS_TIME_WINDOW);
 }
 
 
@@ -615,13 +615,26 @@ ngx_vmess_user_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
 }
 
 
-ngx_int_t
-ngx_vmess_user_session(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *key, const u_char *iv, ngx_log_t *log)
+ngx_vmess_status_e
+ngx_vmess_user_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log)
 {
     u_char     data[3 * 16], digest[32];
-    time_t     expires;
     ngx_int_t  rc;
+
+    if (!account->legacy) {
+
+        if (ngx_vmess_auth_check_time(account->time, ngx_time()) != NGX_OK) {
+            return NGX_VMESS_STATUS_TIME;
+        }
+
+        rc = ngx_vmess_filter_add(zone->conf, eauid, account->owner,
+                                  account->time + NGX_VMESS_TIME_WINDOW);
+
+        if (rc != NGX_OK) {
+            return ngx_vmess_user_status(zone, rc, log);
+        }
+    }
 
     ngx_memcpy(data, account->cmd_key, NGX_VMESS_KEY_LEN);
     ngx_memcpy(data + 16, key, NGX_VMESS_KEY_LEN);
@@ -629,53 +642,91 @@ ngx_vmess_user_session(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
     ngx_vmess_sha256(digest, data, sizeof(data));
 
-    expires = ngx_time() + NGX_VMESS_SESSION_WINDOW;
-
-    if (account->legacy) {
-        expires = ngx_max(expires, account->time + NGX_VMESS_TIME_WINDOW);
-    }
-
-    rc = ngx_vmess_user_claim(zone, digest, expires, log);
-
     ngx_explicit_memzero(data, sizeof(data));
 
-    return rc;
+    /* counted from the client's time, as the clock here may be set meanwhile */
+
+    rc = ngx_vmess_filter_add(zone->conf, digest, account->owner,
+                              account->time + NGX_VMESS_SESSION_WINDOW);
+
+    return ngx_vmess_user_status(zone, rc, log);
 }
 
 
-static ngx_int_t
-ngx_vmess_user_claim(ngx_vmess_zone_t *zone, const u_char *key, time_t expires,
-    ngx_log_t *log)
+/* what an answer of the replay filter means for the header */
+
+static ngx_vmess_status_e
+ngx_vmess_user_status(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
 {
-    time_t          now;
-    ngx_int_t       rc;
-    static time_t   logged;
+    static time_t  full, clock;
 
-    now = ngx_time();
+    switch (rc) {
 
-    if (zone->old_replay && now <= zone->old_until) {
-        rc = ngx_vmess_replay_add(zone->old_replay, key, expires, now);
+    case NGX_OK:
+        return NGX_VMESS_STATUS_OK;
 
-        if (rc != NGX_OK) {
-            goto refused;
-        }
-    }
+    case NGX_DECLINED:
+        return NGX_VMESS_STATUS_REPLAY;
 
-    rc = ngx_vmess_replay_add(zone->sh->replay, key, expires, now);
+    case NGX_ABORT:
 
-refused:
+        if (clock != ngx_time()) {
+            clock = ngx_time();
 
-    if (rc == NGX_BUSY) {
-
-        if (logged != now) {
-            logged = now;
             ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "vmess_users \"%V\": replay filter is full",
+                          "vmess_users \"%V\": the clock was put back, ids of "
+                          "a time that has been before are refused",
                           &zone->name);
         }
 
-        return NGX_DECLINED;
+        return NGX_VMESS_STATUS_CLOCK;
+
+    default: /* NGX_BUSY */
+
+        if (full != ngx_time()) {
+            full = ngx_time();
+            ngx_vmess_user_log_full(zone, log);
+        }
+
+        return NGX_VMESS_STATUS_FULL;
+    }
+}
+
+
+static void
+ngx_vmess_user_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
+{
+    u_char              buf[NGX_VMESS_USER_NAME_MAX];
+    uint32_t            owner;
+    ngx_str_t           name;
+    ngx_uint_t          i, k, n, capacity;
+    ngx_vmess_users_t  *users;
+    ngx_vmess_zone_t  **zones;
+
+    owner = ngx_vmess_filter_most(zone->conf, &n, &capacity);
+
+    ngx_str_set(&name, "that is gone");
+
+    zones = zone->conf->zones.elts;
+
+    for (k = 0; k < zone->conf->zones.nelts; k++) {
+
+        users = ngx_vmess_users_acquire(zones[k]->sh);
+
+        for (i = 0; i < users->n; i++) {
+            if (users->records[i].owner == owner) {
+                name = users->records[i].user->name.str;
+                ngx_memcpy(buf, name.data, name.len);
+                name.data = buf;
+                break;
+            }
+        }
+
+        ngx_vmess_users_release(zones[k]->sh);
     }
 
-    return rc;
+    ngx_log_error(NGX_LOG_ALERT, log, 0,
+                  "vmess_users \"%V\": replay filter is full, "
+                  "user \"%V\" has %ui of its %ui entries",
+                  &zone->name, &name, n, capacity);
 }

@@ -44,7 +44,6 @@ struct ngx_vmess_user_s {
     ngx_atomic_t               flows;      /* open now */
     ngx_atomic_t               total;      /* opened ever */
     ngx_atomic_t               refused;    /* headers refused */
-    ngx_atomic_t               last_seen;  /* seconds */
 
     ngx_atomic_t               refs;       /* connections that point here */
 
@@ -60,6 +59,7 @@ struct ngx_vmess_user_s {
 typedef struct {
     ngx_vmess_user_t          *user;
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+    uint32_t                   owner;      /* of ids in the replay filter */
     size_t                     rate;
     ngx_uint_t                 alter_id;   /* 0: AEAD header only */
 } ngx_vmess_record_t;
@@ -70,13 +70,14 @@ typedef struct {
 typedef struct {
     ngx_vmess_user_t          *user;
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+    uint32_t                   owner;
     size_t                     rate;
     ngx_uint_t                 alter_id;
     ngx_uint_t                 number;     /* of its record */
     ngx_uint_t                 generation; /* of the users it was found in */
     ngx_uint_t                 tried;      /* keys, before this was found */
     ngx_uint_t                 tried_temporary;
-    int64_t                    time;       /* of a token */
+    int64_t                    time;       /* stamped by the client */
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
 } ngx_vmess_account_t;
@@ -106,6 +107,8 @@ typedef enum {
     NGX_VMESS_STATUS_UNKNOWN,
     NGX_VMESS_STATUS_TIME,
     NGX_VMESS_STATUS_REPLAY,
+    NGX_VMESS_STATUS_FULL,
+    NGX_VMESS_STATUS_CLOCK,
     NGX_VMESS_STATUS_TAG,
     NGX_VMESS_STATUS_HEADER,
     NGX_VMESS_STATUS_TIMEOUT,
@@ -152,20 +155,19 @@ ngx_int_t ngx_vmess_user_check(ngx_vmess_zone_t *zone,
 void ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users);
 
 /*
- * Finds the user of an EAuID, those last seen from that address first, and
- * claims the id.
+ * Finds the user of an EAuID, those last seen from that address first.  An id
+ * that is too early is claimed, as no header with it is read any more.
  *
  * account  copy of what the configuration says of the user; account->user is
  *          set if the EAuID is of a known user, even if it is refused, and
  *          is to be given back by ngx_vmess_user_release()
- * skew     seconds that the client's clock is ahead
  *
- * Returns NGX_VMESS_STATUS_OK, _UNKNOWN, _TIME or _REPLAY.  Refusals of all
- * kinds take the time of a scan over all users.
+ * Returns NGX_VMESS_STATUS_OK, _UNKNOWN, _TIME, _REPLAY, _FULL or _CLOCK.
+ * Refusals of all kinds take the time of a scan over all users.
  */
 ngx_vmess_status_e ngx_vmess_user_auth(ngx_vmess_zone_t *zone,
     struct sockaddr *sockaddr, const u_char *eauid,
-    ngx_vmess_account_t *account, int64_t *skew, ngx_log_t *log);
+    ngx_vmess_account_t *account, ngx_log_t *log);
 
 void ngx_vmess_user_release(ngx_vmess_user_t *user);
 
@@ -176,18 +178,20 @@ void ngx_vmess_user_release(ngx_vmess_user_t *user);
 void ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account, const u_char *eauid);
 
-/* keeps the token of a header that was refused from being found again */
+/* claims the id of a header that was refused, or its token */
 void ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *token, ngx_log_t *log);
+    const u_char *eauid);
 
 /*
- * Claims a session of a user, key and IV of its body for
- * NGX_VMESS_SESSION_WINDOW, or as long as its token is valid.  NGX_OK, or
- * NGX_DECLINED if it was used.
+ * Claims the id of a header, and the session, that is user, key and IV of its
+ * body.  Called when the header is known to be good, which may be long after it
+ * began: the id may be somebody else's by now, or too late.
+ *
+ * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK.
  */
-ngx_int_t ngx_vmess_user_session(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account, const u_char *key, const u_char *iv,
-    ngx_log_t *log);
+ngx_vmess_status_e ngx_vmess_user_claim(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account, const u_char *eauid, const u_char *key,
+    const u_char *iv, ngx_log_t *log);
 
 
 #endif /* _NGX_VMESS_USER_H_INCLUDED_ */

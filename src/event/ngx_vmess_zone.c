@@ -5,9 +5,9 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <sys/mman.h>
 #include "ngx_vmess_zone.h"
 #include "ngx_vmess_worker.h"
+#include "ngx_vmess_filter.h"
 #include "ngx_vmess_user.h"
 #include "ngx_vmess_detour.h"
 #include "ngx_vmess_token.h"
@@ -27,9 +27,6 @@ static ngx_vmess_zone_t *ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone,
     ngx_cycle_t *cycle);
 static void ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone,
     ngx_vmess_zone_t *old);
-static ngx_int_t ngx_vmess_zone_map(ngx_vmess_zone_t *zone, u_char *addr,
-    size_t size);
-static void ngx_vmess_zone_unmap(void *data);
 static void ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone);
 static void ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone);
 
@@ -55,7 +52,8 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
     }
 
     zone->name = *name;
-    zone->pool = cf->pool;
+    zone->conf = vcf;
+    zone->size = size;
 
     if (ngx_array_init(&zone->users, cf->pool, 16,
                        sizeof(ngx_vmess_user_conf_t *))
@@ -67,7 +65,8 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
     ngx_rbtree_init(&zone->names, &zone->sentinel, ngx_str_rbtree_insert_value);
     ngx_rbtree_init(&zone->ids, &zone->sentinel, ngx_str_rbtree_insert_value);
 
-    zone->shm_zone = ngx_shared_memory_add(cf, name, size, &ngx_vmess_module);
+    zone->shm_zone = ngx_shared_memory_add(cf, name, size - size / 2,
+                                           &ngx_vmess_module);
     if (zone->shm_zone == NULL) {
         return NULL;
     }
@@ -134,21 +133,6 @@ ngx_vmess_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         zone->sh = ozone->sh;
         zone->shpool = ozone->shpool;
 
-        if (ozone->old_replay && ngx_time() <= ozone->old_until) {
-
-            if (ngx_vmess_zone_map(zone, ozone->old_addr, ozone->old_size)
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-            zone->old_replay = (ngx_vmess_replay_t *)
-                                   (zone->old_addr
-                                    + ((u_char *) ozone->old_replay
-                                       - ozone->old_addr));
-            zone->old_until = ozone->old_until;
-        }
-
     } else if (ngx_vmess_zone_create(zone, shm_zone->shm.log) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -160,14 +144,16 @@ ngx_vmess_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 static ngx_int_t
 ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 {
-    void                 *p;
     size_t                size;
-    uint64_t              random;
     ngx_slab_pool_t      *shpool;
     ngx_vmess_zone_sh_t  *sh;
 
     shpool = (ngx_slab_pool_t *) zone->shm_zone->shm.addr;
     zone->shpool = shpool;
+
+    if (!ngx_test_config) {
+        ngx_vmess_filter_touch(&zone->shm_zone->shm);
+    }
 
     size = sizeof(" in vmess_users \"\"") + zone->name.len;
 
@@ -192,27 +178,14 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     ngx_rbtree_init(&sh->names, &sh->sentinel, ngx_str_rbtree_insert_value);
 
-    /* half of the zone is for the replay filter, 1/64 for the hints */
-
-    size = zone->shm_zone->shm.size / 2;
-
-    p = ngx_slab_alloc(shpool, size);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (RAND_bytes((u_char *) &random, sizeof(random)) != 1
-        || RAND_bytes(sh->secret, NGX_VMESS_SECRET_LEN) != 1)
-    {
+    if (RAND_bytes(sh->secret, NGX_VMESS_SECRET_LEN) != 1) {
         ngx_ssl_error(NGX_LOG_EMERG, log, 0, "RAND_bytes() failed");
         return NGX_ERROR;
     }
 
-    sh->replay = ngx_vmess_replay_create(p, size, random);
+    /* 1/64 of the size is for the hints */
 
-    for (size = 4096; size * 2 <= zone->shm_zone->shm.size / 64; size *= 2) {
-        /* void */
-    }
+    for (size = 4096; size * 2 <= zone->size / 64; size *= 2) { /* void */ }
 
     sh->hints = ngx_slab_calloc(shpool, size);
     if (sh->hints == NULL) {
@@ -258,9 +231,8 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
     ngx_log_error(NGX_LOG_INFO, cycle->log, 0,
-                  "vmess_users \"%V\": %ui users, replay filter of %ui entries",
-                  &zone->name, sh->users->n,
-                  ngx_vmess_replay_capacity(sh->replay));
+                  "vmess_users \"%V\": %ui users", &zone->name,
+                  sh->users->n);
 }
 
 
@@ -271,11 +243,7 @@ ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 {
     ngx_vmess_zone_t  *old;
 
-    if (cycle->old_cycle->conf_ctx == NULL
-        || cycle->old_cycle->modules_n <= ngx_vmess_module.index
-        || cycle->old_cycle->modules[ngx_vmess_module.index]
-           != &ngx_vmess_module)
-    {
+    if (ngx_vmess_zone_old_conf(cycle) == NULL) {
         return NULL;
     }
 
@@ -289,10 +257,26 @@ ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 }
 
 
+ngx_vmess_conf_t *
+ngx_vmess_zone_old_conf(ngx_cycle_t *cycle)
+{
+    cycle = cycle->old_cycle;
+
+    if (cycle->conf_ctx == NULL
+        || cycle->modules_n <= ngx_vmess_module.index
+        || cycle->modules[ngx_vmess_module.index] != &ngx_vmess_module)
+    {
+        return NULL;
+    }
+
+    return (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                             ngx_vmess_module);
+}
+
+
 static void
 ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
 {
-    ngx_shm_t            *shm;
     ngx_uint_t            i;
     ngx_vmess_user_t     *from, *to;
     ngx_vmess_record_t   *record;
@@ -310,7 +294,6 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
             to->down = from->down;
             to->total = from->total;
             to->refused = from->refused;
-            to->last_seen = from->last_seen;
 
             /* for connections of old workers: they know the old zone */
 
@@ -329,61 +312,6 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
     ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
 
     ngx_vmess_detour_copy(zone->sh->pending, old->sh->users);
-
-    shm = &old->shm_zone->shm;
-
-    if (ngx_vmess_zone_map(zone, shm->addr, shm->size) == NGX_OK) {
-        zone->old_replay = (ngx_vmess_replay_t *)
-                               (zone->old_addr
-                                + ((u_char *) old->sh->replay - shm->addr));
-        zone->old_until = ngx_time() + 2 * NGX_VMESS_TIME_WINDOW
-                          + NGX_VMESS_SESSION_WINDOW;
-    }
-
-    ngx_vmess_replay_copy(zone->sh->replay, old->sh->replay, ngx_time());
-}
-
-
-/*
- * Maps the shared memory of a zone replaced once more, as nginx unmaps its
- * own when the old configuration is gone.
- */
-
-static ngx_int_t
-ngx_vmess_zone_map(ngx_vmess_zone_t *zone, u_char *addr, size_t size)
-{
-    ngx_pool_cleanup_t  *cln;
-
-    cln = ngx_pool_cleanup_add(zone->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    addr = mremap(addr, 0, size, MREMAP_MAYMOVE);
-
-    if (addr == MAP_FAILED) {
-        ngx_log_error(NGX_LOG_ALERT, zone->shm_zone->shm.log, ngx_errno,
-                      "vmess_users \"%V\": the replay filter of the old size "
-                      "could not be kept", &zone->name);
-        return NGX_ERROR;
-    }
-
-    zone->old_addr = addr;
-    zone->old_size = size;
-
-    cln->handler = ngx_vmess_zone_unmap;
-    cln->data = zone;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_vmess_zone_unmap(void *data)
-{
-    ngx_vmess_zone_t *zone = data;
-
-    (void) munmap(zone->old_addr, zone->old_size);
 }
 
 

@@ -8,7 +8,6 @@
 
 
 #include "ngx_vmess.h"
-#include "ngx_vmess_replay.h"
 
 
 #define NGX_VMESS_SECRET_LEN  16
@@ -23,8 +22,6 @@ typedef struct {
 
     ngx_rbtree_t               names;             /* of ngx_vmess_user_t */
     ngx_rbtree_node_t          sentinel;
-
-    ngx_vmess_replay_t        *replay;
 
     /* of the zone, known to nobody else */
 
@@ -51,22 +48,12 @@ struct ngx_vmess_zone_s {
     ngx_rbtree_t               ids;
     ngx_rbtree_node_t          sentinel;
 
+    ngx_vmess_conf_t          *conf;
+
+    size_t                     size;       /* half of it is for the filter */
     ngx_shm_zone_t            *shm_zone;
     ngx_slab_pool_t           *shpool;
     ngx_vmess_zone_sh_t       *sh;
-
-    /*
-     * After a change of the size: the filter of the zone replaced, mapped
-     * once more, as connections accepted by old workers may still
-     * authenticate there until the time given.
-     */
-
-    ngx_vmess_replay_t        *old_replay;
-    time_t                     old_until;
-    u_char                    *old_addr;
-    size_t                     old_size;
-
-    ngx_pool_t                *pool;
 
     time_t                     refresh;    /* of temporary ids, 0: none */
 
@@ -94,6 +81,9 @@ void ngx_vmess_zone_init_worker(ngx_cycle_t *cycle);
 
 /* finds a zone of the configuration by name, NULL if there is none */
 ngx_vmess_zone_t *ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name);
+
+/* the configuration before that of the cycle, NULL if there was none */
+ngx_vmess_conf_t *ngx_vmess_zone_old_conf(ngx_cycle_t *cycle);
 
 /*
  * Makes the users of a new configuration those of the zone.  Called when

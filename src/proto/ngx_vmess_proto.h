@@ -40,6 +40,10 @@
 #define NGX_VMESS_TIME_WINDOW         120    /* seconds, either way */
 #define NGX_VMESS_SESSION_WINDOW      180    /* seconds */
 
+/* an id that is ahead of the window by less is used up when it is refused */
+
+#define NGX_VMESS_EARLY               3600   /* seconds */
+
 /* VMess, "Response header" */
 
 #define NGX_VMESS_RESPONSE_LEN        (2 + NGX_VMESS_TAG_LEN                  \

@@ -52,26 +52,6 @@ ngx_strlow(u_char *dst, u_char *src, size_t n)
 }
 
 
-/* one process: nobody to lock out */
-
-void
-ngx_rwlock_wlock(ngx_atomic_t *lock)
-{
-    if (*lock) {
-        abort();
-    }
-
-    *lock = 1;
-}
-
-
-void
-ngx_rwlock_unlock(ngx_atomic_t *lock)
-{
-    *lock = 0;
-}
-
-
 void
 ngx_encode_base64(ngx_str_t *dst, ngx_str_t *src)
 {

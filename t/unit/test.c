@@ -4,6 +4,9 @@
  */
 
 #include "test.h"
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 
 #define TEST_FIELDS  64
@@ -206,6 +209,80 @@ test_ok(int ok, const char *fmt, ...)
 
     printf("\n");
     fflush(stdout);
+}
+
+
+u_char *
+test_shared(size_t size)
+{
+    void  *p;
+
+    p = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_ANON|MAP_SHARED, -1, 0);
+
+    if (p == MAP_FAILED) {
+        test_die("no memory", "");
+    }
+
+    return p;
+}
+
+
+pid_t
+test_trace(void (*call)(void *data), void *data)
+{
+    int    status;
+    pid_t  pid;
+
+    pid = fork();
+
+    if (pid == -1) {
+        test_die("fork", "");
+    }
+
+    if (pid == 0) {
+
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) == -1) {
+            test_die("ptrace", "");
+        }
+
+        raise(SIGSTOP);
+        call(data);
+        _exit(0);
+    }
+
+    if (waitpid(pid, &status, 0) == -1 || !WIFSTOPPED(status)) {
+        test_die("waitpid", "");
+    }
+
+    return pid;
+}
+
+
+int
+test_trace_step(pid_t pid)
+{
+    int  status;
+
+    if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == -1
+        || waitpid(pid, &status, 0) == -1)
+    {
+        test_die("ptrace", "");
+    }
+
+    return WIFSTOPPED(status);
+}
+
+
+void
+test_resume(pid_t pid)
+{
+    int  status;
+
+    if (ptrace(PTRACE_DETACH, pid, NULL, NULL) == -1
+        || waitpid(pid, &status, 0) == -1 || status != 0)
+    {
+        test_die("child", "");
+    }
 }
 
 

@@ -42,6 +42,17 @@ void test_fill(u_char *p, size_t len);
 void test_ok(int ok, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* memory that children share */
+u_char *test_shared(size_t size);
+
+/*
+ * A child that will call a function, stopped before it; one more instruction of
+ * it, 0 if it had no more, and is gone; and all of the rest.
+ */
+pid_t test_trace(void (*call)(void *data), void *data);
+int test_trace_step(pid_t pid);
+void test_resume(pid_t pid);
+
 /* value to return from main() */
 int test_done(void);
 
