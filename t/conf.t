@@ -506,8 +506,9 @@ if ($quic) {
         /^(security|key|header)=/ ? qr/no packet cipher and no packet disguise/
                                   : qr/parameter/)
         for qw(security=none key=x header=srtp streams=0 streams=65536
-               streams=x timeout=0 timeout=x timeout= buffer=63k buffer=1g gso= gso=yes x
-               alpn=h3);
+               streams=x timeout=0 timeout=x timeout= buffer=63k buffer=1g gso= gso=yes x);
+
+    bad('vmess_quic alpn=h3', quic('alpn=h3'), qr/unknown parameter "alpn="/);
 
     bad('two of vmess_quic', quic('; vmess_quic'), qr/vmess_quic.*duplicate/);
     bad('vmess_quic without a certificate', quic(''),

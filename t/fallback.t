@@ -749,3 +749,62 @@ is(flow(via => tls(), to => 'echo', data => 'hello')->read(5), 'hello',
 1;
 --- stream_response: 1
 --- may_alert
+
+
+=== TEST 32: what the drain swallows is a constant of the users, and up to 63 more
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; bob %%BOB%%; }
+vmess_users other:1m { mallory 11111111-2222-3333-4444-555555555555; }
+server { listen 127.0.0.1:%%PORT_1%%; vmess other; proxy_pass vmess_target; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $closed = sub { IO::Select->new($_[0])->can_read(0) };
+
+# VMess, "Failure behaviour"
+my $drain = sub {
+    my $d = pack 'a16', 'VMess drain';
+    $d = substr Digest::SHA::sha256($d . VMess::cmd_key(VMess::uuid($User{$_}))), 0, 16
+        for @_;
+    return 54 + unpack('n', $d) % 3266;
+};
+
+for ([ 0, 'alice', 'bob' ], [ 1, 'mallory' ]) {
+    my ($port, @users) = @$_;
+    my $n = $drain->(@users);
+    my %rest = map { $_ => tcp(stream_port() + $port) } 1 .. 8;
+    my %last;
+
+    put($_, 'x' x ($n - 1)) for values %rest;
+    is(wait_taken(stream_port() + $port), 1, "$n bytes, but one");
+    is(scalar(grep { $closed->($_) } values %rest), 0, 'are not enough');
+
+    for my $more (0 .. 63) {
+        put($_, 'x') for values %rest;
+        wait_taken(stream_port() + $port);
+        for (grep { $closed->($rest{$_}) } keys %rest) {
+            is(slurp(delete $rest{$_}), '', 'closed');
+            $last{$more} = 1;
+        }
+    }
+
+    is(wait_for(sub { $closed->($_) || return 0 for values %rest; 1 }), 1,
+       '64 bytes are');
+    cmp_ok(keys %last, '>', 1, 'not always the same');
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 33: the drain leaves nothing of what has come, which would be a reset
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @workers = children();
+kill 'STOP', @workers;
+my @s = map { my $s = tcp(); put($s, 'x' x 60_000); $s } 1 .. 4;
+kill 'CONT', @workers;
+join ' ', map { sysread($_, my $b, 10) // "$!" } @s;
+--- stream_response: 0 0 0 0

@@ -113,11 +113,16 @@ my $count = sub {
 };
 is($count->(), '100 100 1', 'the first flow');
 flow(skew => 999, port => 9, data => 'x' x 5000)->read_eof;
+flow(bad => 'tag', port => 9, data => 'x' x 5000)->read_eof;
+my $s = tcp();
+put($s, substr(vmess(port => 9)->header, 0, 30));
+$s->shutdown(1);
+slurp($s);
 reload();
 is($count->(), '200 200 2', 'after a reload');
 reload();
 is($count->(), '300 300 3', 'after another');
-log_count(qr/total:3 refused:1/);
+log_count(qr/total:3 refused:3/);
 --- stream_response: 1
 
 
