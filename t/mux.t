@@ -84,6 +84,16 @@ sub carrier {
                                     te => 'trailers' ]);
 }
 
+# a piece of the reference
+
+sub doc {
+    my ($re) = @_;
+    open my $fh, '<', 'docs/ngx_stream_vmess_module.md' or die $!;
+    local $/;
+    my ($text) = <$fh> =~ $re or die "nothing like that in the docs";
+    return $text;
+}
+
 run_tests();
 
 __DATA__
@@ -1223,4 +1233,64 @@ is($timers->(), 1, 'one');
 $m->end(2);
 ok(wait_for(sub { $timers->() == 2 }), 'none');
 $timers->();
+--- stream_response: 2
+
+
+=== TEST 33: the lines of a user add up, by the format and the awk of the docs
+--- servers
+echo echo
+src source 50000
+udp udp_echo
+slow source 100000000
+--- stream_config eval: main::doc(qr/^```nginx\n(log_format vmess .*?;)\n```/ms)
+--- stream_server_config
+access_log %%DIR%%/stream.log vmess;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $n = 0;
+my $logged = sub { $n += shift; ok(wait_for(sub { lines() == $n }), "$n lines") };
+
+for my $user (qw(alice bob)) {
+    my $f = flow(user => $user, to => 'echo', data => 'a flow');
+    is($f->read(6), 'a flow', "$user, a flow");
+    $f->close;
+    $f = flow(user => $user, cmd => 'udp', to => 'udp', data => 'a datagram');
+    is($f->receive, 'a datagram', 'and a datagram');
+    $f->close;
+    $logged->(2);
+
+    my $m = mux(user => $user);
+    $m->open(1, port => port('echo'), data => 'x' x 1000);
+    is(length $m->read(1, 1000), 1000, 'a sub-connection');
+    $m->open(2, port => port('src'));
+    is(length $m->read_all(2), 50_000, 'another');
+    $m->open(0, net => 'udp', port => port('udp'), data => 'one');
+    $m->receive(0);
+    $m->keep(0, $_, to => [ '127.0.0.1', port('udp') ]) for qw(two three);
+    is(join(' ', map { scalar $m->receive(0) } 1 .. 2), 'two three', 'XUDP');
+    $m->open(3, net => 'udp', port => port('udp'), data => 'four');
+    is(scalar $m->receive(3), 'four', 'UDP');
+
+    # data after the client's End is discarded, and in no line
+    $m->open(4, port => port('slow'));
+    $m->read(4, 100);
+    $m->{late} = 1;
+    $m->end($_) for 0, 1, 3, 4;
+    $logged->(5);
+    $m->close;
+    $logged->(1);
+}
+
+my $counted = join '', map {
+    my ($up, $down) = error_log() =~ /.*vmess user "$_": up:(\d+) down:(\d+) /s;
+    "$_ $up $down\n";
+} qw(alice bob);
+open my $fh, '>', "$Dir/sum.sh" or die $!;
+(my $awk = doc(qr/^```sh\n(awk .*?)\n```/ms)) =~ s/flows\.log/stream.log/;
+print $fh "cd $Dir\n$awk\n";
+close $fh;
+my $sum = join '', sort `sh $Dir/sum.sh`;
+is($sum, $counted, 'the sum of lines is what was counted');
+scalar(() = access_log() =~ / - - -:0 /g);
 --- stream_response: 2

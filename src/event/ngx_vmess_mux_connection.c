@@ -249,6 +249,7 @@ ngx_vmess_mux_read_client(ngx_vmess_mux_connection_t *mux)
         }
 
         b->last = b->start + n;
+        mux->received += n;
     }
 }
 
@@ -1005,6 +1006,11 @@ ngx_vmess_mux_recv(void *data, u_char *buf, size_t size)
     }
 
     if (n) {
+
+        if (flow->mux) {
+            flow->mux->taken += n;
+        }
+
         return n;
     }
 
@@ -1042,6 +1048,12 @@ ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
 
         if (n <= size) {
             vc->received++;
+
+            if (flow->mux) {
+                flow->mux->taken += n - (vc->cone ? sizeof(ngx_vmess_peer_t)
+                                                  : 0);
+            }
+
             return n;
         }
 
@@ -1147,6 +1159,8 @@ ngx_vmess_mux_send(void *data, u_char *buf, size_t size)
             ngx_post_event(mux->connection->write, &ngx_posted_events);
         }
 
+        mux->sent += n;
+
         return n;
     }
 
@@ -1243,6 +1257,7 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
         if (rc == NGX_OK) {
             fc->sent += size;
             vc->sent++;
+            mux->sent += size;
         }
     }
 

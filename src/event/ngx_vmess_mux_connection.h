@@ -72,6 +72,10 @@ struct ngx_vmess_mux_connection_s {
     ngx_queue_t                  flows;      /* all, and their number */
     ngx_uint_t                   n;
 
+    off_t                        received;   /* bytes, those taken by */
+    off_t                        taken;      /* sub-connections, and those */
+    off_t                        sent;       /* sent by them */
+
     ngx_vmess_mux_t              frame;
     ngx_vmess_mux_flow_t        *flow;       /* of the frame, or NULL */
     ngx_vmess_mux_data_t        *packet;     /* a datagram not yet whole */

@@ -36,6 +36,8 @@ static ngx_int_t ngx_stream_vmess_route(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_first_packet(ngx_stream_session_t *s);
 static ngx_uint_t ngx_stream_vmess_cipher(ngx_vmess_header_t *h);
 static ngx_int_t ngx_stream_vmess_fallback(ngx_stream_session_t *s);
+static void ngx_stream_vmess_count(ngx_stream_session_t *s,
+    ngx_stream_vmess_ctx_t *ctx);
 
 
 ngx_int_t
@@ -790,6 +792,35 @@ ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
 }
 
 
+/*
+ * Lines of the access log have each byte once: what a sub-connection has taken
+ * or sent is in its own, and what the connection has besides in that one.
+ */
+
+static void
+ngx_stream_vmess_count(ngx_stream_session_t *s, ngx_stream_vmess_ctx_t *ctx)
+{
+    ngx_connection_t            *c;
+    ngx_vmess_mux_flow_t        *flow;
+    ngx_vmess_mux_connection_t  *mux;
+
+    c = s->connection;
+    mux = ctx->vc->mux;
+
+    if (mux) {
+        s->received = ngx_max(mux->received - mux->taken, 0);
+        c->sent = ngx_max(c->sent - mux->sent, 0);
+        return;
+    }
+
+    flow = ngx_vmess_mux_get_flow(c);
+
+    if (flow) {
+        c->sent -= flow->discarded;
+    }
+}
+
+
 ngx_int_t
 ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
 {
@@ -825,6 +856,8 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
     if (ctx->udp && ctx->vc->sealed.start && !s->connection->error) {
         (void) ngx_vmess_flush(ctx->vc);
     }
+
+    ngx_stream_vmess_count(s, ctx);
 
     user = ctx->vc->account.user;
 
