@@ -1284,3 +1284,216 @@ $_->reset for @s;
 $c->close;
 is(wait_for(sub { (active() // 0) == $start }), 1, 'all have gone');
 --- may_alert
+
+
+=== TEST 17: a connection with packets of a live session is not closed
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    keepalive_timeout 1s;
+    keepalive_requests 3;
+    location /x { vmess_pass ray; }
+    location /other { return 404; }
+}
+server {
+    listen 127.0.0.1:%%PORT_3%%;
+    keepalive_timeout 0;
+    location /x { vmess_pass ray; }
+    location /other { keepalive_timeout 1s; return 404; }
+}
+--- config
+location = /alive { return 200; }
+--- stream_client
+for my $n (2, 3) {
+    my $x = x(n => $n);
+    my $v = vmess(to => 'echo', sec => 'zero');
+    my $c = h1($n);
+    is($x->post(0, $v->header . 'x', via => $c)->status, 200, 'the first');
+    $v->connect($x, quiet => 1);
+    is($v->read(1), 'x', 'a flow');
+    for my $i (1 .. 6) {
+        if ($i % 3 == 1) {
+            # as long as an idle connection is kept
+            my $idle = h1($n);
+            is($idle->request(GET => '/other', end => 1)->status, 404, 'another one');
+            $idle->run(sub { 0 });
+            is($idle->{eof}, 1, 'which is closed');
+        }
+        my $s = $x->post($i, "packet $i", via => $c);
+        is($v->read(8), "packet $i", 'goes on');
+        is($s->status, 200, 'and is answered');
+    }
+    # a request of the site's is nothing else
+    is($c->request(GET => '/other', end => 1)->status, 404, 'the site') if $n == 3;
+    $v->close;
+    $c->run(sub { 0 });
+    is($c->{eof}, 1, 'closed behind the session');
+}
+--- no_error_log
+[error]
+
+
+=== TEST 18: the old worker keeps connections with packets while the session lives
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    location /x { vmess_pass ray; }
+    location /other { return 404; }
+}
+--- config
+location = /alive { return 200; }
+--- stream_client
+my @old = children();
+my $x = x(n => 2);
+my $v = vmess(to => 'echo', sec => 'zero');
+my ($c, $idle) = (h1(2), h1(2));
+is($x->post(0, $v->header . 'x', via => $c)->status, 200, 'the first');
+$v->connect($x, quiet => 1);
+is($v->read(1), 'x', 'a flow');
+is($idle->request(GET => '/other', end => 1)->status, 404, 'another connection');
+reload();
+$idle->run(sub { 0 });
+is($idle->{eof}, 1, 'which the old worker closes');
+for my $i (1 .. 5) {
+    my $s = $x->post($i, "packet $i", via => $c);
+    is($v->read(8), "packet $i", 'goes on');
+    is($s->status, 200, 'and is answered');
+}
+my %now = map { $_ => 1 } children();
+is(scalar(grep { $now{$_} } @old), 1, 'the old worker is there');
+$v->close;
+$c->run(sub { 0 });
+is($c->{eof}, 1, 'closed behind the session');
+is(wait_for(sub { %now = map { $_ => 1 } children(); !grep { $now{$_} } @old }), 1, 'it leaves');
+--- no_error_log
+[error]
+
+
+=== TEST 19: a packet that is missing for too long ends the session
+--- servers
+echo echo
+--- stream_config
+log_format l '$bytes_received $vmess_status';
+server {
+    vmess_listen ray; vmess main; proxy_pass vmess_target;
+    access_log %%DIR%%/stream.log l;
+}
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    client_body_timeout 1s;
+    location /x { vmess_pass ray; }
+}
+--- config
+location = /alive { return 200; }
+--- stream_client
+my $x = x(n => 2);
+my $v = vmess(to => 'echo', sec => 'zero');
+is($x->post(0, $v->header . 'x')->status, 200, 'the first');
+$v->connect($x, quiet => 1);
+is($v->read(1), 'x', 'a flow');
+my @s = map { $x->post($_, "packet $_") } 2, 3;
+is($v->read_eof, '', 'the end of the flow');
+is($_->status, 200, 'what waited is answered') for @s;
+ok(wait_for(sub { access_log() =~ /ok$/m }), 'a session in the log');
+--- error_log
+client sent 2 packets of XHTTP session behind packet 1, which is missing
+
+
+=== TEST 20: a packet that comes again is read before it is answered
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    client_body_timeout 2s;
+    location /x { vmess_pass ray; }
+}
+--- config
+location = /alive { return 200; }
+--- stream_client
+for my $size (5, 600_000) {
+    my $x = x(n => 2);
+    my $v = vmess(to => 'echo', sec => 'zero');
+    my $c = h1(2);
+    is($x->post(0, $v->header . 'x', via => $c)->status, 200, 'the first');
+    $v->connect($x, quiet => 1);
+    is($v->read(1), 'x', 'a flow');
+    is($x->post(1, '1', via => $c)->status, 200, 'the second');
+    is($v->read(1), '1', 'too');
+
+    # its body, and others behind it, when the header was read
+    my $again = $x->post(1, '', via => $c, partial => 1, length => $size);
+    is(h1()->request(GET => '/alive', end => 1)->status, 200, 'some time');
+    $again->send('x' x $size, end => 1);
+    my @s = map { $x->post($_, $_, via => $c) } 2, 3;
+    is($v->read(2), '23', 'what is behind');
+    is($_->status, 200, 'is answered') for $again, @s;
+
+    # it does not wait for ever
+    $again = $x->post(1, '', via => $c, partial => 1, length => $size);
+    $c->run(sub { 0 });
+    is($c->{eof}, 1, 'a body that does not come');
+    $v->close;
+}
+--- no_error_log
+[error]
+
+
+=== TEST 21: up to 256 packets wait for one
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location /x { vmess_pass ray; return 404; }
+location = /status { stub_status; }
+--- stream_client
+my $writing = sub {
+    my $s = tcp(http_port());
+    put($s, "GET /status HTTP/1.0\r\n\r\n");
+    my ($n) = slurp($s) =~ /Writing: (\d+)/;
+    return $n;
+};
+
+for my $authentic (0, 1) {
+    my $x = x(late => 1);
+    my $v = vmess(to => 'echo', sec => 'zero');
+    if ($authentic) {
+        $x->get;
+        is($x->post(0, $v->header . 'x')->status, 200, 'the first');
+        $v->connect($x, quiet => 1);
+        is($v->read(1), 'x', 'a flow');
+    }
+    my $from = $writing->();
+    my @s = map { $x->post($_, sprintf('%08d', $_), via => h1()) } 2 .. 257;
+    ok(wait_for(sub { $writing->() >= $from + 256 }), '256 of them');
+    is($x->post(258, 'one too many', via => h1())->status, 404, 'one more is the site\'s');
+
+    # those before them are none too many
+    push @s, $x->post(0, $v->header . 'x') if !$authentic;
+    push @s, $x->post(1, '00000001') if $authentic;
+    if (!$authentic) {
+        $x->get;
+        $v->connect($x, quiet => 1);
+        is($v->read(1), 'x', 'a flow');
+        push @s, $x->post(1, '00000001');
+    }
+    is(sha256_hex($v->read(8 * 257)), sha256_hex(join '', map { sprintf '%08d', $_ } 1 .. 257),
+       'in order');
+    is(scalar(grep { $_->status ne 200 } @s), 0, 'all are answered');
+    $v->close;
+    CORE::close $_ for @s;
+}
+--- no_error_log
+[error]

@@ -154,6 +154,10 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
         clcf->client_max_body_size = 0;
         clcf->client_body_timeout = NGX_MAX_INT32_VALUE;
 
+        /* see ngx_http_vmess_keepalive.h */
+
+        clcf->keepalive_timeout = ngx_max(clcf->keepalive_timeout, 1000);
+
         /* what came before the request is handled must not go to a file */
 
         clcf->client_body_buffer_size = ngx_max(clcf->client_body_buffer_size,

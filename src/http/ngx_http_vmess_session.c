@@ -25,8 +25,12 @@
 
 static void ngx_http_vmess_session_timer_handler(ngx_event_t *ev);
 static void ngx_http_vmess_upload_remove(ngx_http_vmess_upload_t *upload);
+static ngx_http_vmess_upload_t *ngx_http_vmess_session_first(
+    ngx_http_vmess_session_t *s);
 static ngx_http_vmess_upload_t *ngx_http_vmess_session_due(
     ngx_http_vmess_session_t *s);
+static void ngx_http_vmess_session_watch(ngx_http_vmess_session_t *s);
+static void ngx_http_vmess_session_gap_handler(ngx_event_t *ev);
 
 
 static ngx_vmess_log_limit_t  ngx_http_vmess_session_limit = {
@@ -72,6 +76,10 @@ ngx_http_vmess_session_get(u_char *sid)
 
     ngx_add_timer(&s->timer, s->delay);
 
+    s->gap.handler = ngx_http_vmess_session_gap_handler;
+    s->gap.data = s;
+    s->gap.log = ngx_cycle->log;
+
     return s;
 }
 
@@ -80,8 +88,9 @@ ngx_int_t
 ngx_http_vmess_session_open(ngx_http_vmess_session_t *s,
     ngx_http_vmess_ctx_t *download)
 {
-    ngx_int_t          rc;
-    ngx_vmess_owner_t  owner;
+    ngx_int_t                  rc;
+    ngx_vmess_owner_t          owner;
+    ngx_http_core_loc_conf_t  *clcf;
 
     if (s->download) {
         return NGX_DECLINED;
@@ -90,6 +99,9 @@ ngx_http_vmess_session_open(ngx_http_vmess_session_t *s,
     rc = ngx_vmess_worker_claim(s->node.id, 0, &owner);
 
     if (rc == NGX_OK) {
+        clcf = ngx_http_get_module_loc_conf(download->request,
+                                            ngx_http_core_module);
+        s->timeout = clcf->client_body_timeout;
         s->download = download;
         ngx_del_timer(&s->timer);
     }
@@ -168,6 +180,25 @@ ngx_http_vmess_session_accept(ngx_http_vmess_session_t *s)
             upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_DONE);
         }
     }
+
+    ngx_http_vmess_session_watch(s);
+}
+
+
+ngx_uint_t
+ngx_http_vmess_session_alive(u_char *sid)
+{
+    ngx_vmess_owner_t          owner;
+    ngx_http_vmess_session_t  *s;
+
+    s = ngx_http_vmess_session_lookup(sid);
+
+    if (s && s->download) {
+        return 1;
+    }
+
+    return ngx_vmess_worker_owner(sid, &owner) == NGX_OK
+           && owner.pid && owner.pid != ngx_pid;
 }
 
 
@@ -198,6 +229,10 @@ ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
 
     if (s->timer.timer_set) {
         ngx_del_timer(&s->timer);
+    }
+
+    if (s->gap.timer_set) {
+        ngx_del_timer(&s->gap);
     }
 
     ngx_vmess_worker_delete(&s->node);
@@ -238,7 +273,12 @@ ngx_http_vmess_upload_add(ngx_http_vmess_session_t *s,
         return;
     }
 
-    if (s->eof || s->nuploads == NGX_HTTP_VMESS_UPLOADS_MAX) {
+    /* the one for which they wait is not one too many */
+
+    if (s->eof
+        || (s->nuploads >= NGX_HTTP_VMESS_UPLOADS_MAX
+            && upload->seq != s->next))
+    {
         upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
         return;
     }
@@ -251,6 +291,8 @@ ngx_http_vmess_upload_add(ngx_http_vmess_session_t *s,
     if (s->authentic) {
         upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_AUTHENTIC);
     }
+
+    ngx_http_vmess_session_watch(s);
 
     ngx_http_vmess_upload_wake(upload);
 }
@@ -277,6 +319,8 @@ ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload)
     }
 
     ngx_http_vmess_upload_remove(upload);
+
+    ngx_http_vmess_session_watch(s);
 
     /* one of which nothing was read may come again */
 
@@ -308,10 +352,10 @@ ngx_http_vmess_upload_wake(ngx_http_vmess_upload_t *upload)
 }
 
 
-/* the upload that is to be read next, NULL if it is still to come */
+/* the first upload that was not read yet */
 
 static ngx_http_vmess_upload_t *
-ngx_http_vmess_session_due(ngx_http_vmess_session_t *s)
+ngx_http_vmess_session_first(ngx_http_vmess_session_t *s)
 {
     ngx_queue_t              *q;
     ngx_http_vmess_upload_t  *upload;
@@ -323,13 +367,64 @@ ngx_http_vmess_session_due(ngx_http_vmess_session_t *s)
         upload = ngx_queue_data(q, ngx_http_vmess_upload_t, queue);
 
         if (!upload->taken) {
-            return (upload->seq == s->next
-                    || upload->seq == NGX_VMESS_XHTTP_NO_SEQ)
-                   ? upload : NULL;
+            return upload;
         }
     }
 
     return NULL;
+}
+
+
+/* the upload that is to be read next, NULL if it is still to come */
+
+static ngx_http_vmess_upload_t *
+ngx_http_vmess_session_due(ngx_http_vmess_session_t *s)
+{
+    ngx_http_vmess_upload_t  *upload;
+
+    upload = ngx_http_vmess_session_first(s);
+
+    return (upload && (upload->seq == s->next
+                       || upload->seq == NGX_VMESS_XHTTP_NO_SEQ))
+           ? upload : NULL;
+}
+
+
+/* packets that wait for one before them do so for some time */
+
+static void
+ngx_http_vmess_session_watch(ngx_http_vmess_session_t *s)
+{
+    if (s->authentic && ngx_http_vmess_session_first(s)
+        && ngx_http_vmess_session_due(s) == NULL)
+    {
+        if (!s->gap.timer_set) {
+            ngx_add_timer(&s->gap, s->timeout);
+        }
+
+    } else if (s->gap.timer_set) {
+        ngx_del_timer(&s->gap);
+    }
+}
+
+
+static void
+ngx_http_vmess_session_gap_handler(ngx_event_t *ev)
+{
+    ngx_http_vmess_session_t  *s;
+
+    s = ev->data;
+
+    ngx_log_error(NGX_LOG_INFO, s->download->request->connection->log,
+                  NGX_ETIMEDOUT,
+                  "client sent %ui packets of XHTTP session behind packet %L, "
+                  "which is missing", s->nuploads, s->next);
+
+    s->error = 1;
+
+    if (s->download->vconn) {
+        ngx_vmess_vconn_wake(s->download->vconn, 0);
+    }
 }
 
 
@@ -353,6 +448,7 @@ ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
         upload = ngx_http_vmess_session_due(s);
 
         if (upload == NULL) {
+            ngx_http_vmess_session_watch(s);
             return NGX_AGAIN;
         }
 

@@ -58,6 +58,7 @@ typedef struct {
     ngx_http_vmess_session_t    *session;    /* of which it is the download */
     ngx_http_vmess_upload_t      upload;
     ngx_http_vmess_link_t       *link;       /* for the upload */
+    u_char                       sid[NGX_VMESS_WORKER_ID_LEN];
 
     unsigned                     done:1;     /* the upload was told so */
     unsigned                     error:1;
@@ -73,6 +74,8 @@ struct ngx_http_vmess_session_s {
     int64_t                      next;       /* seq to be read */
 
     ngx_event_t                  timer;      /* while there is no download */
+    ngx_event_t                  gap;        /* a packet is missing */
+    ngx_msec_t                   timeout;    /* for that */
     ngx_msec_t                   start;
     ngx_msec_t                   delay;
 
@@ -95,6 +98,9 @@ ngx_http_vmess_session_t *ngx_http_vmess_session_lookup(u_char *sid);
  */
 ngx_int_t ngx_http_vmess_session_open(ngx_http_vmess_session_t *s,
     ngx_http_vmess_ctx_t *download);
+
+/* 1 if it is open, at whatever worker */
+ngx_uint_t ngx_http_vmess_session_alive(u_char *sid);
 
 /* the client is authentic */
 void ngx_http_vmess_session_accept(ngx_http_vmess_session_t *s);

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_vmess_xhttp.h"
+#include "ngx_http_vmess_keepalive.h"
 #include "proto/ngx_vmess_xhttp.h"
 
 
@@ -18,6 +19,10 @@
 
 #define NGX_HTTP_VMESS_PADDING_PAUSE_MIN  20
 #define NGX_HTTP_VMESS_PADDING_PAUSE_MAX  80
+
+/* of the rest of a packet that is not wanted, read in one go */
+
+#define NGX_HTTP_VMESS_UPLOAD_BURST  (256 * 1024)
 
 /* of a client that has gone, for a session that has not started, in ms */
 
@@ -51,6 +56,8 @@ static ssize_t ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload,
 static void ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload,
     u_char status);
 static void ngx_http_vmess_upload_handler(ngx_event_t *ev);
+static ngx_int_t ngx_http_vmess_upload_drain(ngx_http_vmess_ctx_t *ctx);
+static void ngx_http_vmess_upload_drain_handler(ngx_event_t *ev);
 static void ngx_http_vmess_upload_wait_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_upload_padding_handler(ngx_event_t *ev);
@@ -161,6 +168,7 @@ ngx_http_vmess_xhttp_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
     }
 
     x->upload.seq = seq;
+    ngx_memcpy(x->sid, sid, NGX_VMESS_WORKER_ID_LEN);
 
     return ngx_http_vmess_xhttp_upload(ctx, x, sid);
 }
@@ -490,6 +498,11 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
         return;
     }
 
+    if (x->done) {
+        ngx_post_event(&ctx->event, &ngx_posted_events);
+        return;
+    }
+
     if (!ngx_http_vmess_upload_wake(&x->upload) && x->upload.session) {
         ngx_http_vmess_upload_test(ctx);
     }
@@ -614,6 +627,12 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
         break;
 
     case NGX_HTTP_VMESS_UPLOAD_DONE:
+
+        if (ctx->state == NGX_HTTP_VMESS_OPEN) {
+            ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
+            ngx_http_vmess_body_forget(ctx);
+        }
+
         x->done = 1;
         break;
 
@@ -636,10 +655,12 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
 static void
 ngx_http_vmess_upload_handler(ngx_event_t *ev)
 {
-    ngx_connection_t        *c;
-    ngx_http_request_t      *r;
-    ngx_http_vmess_ctx_t    *ctx;
-    ngx_http_vmess_xhttp_t  *x;
+    ngx_int_t                  rc;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_vmess_ctx_t      *ctx;
+    ngx_http_vmess_xhttp_t    *x;
+    ngx_http_core_loc_conf_t  *clcf;
 
     ctx = ev->data;
     x = ctx->data;
@@ -652,8 +673,15 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
                    "http vmess upload seq:%L done:%ui state %d",
                    x->upload.seq, (ngx_uint_t) x->done, ctx->state);
 
-    if (c->error) {
+    rc = (x->done && !x->error && !c->error) ? ngx_http_vmess_upload_drain(ctx)
+                                             : NGX_OK;
+
+    if (c->error || rc == NGX_ERROR) {
         ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+
+    } else if (rc == NGX_AGAIN) {
+
+        /* answered when all of it was read */
 
     } else if (x->error) {
         ngx_http_vmess_finalize(ctx, ctx->state == NGX_HTTP_VMESS_ANSWERED
@@ -661,6 +689,14 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
 
     } else if (ctx->state == NGX_HTTP_VMESS_REFUSED) {
         ngx_http_vmess_decline(ctx);
+
+    } else if (x->done && ctx->state != NGX_HTTP_VMESS_ANSWERED
+               && x->upload.seq != NGX_VMESS_XHTTP_NO_SEQ
+               && ngx_http_vmess_keepalive_test(r, x->sid))
+    {
+        clcf = x->body.loc_conf[ngx_http_core_module.ctx_index];
+
+        ngx_http_vmess_keepalive_finish(ctx, x->sid, clcf->keepalive_timeout);
 
     } else if (ctx->state != NGX_HTTP_VMESS_ANSWERED
                && ngx_http_vmess_answer(ctx) != NGX_OK)
@@ -670,6 +706,84 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
     } else if (x->done) {
         ngx_http_vmess_finish(ctx);
     }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/*
+ * Over HTTP/1.1 other packets may be behind one that was not read to its end,
+ * and nginx would close the connection under them.
+ */
+
+static ngx_int_t
+ngx_http_vmess_upload_drain(ngx_http_vmess_ctx_t *ctx)
+{
+    size_t                     size;
+    ssize_t                    n;
+    ngx_http_request_t        *r;
+    ngx_http_vmess_xhttp_t    *x;
+    ngx_http_core_loc_conf_t  *clcf;
+    u_char                     buf[4096];
+
+    r = ctx->request;
+    x = ctx->data;
+
+    if (r->http_version != NGX_HTTP_VERSION_11
+        || x->upload.seq == NGX_VMESS_XHTTP_NO_SEQ)
+    {
+        return NGX_OK;
+    }
+
+    for (size = 0; size < NGX_HTTP_VMESS_UPLOAD_BURST; size += n) {
+
+        n = ngx_http_vmess_body_read(ctx, buf, sizeof(buf));
+
+        if (n == 0) {
+            return NGX_OK;
+        }
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (n == NGX_AGAIN) {
+            goto again;
+        }
+    }
+
+    ngx_post_event(&ctx->event, &ngx_posted_next_events);
+
+again:
+
+    if (!ctx->timer.timer_set) {
+        clcf = x->body.loc_conf[ngx_http_core_module.ctx_index];
+
+        ctx->timer.handler = ngx_http_vmess_upload_drain_handler;
+
+        ngx_add_timer(&ctx->timer, clcf->client_body_timeout);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_vmess_upload_drain_handler(ngx_event_t *ev)
+{
+    ngx_connection_t      *c;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ev->data;
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT, "client timed out");
+
+    c->timedout = 1;
+
+    ngx_http_vmess_finalize(ctx, NGX_HTTP_REQUEST_TIME_OUT);
 
     ngx_http_run_posted_requests(c);
 }
