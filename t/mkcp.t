@@ -444,7 +444,7 @@ my $round = sub {
     my @f = map { kflow(to => 'echo', data => 'x' x 30_000) } 1 .. 20;
     $_->read(30_000) for @f;
     $_->close for @f;
-    wait_for(sub { active() == $start }, 30);
+    is(wait_for(sub { active() == $start }, 30), 1, 'all have gone');
     return rss();
 };
 $round->();
@@ -477,3 +477,260 @@ access_log();
 --- no_error_log
 [error]
 [alert]
+
+
+=== TEST 13: with a seed nothing is answered before a header is authentic
+--- servers
+echo echo
+site tag here
+--- listen: udp reuseport
+--- stream_config
+server {
+    listen 127.0.0.1:%%PORT_2%% udp reuseport;
+    vmess main;
+    vmess_kcp seed=s;
+    vmess_fallback 127.0.0.1:%%site%%;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+vmess_kcp seed=s;
+vmess_handshake_timeout 300ms;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+local $VMess::KCP::Seed = 's';
+my $start = active();
+my @quiet;
+for my $port (stream_port(), stream_port() + 2) {
+    my $v = vmess(to => 'echo');
+    my $captured = VMess::KCP::seal(first(7, 0, $v->header . $v->chunk('x')));
+    my $s = udp($port);
+    send $s, $captured, 0;
+    my (undef, @seg) = hear($s);
+    is($seg[0]{command}, VMess::KCP::ACK, 'a client is answered');
+
+    for my $d ($captured, map { VMess::KCP::seal($_) } first(7), first(7, 0, 'x'),
+         first(7, 0, "GET / HTTP/1.1\r\n\r\n"),
+         first(7, 0, 'x' x 1000) . VMess::KCP::command(7, VMess::KCP::PING),
+         first(7, 0, vmess(user => 'mallory', port => 9)->header))
+    {
+        my $q = udp($port);
+        send $q, $d, 0 for 1 .. 3;
+        push @quiet, $q;
+    }
+}
+
+# datagrams come in their order, and so do ends of sessions
+is(flow(via => kcp(stream_port() + $_), to => 'echo', data => 'x')->read(1),
+   'x', 'a flow beside them') for 0, 2;
+wait_log(qr/client timed out while sending VMess header/);
+is(flow(via => kcp(), to => 'echo', data => 'x')->read(1), 'x', 'and later');
+reload();
+wait_for(sub { workers_alive() == 1 });
+my @heard = IO::Select->new(@quiet)->can_read(0);
+is(scalar @heard, 0, 'not a datagram');
+1;
+--- stream_response: 1
+--- error_log
+client sent replayed VMess header
+
+
+=== TEST 14: little is held for who has not authenticated
+--- servers
+echo echo
+sink sink
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp;
+proxy_pass vmess_target;
+--- stream_client
+my $ack = sub {
+    my ($s) = @_;
+    while (my (undef, @seg) = hear($s)) {
+        my ($seg) = grep { $_->{command} == VMess::KCP::ACK } @seg;
+        return $seg if $seg;
+    }
+};
+my $s = udp();
+say_to($s, first(5, 0, 'x' x 10));
+my $seg = $ack->($s);
+cmp_ok($seg->{window}, '>=', 32, 'a window as peers have it at first');
+cmp_ok($seg->{window}, '<=', 1 + 65536 / 1350, 'of 64k');
+say_to($s, VMess::KCP::data(5, 40, 'x' x 300));
+$seg = $ack->($s);
+ok((grep { $_ == 40 } @{ $seg->{numbers} }), 'taken');
+say_to($s, VMess::KCP::data(5, 60, 'x' x 300));
+$seg = $ack->($s);
+is(scalar(grep { $_ == 60 } @{ $seg->{numbers} }), 0, 'not taken') if $seg;
+
+$s = udp();
+say_to($s, first(6, 0, vmess(to => 'echo')->header));
+cmp_ok($ack->($s)->{window}, '>', 500, 'that of a client');
+my $f = kflow(to => 'sink');
+$f->send($_) for unpack '(a10000)*', pattern(500_000);
+$f->end;
+is($f->read_eof, '500000 ' . sha256_hex(pattern(500_000)) . "\n", 'a flow');
+1;
+--- stream_response: 1
+
+
+=== TEST 15: who is authentic takes the place of who is not
+--- servers
+echo echo
+site tag here
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp sessions=3;
+vmess_fallback 127.0.0.1:%%site%%;
+proxy_pass vmess_target;
+--- stream_client
+my $visit = sub {
+    my $s = kcp();
+    put($s, 'x' x 20);
+    is(read_n($s, 25), 'here:' . 'x' x 20, 'a visitor');
+    put($s, 'y' x 5000);
+    is(read_n($s, 5000), 'y' x 5000, 'at an address that is proved');
+    return $s;
+};
+$visit->() for 1 .. 3;
+my @f = map { kflow(to => 'echo', data => 'hello') } 1 .. 3;
+is($_->read(5), 'hello', 'a client') for @f;
+$_->send('more') for @f;
+is($_->read(4), 'more', 'clients stay') for @f;
+$_->close for @f;
+1;
+--- stream_response: 1
+
+
+=== TEST 16: who may be anybody goes before who is proved
+--- servers
+echo echo
+site tag here
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp sessions=3;
+vmess_fallback 127.0.0.1:%%site%%;
+proxy_pass vmess_target;
+--- stream_client
+my $v = kcp();
+put($v, 'x' x 20);
+is(read_n($v, 25), 'here:' . 'x' x 20, 'a visitor');
+put($v, 'y' x 5000);
+is(read_n($v, 5000), 'y' x 5000, 'at an address that is proved');
+ok(answered('127.0.0.2', 10), 'one who may be anybody') for 1 .. 2;
+my $f = kflow(to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a client');
+put($v, 'z');
+is(read_n($v, 1), 'z', 'in place of one who is not proved');
+1;
+--- stream_response: 1
+
+
+=== TEST 17: an address that has too many ends no session of others
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp sessions=3 source_sessions=2;
+proxy_pass vmess_target;
+--- stream_client
+my $b = udp(undef, undef, '127.0.0.3');
+say_to($b, first(9, 0, 'x' x 10));
+my (undef, $ack) = hear($b);
+ok($ack, 'a session');
+ok(answered('127.0.0.2', 10), "one of another address") for 1 .. 2;
+ok(!answered('127.0.0.2', 0.1), 'not a third') for 1 .. 3;
+say_to($b, VMess::KCP::data(9, 1, 'x' x 10));
+(undef, $ack) = hear($b);
+cmp_ok($ack->{next}, '>', 0, 'it knows what came before');
+1;
+--- stream_response: 1
+
+
+=== TEST 18: an end that credit does not reach for is not told
+--- servers
+echo echo
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp;
+proxy_pass vmess_target;
+--- stream_client
+my @s = map {
+    my $s = udp();
+    my $sent = say_to($s, first(5, 0, 'x' x $_));
+    my ($got, $ack) = hear($s);
+    is($ack->{command}, VMess::KCP::ACK, 'an Ack');
+    [ $s, $sent - $got ];
+} 3, 10, 23, 25, 30, 100;
+reload();
+is(wait_for(sub { workers_alive() == 1 }), 1, 'the old worker leaves');
+for (@s) {
+    my ($s, $credit) = @$_;
+    my ($got) = hear($s, 0.1);
+    is($got // 0, $credit < 22 ? 0 : 22, "with $credit bytes left");
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 19: sessions leave half of the connections to others
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp sessions=1000000 source_sessions=1000000;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $s = udp();
+for (1 .. 400) {
+    say_to($s, first($_));
+    next if $_ % 50;
+    my $last = $_;
+    is(wait_for(sub {
+        my (undef, $ack) = hear($s);
+        $ack && $ack->{conv} == $last;
+    }), 1, "$_ sessions");
+}
+active() - $start;
+--- stream_response: 256
+
+
+=== TEST 20: a network of IPv6 is one address
+--- stream_config
+server {
+    listen [::1]:%%PORT_3%% udp reuseport;
+    vmess main;
+    vmess_kcp source_sessions=2;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $from = sub {
+    socket(my $s, AF_INET6, Socket::SOCK_DGRAM(), 0) or die "socket: $!";
+
+    # IPV6_FREEBIND: no answer comes there, but sessions are counted
+    setsockopt($s, 41, 78, pack 'i', 1) or die "setsockopt: $!";
+    bind($s, Socket::pack_sockaddr_in6(0, inet_pton(AF_INET6, shift))) or die "bind: $!";
+    send($s, VMess::KCP::seal(first(5)), 0,
+         Socket::pack_sockaddr_in6(stream_port() + 3, inet_pton(AF_INET6, '::1')))
+        or die "send: $!";
+};
+$from->("fd00:0:0:1::$_") for 1 .. 5;
+$from->("fd00:0:0:${_}::1") for 2 .. 5;
+
+# datagrams come in their order
+is(wait_for(sub { active() - $start >= 6 }), 1, 'two of a network, four others');
+active() - $start;
+--- stream_response: 6

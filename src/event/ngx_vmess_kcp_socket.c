@@ -41,9 +41,13 @@ typedef struct {
     ngx_rbtree_t                 sources;
     ngx_rbtree_node_t            sources_sentinel;
     ngx_queue_t                  all;
-    ngx_queue_t                  fresh;       /* of sessions whose peer may be
-                                                 anybody */
-    ngx_queue_t                  ended;       /* of those without a source */
+
+    /* those that end for others, in this order */
+
+    ngx_queue_t                  ended;       /* without a source */
+    ngx_queue_t                  fresh;       /* their peer may be anybody */
+    ngx_queue_t                  proved;      /* it has its address */
+
     ngx_uint_t                   n;
     ngx_uint_t                   max;
     ngx_event_t                  quit;
@@ -54,13 +58,14 @@ typedef struct {
     ngx_str_node_t               node;
     u_char                       key[NGX_VMESS_KCP_KEY];
     ngx_queue_t                  all;
-    ngx_queue_t                  queue;       /* fresh or ended, or in none */
+    ngx_queue_t                  queue;       /* one of these, or none */
     ngx_vmess_kcp_socket_t      *socket;
     ngx_vmess_kcp_source_t      *source;      /* NULL: it has ended, and only
                                                  tells the peer */
     ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
     ngx_vmess_kcp_t              kcp;
     ngx_event_t                  event;       /* something is to be sent */
+    ngx_uint_t                   proved;
 
     ngx_sockaddr_t               sockaddr;
     socklen_t                    socklen;
@@ -80,7 +85,8 @@ static ngx_vmess_kcp_session_t *ngx_vmess_kcp_create(
     ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
     socklen_t local_len);
 static ngx_int_t ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn);
-static void ngx_vmess_kcp_trust(ngx_vmess_kcp_session_t *ksn);
+static ngx_int_t ngx_vmess_kcp_evict(ngx_vmess_kcp_socket_t *ks);
+static void ngx_vmess_kcp_prove(ngx_vmess_kcp_session_t *ksn);
 static void *ngx_vmess_kcp_find(ngx_rbtree_t *tree, ngx_str_t *key);
 static void ngx_vmess_kcp_insert(ngx_rbtree_t *tree, ngx_str_node_t *node,
     u_char *data, ngx_str_t *key);
@@ -136,8 +142,9 @@ ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     ngx_rbtree_init(&ks->sources, &ks->sources_sentinel,
                     ngx_str_rbtree_insert_value);
     ngx_queue_init(&ks->all);
-    ngx_queue_init(&ks->fresh);
     ngx_queue_init(&ks->ended);
+    ngx_queue_init(&ks->fresh);
+    ngx_queue_init(&ks->proved);
 
     /* datagrams of anybody must not take the connections of other clients */
 
@@ -360,8 +367,8 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
     (void) ngx_vmess_kcp_input(&ksn->kcp, segments.data, segments.len,
                                ngx_current_msec);
 
-    if (ksn->kcp.validated && ksn->source) {
-        ngx_vmess_kcp_trust(ksn);
+    if (ksn->kcp.validated && ksn->kcp.small && ksn->source) {
+        ngx_vmess_kcp_prove(ksn);
     }
 
     ngx_vmess_kcp_wake(ksn);
@@ -377,30 +384,24 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
 {
     uint32_t                  random;
     ngx_log_t                *log;
-    ngx_queue_t              *q;
     ngx_vmess_kcp_source_t   *source;
     ngx_vmess_kcp_session_t  *ksn;
 
     log = ks->connection->log;
 
-    if (ks->n >= ks->max) {
-
-        q = !ngx_queue_empty(&ks->ended) ? &ks->ended : &ks->fresh;
-
-        if (ngx_queue_empty(q)) {
-            return NULL;
-        }
-
-        q = ngx_queue_head(q);
-        ngx_vmess_kcp_free(ngx_queue_data(q, ngx_vmess_kcp_session_t, queue));
-    }
-
     if (RAND_bytes((u_char *) &random, sizeof(uint32_t)) != 1) {
         return NULL;
     }
 
+    /* an address that has too many does not end those of others */
+
     source = ngx_vmess_kcp_get_source(ks, sockaddr);
     if (source == NULL) {
+        return NULL;
+    }
+
+    if (ks->n >= ks->max && ngx_vmess_kcp_evict(ks) != NGX_OK) {
+        ngx_vmess_kcp_put_source(ks, source);
         return NULL;
     }
 
@@ -424,6 +425,14 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
 
     ngx_vmess_kcp_init(&ksn->kcp, &ks->conf->kcp, conv, random,
                        ngx_current_msec);
+
+    /*
+     * A datagram with the right seed may have been recorded: only a header
+     * that is authentic, which comes without any answer, is answered
+     */
+
+    ksn->kcp.small = 1;
+    ksn->kcp.mute = (ks->conf->seal == NGX_VMESS_KCP_SEAL_GCM);
 
     ngx_vmess_kcp_insert(&ks->sessions, &ksn->node, ksn->key, key);
     ngx_queue_insert_tail(&ks->all, &ksn->all);
@@ -470,13 +479,43 @@ ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn)
 }
 
 
-/* nobody else's datagrams end it any more */
+/* makes room for a session; NGX_DECLINED: all are of authentic clients */
+
+static ngx_int_t
+ngx_vmess_kcp_evict(ngx_vmess_kcp_socket_t *ks)
+{
+    ngx_queue_t  *q;
+
+    if (!ngx_queue_empty(&ks->ended)) {
+        q = ngx_queue_head(&ks->ended);
+
+    } else if (!ngx_queue_empty(&ks->fresh)) {
+        q = ngx_queue_head(&ks->fresh);
+
+    } else if (!ngx_queue_empty(&ks->proved)) {
+        q = ngx_queue_head(&ks->proved);
+
+    } else {
+        return NGX_DECLINED;
+    }
+
+    ngx_vmess_kcp_free(ngx_queue_data(q, ngx_vmess_kcp_session_t, queue));
+
+    return NGX_OK;
+}
+
 
 static void
-ngx_vmess_kcp_trust(ngx_vmess_kcp_session_t *ksn)
+ngx_vmess_kcp_prove(ngx_vmess_kcp_session_t *ksn)
 {
+    if (ksn->proved) {
+        return;
+    }
+
+    ksn->proved = 1;
+
     ngx_queue_remove(&ksn->queue);
-    ngx_queue_init(&ksn->queue);
+    ngx_queue_insert_tail(&ksn->socket->proved, &ksn->queue);
 }
 
 
@@ -766,6 +805,11 @@ ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
 
         /* not more than came from an address that is not proved */
 
+        if (ksn->kcp.mute) {
+            ngx_vmess_kcp_free(ksn);
+            continue;
+        }
+
         if (!ksn->kcp.validated
             && ksn->kcp.credit < ks->conf->kcp.overhead
                                  + NGX_VMESS_KCP_COMMAND_LEN)
@@ -864,9 +908,23 @@ ngx_vmess_kcp_send(void *data, u_char *buf, size_t size)
 static ngx_int_t
 ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic)
 {
-    if (authentic) {
-        ngx_vmess_kcp_trust(data);
+    ngx_vmess_kcp_session_t *ksn = data;
+
+    if (!authentic) {
+
+        /* no fallback could be heard */
+
+        return ksn->kcp.mute ? NGX_OK : NGX_DECLINED;
     }
+
+    /* nobody else's datagrams end it any more */
+
+    ngx_queue_remove(&ksn->queue);
+    ngx_queue_init(&ksn->queue);
+
+    ngx_vmess_kcp_accept(&ksn->kcp);
+
+    ngx_post_event(&ksn->event, &ngx_posted_events);
 
     return NGX_DECLINED;
 }

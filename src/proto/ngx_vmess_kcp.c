@@ -72,6 +72,7 @@ static void ngx_vmess_kcp_set_state(ngx_vmess_kcp_t *kcp,
 static void ngx_vmess_kcp_peer_close(ngx_vmess_kcp_t *kcp);
 static void ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_segment_t *seg);
+static uint32_t ngx_vmess_kcp_receive_max(ngx_vmess_kcp_t *kcp);
 static void ngx_vmess_kcp_echo(ngx_vmess_kcp_t *kcp, uint32_t timestamp);
 static void ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_segment_t *seg);
@@ -147,6 +148,11 @@ ngx_vmess_kcp_conf_init(ngx_vmess_kcp_conf_t *conf)
     capacity = ngx_vmess_kcp_capacity(conf, conf->downlink);
 
     conf->receive_max = ngx_min(conf->receive_max, capacity);
+
+    /* not less than peers take for the first window */
+
+    conf->small_max = ngx_max(NGX_VMESS_KCP_SMALL / conf->mtu,
+                              NGX_VMESS_KCP_EDGE);
 }
 
 
@@ -196,6 +202,21 @@ ngx_vmess_kcp_init(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_conf_t *conf,
 
     kcp->control = conf->in_flight;
     kcp->rto = NGX_VMESS_KCP_RTO;
+}
+
+
+void
+ngx_vmess_kcp_accept(ngx_vmess_kcp_t *kcp)
+{
+    if (kcp->small) {
+
+        /* there is a window to announce */
+
+        kcp->ack = 1;
+    }
+
+    kcp->small = 0;
+    kcp->mute = 0;
 }
 
 
@@ -337,7 +358,7 @@ ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
         return;
     }
 
-    if (seg->number - kcp->receive_read >= kcp->conf->receive_max) {
+    if (seg->number - kcp->receive_read >= ngx_vmess_kcp_receive_max(kcp)) {
         kcp->ack = 1;
         return;
     }
@@ -353,7 +374,10 @@ ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 
         /* what can be read makes room, what is out of order does not */
 
-        if (kcp->receive_size + seg->data.len > kcp->conf->read_buffer
+        if (kcp->receive_size + seg->data.len
+            > (kcp->small ? ngx_min(kcp->conf->read_buffer,
+                                    NGX_VMESS_KCP_SMALL)
+                          : kcp->conf->read_buffer)
             && (seg->number != kcp->receive_next
                 || kcp->receive_read != kcp->receive_next))
         {
@@ -387,6 +411,16 @@ ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
     data->count = 0;
 
     ngx_vmess_kcp_echo(kcp, seg->timestamp);
+}
+
+
+/* segments from the first not read that are taken */
+
+static uint32_t
+ngx_vmess_kcp_receive_max(ngx_vmess_kcp_t *kcp)
+{
+    return kcp->small ? ngx_min(kcp->conf->receive_max, kcp->conf->small_max)
+                      : kcp->conf->receive_max;
 }
 
 
@@ -828,6 +862,10 @@ ngx_vmess_kcp_state_wait(ngx_vmess_kcp_t *kcp)
 static size_t
 ngx_vmess_kcp_limit(ngx_vmess_kcp_t *kcp)
 {
+    if (kcp->mute) {
+        return 0;
+    }
+
     if (kcp->validated) {
         return kcp->conf->size;
     }
@@ -982,7 +1020,7 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
 
         first = 0;
 
-        kcp->receive_edge = kcp->receive_read + kcp->conf->receive_max;
+        kcp->receive_edge = kcp->receive_read + ngx_vmess_kcp_receive_max(kcp);
 
         seg.conv = kcp->conv;
         seg.command = NGX_VMESS_KCP_ACK;
@@ -1368,7 +1406,7 @@ ssize_t
 ngx_vmess_kcp_read(ngx_vmess_kcp_t *kcp, u_char *p, size_t size)
 {
     size_t                 n, len;
-    uint32_t               edge;
+    uint32_t               edge, max;
     ngx_vmess_kcp_data_t  *data;
 
     n = 0;
@@ -1393,12 +1431,13 @@ ngx_vmess_kcp_read(ngx_vmess_kcp_t *kcp, u_char *p, size_t size)
 
     /* a window that was short opens by a quarter and more */
 
-    edge = kcp->receive_read + kcp->conf->receive_max;
+    max = ngx_vmess_kcp_receive_max(kcp);
+    edge = kcp->receive_read + max;
 
-    if (edge - kcp->receive_edge >= kcp->conf->receive_max / 4
+    if (edge - kcp->receive_edge >= max / 4
         && ngx_vmess_kcp_before(kcp->receive_edge, edge)
         && ngx_vmess_kcp_before(kcp->receive_edge - kcp->receive_last,
-                                kcp->conf->receive_max / 2))
+                                max / 2))
     {
         kcp->ack = 1;
     }
@@ -1502,7 +1541,7 @@ ngx_vmess_kcp_room(ngx_vmess_kcp_t *kcp)
 
     n = kcp->send_last - kcp->send_una;
 
-    if (n >= kcp->conf->send_max) {
+    if (n >= kcp->conf->send_max || (kcp->small && n >= kcp->conf->small_max)) {
         return 0;
     }
 

@@ -17,6 +17,10 @@
 #define NGX_VMESS_KCP_TTI_MIN      10        /* ms */
 #define NGX_VMESS_KCP_TTI_MAX      1000
 
+/* bytes each way for a peer that may be anybody */
+
+#define NGX_VMESS_KCP_SMALL        (64 * 1024)
+
 /* times of sending, one of which a peer has to echo */
 
 #define NGX_VMESS_KCP_TIMES        16
@@ -58,6 +62,7 @@ typedef struct {
     uint32_t                 burst;          /* segments to send at once */
     uint32_t                 send_max;       /* segments, not acknowledged */
     uint32_t                 receive_max;    /* segments, not read */
+    uint32_t                 small_max;      /* of both, see kcp->small */
 } ngx_vmess_kcp_conf_t;
 
 
@@ -149,6 +154,8 @@ typedef struct {
     uint32_t                 ack_next;       /* next number to list */
     uint32_t                 ack_timestamp;
 
+    unsigned                 small:1;        /* little is held for it */
+    unsigned                 mute:1;         /* nothing is sent */
     unsigned                 validated:1;    /* the peer has its address */
     unsigned                 closed:1;       /* by ngx_vmess_kcp_close() */
     unsigned                 ack:1;          /* something came */
@@ -179,6 +186,13 @@ void ngx_vmess_kcp_conf_init(ngx_vmess_kcp_conf_t *conf);
  */
 void ngx_vmess_kcp_init(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_conf_t *conf,
     ngx_uint_t conv, uint32_t random, ngx_msec_t now);
+
+/*
+ * The caller may set kcp->small, and kcp->mute, before the first segment: the
+ * session has windows of NGX_VMESS_KCP_SMALL bytes, and sends nothing at all,
+ * until this tells that its peer is known.
+ */
+void ngx_vmess_kcp_accept(ngx_vmess_kcp_t *kcp);
 
 /* frees all memory of the session, whatever its state */
 void ngx_vmess_kcp_cleanup(ngx_vmess_kcp_t *kcp);

@@ -96,6 +96,8 @@ static void test_congestion(void);
 static void test_idle(void);
 static void test_states(void);
 static void test_spoofed(void);
+static void test_small(void);
+static void test_mute(void);
 static void test_input(void);
 static void test_links(const char *name, ngx_uint_t loss, ngx_uint_t plain,
     uint64_t size);
@@ -150,6 +152,8 @@ main(void)
     test_idle();
     test_states();
     test_spoofed();
+    test_small();
+    test_mute();
     test_input();
 
     size = test_env("KCP_SIZE", TEST_SIZE);
@@ -1168,6 +1172,103 @@ test_spoofed(void)
             "an Ack of the first copy");
     test_log_len = 0;
     test_end("a proof");
+}
+
+
+static void
+test_small(void)
+{
+    size_t    used;
+    uint32_t  i;
+
+    /* whatever the size of segments, in order or not */
+
+    for (i = 1; i < 2000; i++) {
+
+        if (i == 1) {
+            test_start();
+            test_side.kcp.small = 1;
+        }
+
+        test_data(i, 0, 1300);
+    }
+
+    test_ok(test_side.used <= NGX_VMESS_KCP_SMALL + 16384, "memory: %d",
+            (int) test_side.used);
+
+    used = test_side.used;
+
+    test_write(NGX_VMESS_KCP_SMALL * 4);
+    test_ok(test_side.used - used <= NGX_VMESS_KCP_SMALL + 16384,
+            "memory of what is written: %d", (int) (test_side.used - used));
+
+    test_log_len = 0;
+    test_end("small");
+
+    test_start();
+    test_side.kcp.small = 1;
+
+    test_data(0, 0, 100);
+    test_data(48, 0, 100);
+    test_data(47, 0, 100);
+    test_wait(0);
+    test_expect("a small window", "@0 ack next=0 edge=48 [0 47]");
+
+    ngx_vmess_kcp_accept(&test_side.kcp);
+    test_wait(50);
+    test_expect("a large one", "@50 ack next=0 edge=776 [0 47]");
+
+    test_data(48, 0, 100);
+    test_wait(50);
+    test_expect("and it is so", "@100 ack next=0 edge=776 [0 47 48]");
+    test_end("accepted");
+}
+
+
+static void
+test_mute(void)
+{
+    test_start();
+    test_side.kcp.validated = 0;
+    test_side.kcp.mute = 1;
+
+    test_data(0, 0, 1000);
+    test_write(10);
+    test_command(NGX_VMESS_KCP_PING, 0, 0, 100);
+    test_wait(20000);
+    test_expect("nothing", "");
+
+    test_data(1, 0, 1000);
+    test_wait(0);
+
+    ngx_vmess_kcp_accept(&test_side.kcp);
+    test_wait(0);
+    test_ok(strstr(test_log, "ack next=1") && strstr(test_log, "data 0"),
+            "all that waited: %s", test_log);
+    test_log_len = 0;
+    test_end("mute");
+
+    /* nor the end, neither of ours nor by itself */
+
+    test_start();
+    test_side.kcp.mute = 1;
+
+    test_data(0, 0, 1000);
+    ngx_vmess_kcp_close(&test_side.kcp, test_time);
+    test_data(1, 0, 1000);
+    test_wait(10000);
+    test_expect("no end", "");
+    test_ok(test_side.kcp.state == ngx_vmess_kcp_terminated, "terminated");
+    test_end("mute, closed");
+
+    test_start();
+    test_side.kcp.mute = 1;
+
+    test_data(0, 0, 1000);
+    test_wait(40000);
+    test_expect("no end of time", "");
+    test_ok(test_side.kcp.state == ngx_vmess_kcp_terminated, "terminated");
+    test_end("mute, idle");
 }
 
 
