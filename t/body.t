@@ -301,7 +301,10 @@ client sent
 === TEST 16: a client that leaves within a chunk
 --- servers
 sink sink
+--- stream_config
+log_format l '$vmess_status $bytes_received $upstream_bytes_sent $status';
 --- stream_server_config
+access_log %%DIR%%/stream.log l;
 vmess main;
 proxy_pass vmess_target;
 --- stream_client
@@ -311,8 +314,11 @@ for my $n (1 .. 10) {
     $f->send_raw(substr($wire, 0, $n * 9));
     $f->close;
 }
-1;
---- stream_response: 1
+ok(wait_for(sub { (() = access_log() =~ /\n/g) == 10 }), 'all have ended');
+my %line;
+$line{$_}++ for split /\n/, access_log();
+join ', ', map { "$line{$_} of $_" } sort keys %line;
+--- stream_response: 10 of ok 5 5 200
 
 
 === TEST 17: a target that resets

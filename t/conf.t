@@ -471,8 +471,11 @@ bad("vmess_mux_streams $_", $users . "vmess_mux_streams $_;\n" . $server,
     for 0, 65536, 'x';
 bad("$_ twice", $users . "$_; $_;\n" . $server, qr/"\Q@{[ (split)[0] ]}\E" directive is duplicate/)
     for 'vmess_mux_streams 1', 'vmess_mux_buffer 1m', 'vmess_handshake_timeout 1s';
-bad('vmess_mux_buffer of a byte less than a frame', $users
-    . "vmess_mux_buffer 16383;\n" . $server, qr/"vmess_mux_buffer".*from 16k to 64m/);
+bad("vmess_mux_buffer of $_ bytes", $users
+    . "vmess_mux_buffer $_;\n" . $server, qr/"vmess_mux_buffer".*from 16k to 64m/)
+    for 16383, 67108865;
+good("vmess_mux_buffer $_", $users . $resolver . "vmess_mux_buffer $_;\n" . $server)
+    for '16k', '64m';
 bad('too many ids', user(join ' ', map { sprintf 'u%d 00000000-0000-4000-8000-%012x alter_id=256;', $_, $_ } 1 .. 4097)
     . $server, qr/1048832 ids by "alter_id".*1048576/);
 bad('resolving maybe', $users . "vmess_resolve maybe;\n" . $server,
