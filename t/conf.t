@@ -478,6 +478,10 @@ good("vmess_mux_buffer $_", $users . $resolver . "vmess_mux_buffer $_;\n" . $ser
     for '16k', '64m';
 bad('too many ids', user(join ' ', map { sprintf 'u%d 00000000-0000-4000-8000-%012x alter_id=256;', $_, $_ } 1 .. 4097)
     . $server, qr/1048832 ids by "alter_id".*1048576/);
+bad("vmess_resolve $_", $users . "vmess_resolve $_;\n" . $server, qr/"vmess_resolve"/)
+    for 'off ipv4', 'on ipv5', 'ipv4 on', 'on ipv4 ipv6', 'prefer';
+good("vmess_resolve $_", $users . $resolver . "vmess_resolve $_;\n" . $server)
+    for 'on ipv4', 'ipv6', 'prefer_ipv4', 'on prefer_ipv6', '$hostname prefer_ipv4';
 bad('resolving maybe', $users . "vmess_resolve maybe;\n" . $server,
     qr/vmess_resolve|maybe/);
 bad('resolving by a variable that is not there', $users

@@ -437,3 +437,139 @@ unresolved 502
 [qr/target "a{64}\.test:\d+" of user "alice" could not be resolved: a label or the name is too long/,
  qr/target "test\.c{64}:\d+" of user "alice" could not be resolved: a label or the name is too long/,
  qr/target "b{49}\.b[.b]*\.test:\d+" of user "alice" could not be resolved: a label or the name is too long/]
+
+
+=== TEST 19: an address that does not answer holds up nobody
+--- servers
+one tag one
+dns dns two.test=127.0.0.2,127.0.0.1 many.test=127.0.0.2,127.0.0.3,127.0.0.4,127.0.0.1 slow.test=127.0.0.2,127.0.0.3
+--- stream_config
+resolver 127.0.0.1:%%dns%% ipv6=off;
+log_format l '$vmess_host $status $upstream_addr';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+# a full backlog: the kernel drops what else wants to connect
+my (@full, @waiting);
+for my $addr (qw(127.0.0.2 127.0.0.3 127.0.0.4)) {
+    my $l = IO::Socket::INET->new(LocalAddr => $addr, LocalPort => port('one'),
+                                  Proto => 'tcp', Listen => 1, ReuseAddr => 1) or die $!;
+    listen($l, 0) or die $!;
+    push @full, $l;
+    for (1 .. 3) {
+        push @waiting, IO::Socket::INET->new(PeerAddr => $addr, PeerPort => port('one'),
+                                             Blocking => 0);
+    }
+}
+for my $host (('two.test') x 6, ('many.test') x 4) {
+    is(flow(host => $host, to => 'one', data => '!')->read(5), 'one:!', $host);
+}
+
+# the first one is not given up: it is taken as soon as there is room
+my $f = flow(host => 'slow.test', to => 'one', quiet => 1, data => '!');
+select undef, undef, undef, 0.6;       # all are being tried
+close $_ for @waiting;
+my ($sock, $text) = (undef, '');
+my $set = IO::Select->new($full[0]);
+while ($text ne '!' && $set->can_read(20 * $Scale)) {
+    $sock = $full[0]->accept;
+    sysread($sock, $text = '', 1);
+}
+is($text, '!', 'who waited is connected');
+put($sock, 'late!');
+is($f->read(5), 'late!', 'and used');
+$sock->close;
+$f->close;
+wait_for(sub { access_log() =~ /slow/ });
+my $p = port('one');
+join ' ', sort map { /^(?:two|many)\S+ 200 .*127\.0\.0\.1:$p$/ ? () : $_ }
+          grep { /two|many/ } split /\n/, access_log();
+--- stream_response:
+
+
+=== TEST 20: the order of families
+--- servers
+one tag one
+dns dns both.test=::1,127.0.0.1 only6.test=::1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+log_format l '$server_port $vmess_host $vmess_addr $vmess_status $status $upstream_addr';
+access_log %%DIR%%/stream.log l;
+map $vmess_host $on { default on; }
+vmess_resolve on prefer_ipv4;
+server { listen 127.0.0.1:%%PORT_1%%; vmess main; proxy_pass vmess_target; }
+server { listen 127.0.0.1:%%PORT_2%%; vmess main; vmess_resolve prefer_ipv6; proxy_pass vmess_target; }
+server { listen 127.0.0.1:%%PORT_3%%; vmess main; vmess_resolve $on ipv4; proxy_pass vmess_target; }
+server { listen 127.0.0.1:%%PORT_4%%; vmess main; vmess_resolve ipv6; proxy_pass vmess_target; }
+server { listen 127.0.0.1:%%PORT_5%%; vmess main; vmess_resolve on; proxy_bind 127.0.0.1; proxy_pass vmess_target; }
+server { listen 127.0.0.1:%%PORT_6%%; vmess main; vmess_resolve on; proxy_bind ::1; proxy_pass vmess_target; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $six = IO::Socket::IP->new(LocalHost => '::1', LocalPort => port('one'), Listen => 200,
+                              ReuseAddr => 1) or die $!;
+my $pid = fork // die $!;
+unless ($pid) {
+    while (my $s = $six->accept) { sysread($s, my $b, 9); syswrite($s, "six:$b"); push @main::keep, $s }
+    POSIX::_exit(0);
+}
+my %got;
+for my $n (1 .. 6) {
+    my %seen;
+    $seen{flow(via => tcp(stream_port() + $n), host => 'both.test', to => 'one', data => '!')->read(5)}++
+        for 1 .. 12;
+    is(join(' ', %seen), ($n % 2 ? 'one:!' : 'six:!') . ' 12', "both.test by server $n");
+}
+for my $n (1 .. 6) {
+    is(flow(via => tcp(stream_port() + $n), host => 'only6.test', to => 'one', data => '!')->read(5),
+       $n == 3 || $n == 5 ? '' : 'six:!', "only6.test by server $n");
+}
+is(flow(via => tcp(stream_port() + 5), host => '::1', to => 'one', data => '!')->read(5), '',
+   'an address that proxy_bind cannot reach');
+is(flow(via => tcp(stream_port() + 3), host => '::1', to => 'one', data => '!')->read(5), 'six:!',
+   'an address of the client is no matter of vmess_resolve');
+kill 'KILL', $pid;
+waitpid $pid, 0;
+wait_for(sub { 80 == (() = access_log() =~ /\n/g) });
+my $p = port('one');
+my %bad;
+for (split /\n/, access_log()) {
+    my ($port, $host, $addr, $status, $code, $upstream) = split;
+    next if $status eq 'unresolved' && $code == 502;
+    $bad{$_}++ if $code != 200 || $upstream ne ($addr =~ /:/ ? "[$addr]:$p" : "$addr:$p");
+}
+join ', ', sort keys %bad;
+--- stream_response:
+--- error_log
+has no address of the family in "vmess_resolve"
+has no address of the family of "proxy_bind 127.0.0.1"
+--- no_error_log
+[crit]
+[error]
+
+
+=== TEST 21: a datagram that nobody answers is followed by one to the next address
+--- servers
+tag udp_tag one
+dns dns a.test=127.0.0.2,127.0.0.1 both.test=::1,127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_resolve prefer_ipv6;
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $n = 0;
+for my $host (('a.test') x 4, 'both.test') {
+    my $f = flow(cmd => 'udp', host => $host, to => 'tag', data => 'x');
+    my $tries = 0;
+    my $set = IO::Select->new($f->{sock});
+    $f->send('x') until $set->can_read(0.1) || $tries++ > 50 * $Scale;
+    is($f->receive, 'one:x', $host);
+    $n += $tries;
+}
+cmp_ok($n, '>', 0, 'some were not answered at first');
+--- stream_response: 1

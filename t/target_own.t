@@ -111,3 +111,34 @@ reload();
 is(flow(via => tcp($port, '127.0.0.1'), %to)->read_eof, '', 'all are after a reload');
 1;
 --- stream_response: 1
+
+
+=== TEST 4: without a global address of IPv6, IPv4 comes first
+--- no_defaults
+--- servers
+four tag one
+dns dns both.test=2001:db8:9::9,127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_users main:1m { alice %%ALICE%%; }
+vmess_allow 127.0.0.1;
+log_format l '$vmess_addr';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $tries = 0;
+until (access_log() =~ /:/ || $tries++ > 60) {
+    is(flow(host => 'both.test', to => 'four', data => '!')->read(5), 'one:!', 'a flow');
+}
+like(access_log(), qr/^2001:db8:9::9$/m, 'the other one is the first of some');
+is(system('ip addr del 2001:db8:7::7/64 dev lo'), 0, 'no address of IPv6');
+reload();
+my $n = () = access_log() =~ /\n/g;
+is(flow(host => 'both.test', to => 'four', data => '!')->read(5), 'one:!', 'a flow')
+    for 1 .. 12;
+wait_for(sub { $n + 12 == (() = access_log() =~ /\n/g) });
+my @l = split /\n/, access_log();
+join ' ', grep { $_ ne '127.0.0.1' } @l[$n .. $#l];
+--- stream_response:

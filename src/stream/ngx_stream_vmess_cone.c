@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_cone.h"
 #include "ngx_stream_vmess_rule.h"
+#include "ngx_stream_vmess_peer.h"
 
 
 /* the addresses of a session that its filter lets in, the last ones used */
@@ -99,7 +100,17 @@ ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
 
         /* one peer, whose answers come from any address of its host */
 
-        ngx_stream_vmess_cone_disconnect(c);
+        ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+        if (ctx->naddrs == 1 || pc->local
+            || ngx_stream_vmess_cone_socket(c, (ngx_socket_t) -1) != NGX_OK)
+        {
+            ngx_stream_vmess_cone_disconnect(c);
+            return;
+        }
+
+        ctx->mapped = 1;
+
         return;
     }
 
@@ -401,6 +412,8 @@ ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     if (peer->socklen == 0) {
+        ngx_stream_vmess_peer_datagram(s);
+
         *socklen = s->upstream->peer.socklen;
         return s->upstream->peer.sockaddr;
     }

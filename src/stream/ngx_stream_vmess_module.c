@@ -85,6 +85,21 @@ static ngx_conf_bitmask_t  ngx_stream_vmess_cipher_masks[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_stream_vmess_families[] = {
+    { ngx_string("ipv4"), NGX_STREAM_VMESS_IPV4 },
+    { ngx_string("ipv6"), NGX_STREAM_VMESS_IPV6 },
+    { ngx_string("prefer_ipv4"), NGX_STREAM_VMESS_PREFER_IPV4 },
+    { ngx_string("prefer_ipv6"), NGX_STREAM_VMESS_PREFER_IPV6 },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_vmess_param_t  ngx_stream_vmess_family_param = {
+    ngx_null_string, ngx_vmess_param_enum, 0, 0, 0,
+    NULL, ngx_stream_vmess_families, 0
+};
+
+
 static ngx_conf_bitmask_t  ngx_stream_vmess_command_masks[] = {
     { ngx_string("tcp"), NGX_STREAM_VMESS_TCP },
     { ngx_string("udp"), NGX_STREAM_VMESS_UDP },
@@ -201,7 +216,7 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       NULL },
 
     { ngx_string("vmess_resolve"),
-      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
       ngx_stream_vmess_resolve_check,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, resolve),
@@ -791,6 +806,7 @@ ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
     vscf->handshake_timeout = NGX_CONF_UNSET_MSEC;
     vscf->rules = NGX_CONF_UNSET_PTR;
     vscf->resolve = NGX_CONF_UNSET_PTR;
+    vscf->family = NGX_CONF_UNSET_UINT;
 
     return vscf;
 }
@@ -886,6 +902,7 @@ ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_ptr_value(conf->rules, prev->rules, NULL);
     ngx_conf_merge_ptr_value(conf->resolve, prev->resolve, NULL);
+    ngx_conf_merge_uint_value(conf->family, prev->family, NGX_STREAM_VMESS_ANY);
 
     return NGX_CONF_OK;
 }
@@ -1085,7 +1102,9 @@ ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
-    ngx_str_t  *value;
+    ngx_int_t    rc;
+    ngx_str_t   *value;
+    ngx_uint_t   n;
 
     if (vscf->resolve != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
@@ -1097,9 +1116,28 @@ ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (ngx_strcmp(value[1].data, "on") == 0) {
+    n = cf->args->nelts - 1;
+
+    vscf->family = NGX_STREAM_VMESS_ANY;
+
+    rc = ngx_vmess_param_enum(cf, &ngx_stream_vmess_family_param, &value[n],
+                              &vscf->family);
+
+    if (n == 2 && rc != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"vmess_resolve\", it "
+                           "must be \"ipv4\", \"ipv6\", \"prefer_ipv4\" or "
+                           "\"prefer_ipv6\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    if ((n == 1 && rc == NGX_OK) || ngx_strcmp(value[1].data, "on") == 0) {
         vscf->resolve = NULL;
         return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "off") == 0 && n == 2) {
+        return "has \"off\", and addresses that would be used";
     }
 
     if (ngx_strcmp(value[1].data, "off") != 0
@@ -1107,8 +1145,9 @@ ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"vmess_resolve\", it must "
-                           "be \"on\", \"off\" or contain a variable",
-                           &value[1]);
+                           "be \"on\", \"off\" or contain a variable, then "
+                           "\"ipv4\", \"ipv6\", \"prefer_ipv4\" or "
+                           "\"prefer_ipv6\" may follow", &value[1]);
         return NGX_CONF_ERROR;
     }
 

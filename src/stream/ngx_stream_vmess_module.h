@@ -25,6 +25,15 @@
 #define NGX_STREAM_VMESS_MUX          0x0008
 
 
+/* addresses of a name: which are used, and which are tried first */
+
+#define NGX_STREAM_VMESS_ANY          0
+#define NGX_STREAM_VMESS_IPV4         1
+#define NGX_STREAM_VMESS_IPV6         2
+#define NGX_STREAM_VMESS_PREFER_IPV4  3
+#define NGX_STREAM_VMESS_PREFER_IPV6  4
+
+
 typedef struct ngx_stream_vmess_contacts_s   ngx_stream_vmess_contacts_t;
 typedef struct ngx_stream_vmess_visit_s      ngx_stream_vmess_visit_t;
 typedef struct ngx_stream_vmess_quic_conf_s  ngx_stream_vmess_quic_conf_t;
@@ -38,6 +47,7 @@ typedef struct {
 
     ngx_array_t                    addrs;            /* of this machine, */
                                                      /* 16 bytes each */
+    ngx_uint_t                     ipv6;             /* one is of the Internet */
     ngx_uint_t                     off;              /* "vmess off" is there */
 
     ngx_str_t                      rate_user;        /* the first by "rate=" */
@@ -77,6 +87,7 @@ typedef struct {
 
     ngx_array_t                   *rules;        /* ngx_stream_vmess_rule_t */
     ngx_stream_complex_value_t    *resolve;
+    ngx_uint_t                     family;       /* NGX_STREAM_VMESS_... */
 
     u_char                        *file_name;    /* of "vmess" */
     ngx_uint_t                     line;

@@ -411,6 +411,8 @@ ngx_stream_vmess_read_addrs(ngx_conf_t *cf)
     }
 
     if (getifaddrs(&ifaddrs) == -1) {
+        vmcf->ipv6 = 1;
+
         ngx_log_error(NGX_LOG_WARN, cf->log, ngx_errno,
                       "getifaddrs() failed, \"private\" in rules does not have "
                       "the addresses of this machine");
@@ -434,6 +436,12 @@ ngx_stream_vmess_read_addrs(ngx_conf_t *cf)
         ngx_memcpy(p, addr, 16);
 
 #if (NGX_HAVE_INET6)
+
+        /* RFC 4291, 2.5.4.  Global Unicast Addresses */
+
+        if (ifa->ifa_addr->sa_family == AF_INET6 && (addr[0] & 0xe0) == 0x20) {
+            vmcf->ipv6 = 1;
+        }
 
         mask = (struct sockaddr_in6 *) ifa->ifa_netmask;
 

@@ -7,7 +7,13 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_target.h"
 #include "ngx_stream_vmess_rule.h"
+#include "ngx_stream_vmess_peer.h"
 #include "ngx_stream_vmess_cone.h"
+
+
+/* addresses of a name that are kept, of each family */
+
+#define NGX_STREAM_VMESS_ADDRS  16
 
 
 static ngx_int_t ngx_stream_vmess_literal(ngx_stream_session_t *s);
@@ -16,6 +22,9 @@ static void ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx);
 static void ngx_stream_vmess_resolve_cleanup(void *data);
 static ngx_int_t ngx_stream_vmess_permit(ngx_stream_session_t *s,
     ngx_resolver_addr_t *addrs, ngx_uint_t naddrs);
+static void ngx_stream_vmess_order(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_set_addr(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_bound(ngx_stream_session_t *s);
 static ngx_uint_t ngx_stream_vmess_is_number(ngx_str_t *host);
 static ngx_uint_t ngx_stream_vmess_is_too_long(ngx_str_t *host);
 static ngx_int_t ngx_stream_vmess_refuse(ngx_stream_session_t *s,
@@ -253,17 +262,18 @@ static ngx_int_t
 ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
     ngx_uint_t naddrs)
 {
-    u_char                       *p;
     in_port_t                     port;
     ngx_int_t                     rc;
     ngx_str_t                    *host, text;
-    ngx_uint_t                    i;
+    ngx_uint_t                    i, ipv6, kept[2];
     ngx_pool_t                   *pool;
     ngx_resolver_addr_t          *addr;
     ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
     u_char                        buf[NGX_SOCKADDR_STRLEN];
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
 
     pool = s->connection->pool;
     port = ctx->vc->header.address.port;
@@ -272,12 +282,25 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
     text.data = buf;
     text.len = 0;
 
-    ctx->addrs = ngx_pcalloc(pool, naddrs * sizeof(ngx_resolver_addr_t));
+    kept[0] = 0;
+    kept[1] = 0;
+
+    ctx->addrs = ngx_pcalloc(pool, ngx_min(naddrs, 2 * NGX_STREAM_VMESS_ADDRS)
+                                   * sizeof(ngx_resolver_addr_t));
     if (ctx->addrs == NULL) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < naddrs; i++) {
+
+        ipv6 = (addrs[i].sockaddr->sa_family == AF_INET6);
+
+        if (kept[ipv6] == NGX_STREAM_VMESS_ADDRS
+            || (host && vscf->family == (ipv6 ? NGX_STREAM_VMESS_IPV4
+                                              : NGX_STREAM_VMESS_IPV6)))
+        {
+            continue;
+        }
 
         rc = port ? ngx_stream_vmess_check(s, host, addrs[i].sockaddr, port)
                   : NGX_DECLINED;
@@ -302,7 +325,16 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
         ngx_memcpy(addr->sockaddr, addrs[i].sockaddr, addrs[i].socklen);
         addr->socklen = addrs[i].socklen;
 
+        ngx_inet_set_port(addr->sockaddr, port);
+
+        kept[ipv6]++;
         ctx->naddrs++;
+    }
+
+    if (ctx->naddrs == 0 && host && text.len == 0) {
+        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                       "has no address of the family in "
+                                       "\"vmess_resolve\"");
     }
 
     if (ctx->naddrs == 0) {
@@ -313,16 +345,125 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
                                               "is forbidden");
     }
 
-    p = ngx_pnalloc(pool, NGX_SOCKADDR_STRLEN);
-    if (p == NULL) {
-        return NGX_ERROR;
+    ngx_stream_vmess_order(s);
+
+    return ngx_stream_vmess_set_addr(s);
+}
+
+
+/*
+ * RFC 8305, 4.  Sorting Addresses: families take turns, first comes the one
+ * that is preferred.  That is IPv4 where this machine has no IPv6 of the
+ * Internet, and else the one that the resolver put first.
+ */
+
+static void
+ngx_stream_vmess_order(ngx_stream_session_t *s)
+{
+    int                            family;
+    ngx_uint_t                     i, k;
+    ngx_resolver_addr_t            addr, *addrs;
+    ngx_stream_vmess_ctx_t        *ctx;
+    ngx_stream_vmess_srv_conf_t   *vscf;
+    ngx_stream_vmess_main_conf_t  *vmcf;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    vmcf = ngx_stream_get_module_main_conf(s, ngx_stream_vmess_module);
+
+    addrs = ctx->addrs;
+
+    family = addrs[0].sockaddr->sa_family;
+
+    if (vscf->family == NGX_STREAM_VMESS_PREFER_IPV4
+        || (vscf->family == NGX_STREAM_VMESS_ANY && !vmcf->ipv6))
+    {
+        family = AF_INET;
     }
 
-    ctx->addr.data = p;
+    if (vscf->family == NGX_STREAM_VMESS_PREFER_IPV6) {
+        family = AF_INET6;
+    }
+
+    for (i = 0; i < ctx->naddrs; i++) {
+
+        for (k = i; k < ctx->naddrs; k++) {
+            if (addrs[k].sockaddr->sa_family == family) {
+                break;
+            }
+        }
+
+        family = (family == AF_INET) ? AF_INET6 : AF_INET;
+
+        /* the rest is of one family */
+
+        if (k == ctx->naddrs) {
+            continue;
+        }
+
+        addr = addrs[k];
+        ngx_memmove(&addrs[i + 1], &addrs[i],
+                    (k - i) * sizeof(ngx_resolver_addr_t));
+        addrs[i] = addr;
+    }
+}
+
+
+/* $vmess_addr */
+
+static ngx_int_t
+ngx_stream_vmess_set_addr(ngx_stream_session_t *s)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx->addr.data == NULL) {
+        ctx->addr.data = ngx_pnalloc(s->connection->pool, NGX_SOCKADDR_STRLEN);
+        if (ctx->addr.data == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     ctx->addr.len = ngx_sock_ntop(ctx->addrs[0].sockaddr,
-                                  ctx->addrs[0].socklen, p,
+                                  ctx->addrs[0].socklen, ctx->addr.data,
                                   NGX_SOCKADDR_STRLEN, 0);
     return NGX_OK;
+}
+
+
+/* leaves out what the address of "proxy_bind" cannot reach */
+
+static ngx_int_t
+ngx_stream_vmess_bound(ngx_stream_session_t *s)
+{
+    ngx_addr_t              *local;
+    ngx_uint_t               i, n;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    local = s->upstream->peer.local;
+
+    if (local == NULL) {
+        return NGX_OK;
+    }
+
+    for (i = 0, n = 0; i < ctx->naddrs; i++) {
+        if (ctx->addrs[i].sockaddr->sa_family == local->sockaddr->sa_family) {
+            ctx->addrs[n++] = ctx->addrs[i];
+        }
+    }
+
+    ctx->naddrs = n;
+
+    if (n == 0) {
+        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                       "has no address of the family of "
+                                       "\"proxy_bind %V\"", &local->name);
+    }
+
+    return ngx_stream_vmess_set_addr(s);
 }
 
 
@@ -453,15 +594,18 @@ static ngx_int_t
 ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us)
 {
-    ngx_vmess_address_t             *address;
-    ngx_stream_vmess_ctx_t          *ctx;
-    ngx_stream_upstream_resolved_t  *ur;
+    ngx_vmess_address_t     *address;
+    ngx_stream_vmess_ctx_t  *ctx;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     if (ctx == NULL || ctx->moved) {
         ngx_log_error(NGX_LOG_ERR, s->connection->log, 0,
                       "\"vmess_target\" needs a server with \"vmess\"");
+        return NGX_ERROR;
+    }
+
+    if (ctx->naddrs && ngx_stream_vmess_bound(s) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -487,18 +631,7 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
         return NGX_ERROR;
     }
 
-    ur = ngx_pcalloc(s->connection->pool,
-                     sizeof(ngx_stream_upstream_resolved_t));
-    if (ur == NULL) {
-        return NGX_ERROR;
-    }
-
-    ur->host = us->host;
-    ur->port = ctx->vc->header.address.port;
-    ur->naddrs = ctx->naddrs;
-    ur->addrs = ctx->addrs;
-
-    if (ngx_stream_upstream_create_round_robin_peer(s, ur) != NGX_OK) {
+    if (ngx_stream_vmess_peer_init(s) != NGX_OK) {
         return NGX_ERROR;
     }
 

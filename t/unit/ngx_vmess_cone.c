@@ -57,6 +57,12 @@ ngx_vmess_mux_get_flow(ngx_connection_t *c)
 }
 
 
+void
+ngx_stream_vmess_peer_datagram(ngx_stream_session_t *s)
+{
+}
+
+
 ngx_int_t
 ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *name,
     struct sockaddr *sa, in_port_t port)
