@@ -737,8 +737,7 @@ ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_address_t *address,
 
     socklen = ngx_vmess_packet_sockaddr(address, &sa);
 
-    peer->socklen = (u_char) socklen;
-    ngx_memcpy(peer->sockaddr, &sa, socklen);
+    ngx_vmess_packet_set_peer(peer, &sa, socklen);
 
     return NGX_OK;
 }
@@ -1217,13 +1216,10 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
 
         sa = NULL;
 
-        if (vc->cone
-            && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t))
+        if (vc->cone && ngx_vmess_packet_get_peer(b, &peer) == NGX_OK
+            && peer.socklen)
         {
-            ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
             ngx_memcpy(&sockaddr, peer.sockaddr, peer.socklen);
-
-            b->pos += sizeof(ngx_vmess_peer_t);
             sa = &sockaddr.sockaddr;
         }
 

@@ -204,12 +204,9 @@ ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf, u_char *p,
         return NGX_DECLINED;
     }
 
-    ngx_memzero(&peer, sizeof(ngx_vmess_peer_t));
-
     socklen = ngx_vmess_packet_sockaddr(&address, &sa);
 
-    peer.socklen = (u_char) socklen;
-    ngx_memcpy(peer.sockaddr, &sa, socklen);
+    ngx_vmess_packet_set_peer(&peer, &sa, socklen);
 
     /* the first is the target of the flow */
 
@@ -452,9 +449,8 @@ ngx_vmess_packet_source(ngx_vmess_connection_t *vc, ngx_buf_t *b, size_t *len)
 
     peer = vc->peer;
 
-    if (vc->cone && (size_t) (b->last - b->pos) >= sizeof(ngx_vmess_peer_t)) {
-        ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
-        b->pos += sizeof(ngx_vmess_peer_t);
+    if (vc->cone) {
+        (void) ngx_vmess_packet_get_peer(b, &peer);
     }
 
     size = b->last - b->pos;

@@ -314,10 +314,7 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
         return n;
     }
 
-    ngx_memzero(&peer, sizeof(ngx_vmess_peer_t));
-
-    peer.socklen = (u_char) socklen;
-    ngx_memcpy(peer.sockaddr, &sa, socklen);
+    ngx_vmess_packet_set_peer(&peer, &sa, socklen);
 
     ngx_memcpy(buf, &peer, sizeof(ngx_vmess_peer_t));
 
@@ -360,15 +357,10 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 
             /* the header of "proxy_protocol" has no peer */
 
-            if ((size_t) (b->last - b->pos) < sizeof(ngx_vmess_peer_t)
-                || *b->pos > sizeof(peer.sockaddr))
-            {
+            if (ngx_vmess_packet_get_peer(b, &peer) != NGX_OK) {
                 b->pos = b->last;
                 continue;
             }
-
-            ngx_memcpy(&peer, b->pos, sizeof(ngx_vmess_peer_t));
-            b->pos += sizeof(ngx_vmess_peer_t);
 
             s->received -= sizeof(ngx_vmess_peer_t);
         }

@@ -292,6 +292,63 @@ test_drops(int peer)
 }
 
 
+/* what stands in front of a datagram may be anybody's */
+
+static void
+test_peers(void)
+{
+    ngx_buf_t            b;
+    ngx_uint_t           len, family, good;
+    ngx_sockaddr_t       sa;
+    ngx_vmess_peer_t     record, peer;
+    struct sockaddr_in6  sin6;
+
+    ngx_memzero(&sin6, sizeof(struct sockaddr_in6));
+    good = 0;
+
+    for (len = 0; len < 256; len++) {
+
+        for (family = 0; family < 32; family++) {
+
+            sin6.sin6_family = family;
+            ngx_memzero(&record, sizeof(ngx_vmess_peer_t));
+            record.socklen = len;
+            ngx_memcpy(record.sockaddr, &sin6, sizeof(struct sockaddr_in6));
+
+            ngx_memzero(&b, sizeof(ngx_buf_t));
+            b.pos = test_copy(&record, sizeof(ngx_vmess_peer_t));
+            b.start = b.pos;
+            b.last = b.pos + sizeof(ngx_vmess_peer_t);
+
+            if (ngx_vmess_packet_get_peer(&b, &peer) == NGX_OK) {
+                good += (b.pos == b.last && peer.socklen == len
+                         && len <= sizeof(peer.sockaddr)) ? 1 : 1000;
+
+            } else if (b.pos != b.start) {
+                good += 1000;
+            }
+
+            free(b.start);
+        }
+    }
+
+    test_ok(good == 32 + 1 + 1, "peers of datagrams: none, IPv4, IPv6");
+
+    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
+    sa.sockaddr_in.sin_family = AF_INET;
+    ngx_vmess_packet_set_peer(&peer, &sa, sizeof(struct sockaddr_in));
+
+    b.pos = test_copy(&peer, sizeof(ngx_vmess_peer_t) - 1);
+    b.start = b.pos;
+    b.last = b.pos + sizeof(ngx_vmess_peer_t) - 1;
+
+    test_ok(ngx_vmess_packet_get_peer(&b, &peer) == NGX_DECLINED
+            && b.pos == b.start, "a peer that is cut");
+
+    free(b.start);
+}
+
+
 int
 main(void)
 {
@@ -312,6 +369,7 @@ main(void)
 
     test_notify(peer);
     test_drops(peer);
+    test_peers();
 
     (void) close(peer);
 
