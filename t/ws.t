@@ -559,3 +559,133 @@ SKIP: {
 }
 --- no_error_log
 [error]
+
+
+=== TEST 15: a request that is nearly a client's leaves a line with the reason
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location /ray { vmess_pass ray; return 404; }
+location /plain { vmess_pass ray; try_files /none =404; }
+location /ws { vmess_pass ray websocket; return 404; }
+location /up { vmess_pass ray httpupgrade; return 404; }
+location /other { return 404; }
+--- stream_client
+my $ask = sub {
+    my ($line, @headers) = @_;
+    my $s = tcp(http_port());
+    put($s, join("\r\n", $line, 'Host: localhost', @headers, 'Connection: close') . "\r\n\r\n");
+    my ($status) = slurp($s) =~ m{^HTTP/1\.\d (\d+)};
+    return $status;
+};
+my @up = ('Upgrade: websocket', 'Connection: Upgrade');
+my @key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
+my @version = 'Sec-WebSocket-Version: 13';
+my $id = '0123abcd-89ab-4cde-8f01-23456789abcd';
+my $n = 0;
+for my $case (
+    ['GET /ray HTTP/1.1', [ @up, @key ], qr/"Sec-WebSocket-Version: 13" is missing/],
+    ['GET /ray HTTP/1.1', [ @up, 'Sec-WebSocket-Key: short', @version ], qr/Sec-WebSocket-Key is invalid/],
+    ['GET /ray HTTP/1.1', [ @key, @version ], qr/"Upgrade: websocket" is missing/],
+    ['GET /ray HTTP/1.1', [ $up[0], @key, @version ], qr/"Connection: upgrade" is missing/],
+    ['GET /ray/longer HTTP/1.1', [ @up, @key, @version ], qr/the path is longer/],
+    ['GET /ws HTTP/1.1', [ @up ], qr/no Sec-WebSocket-Key, and "httpupgrade" is not/],
+    ['GET /up/longer HTTP/1.1', [ @up ], qr/HTTPUpgrade needs the path/],
+    ['POST /ray/svc/Tun HTTP/1.1', [ 'Content-Type: application/grpc', 'Content-Length: 0' ], qr/over gRPC .* HTTP\/1/],
+    ["GET /ray/$id HTTP/1.1", [], qr/no x_padding/],
+    ["POST /ray/$id/0 HTTP/1.1", [ 'Content-Length: 0', 'Referer: https://localhost/' ], qr/no x_padding/],
+    ["GET /ray/$id HTTP/1.1", [ 'Referer: https://localhost/?x_padding=' . 'X' x 99 ], qr/less than 100/],
+    ["GET /ray/$id?x_padding=" . 'X' x 1001 . ' HTTP/1.1', [], qr/more than 1000/],
+    ["OPTIONS /ray/$id HTTP/1.1", [ 'Access-Control-Request-Method: POST' ], qr/OPTIONS/],
+    ["OPTIONS /ray/$id HTTP/1.1", [ 'Referer: https://localhost/?x_padding=' . 'X' x 200 ], qr/OPTIONS/],
+) {
+    my ($line, $headers, $want) = @$case;
+    for my $place ('/ray', '/plain') {
+        (my $l = $line) =~ s{^(\S+) /ray}{$1 $place};
+        is($ask->($l, @$headers), 404, $l);
+        $n++;
+        ok(wait_for(sub { log_count(qr/looks like VMess over/) == $n }), 'one line');
+        my ($last) = error_log() =~ /.*(looks like VMess over[^\n]*)/s;
+        like($last, $want, 'the reason');
+        # at most ten in a second
+        my $second = time;
+        wait_for(sub { time > $second + 1 }) if $n % 8 == 0;
+        last if $l eq $line && $place eq '/ray' && $line !~ m{ /ray};
+    }
+}
+
+# what is nothing of a client leaves none
+$ask->('GET /ray HTTP/1.1');
+$ask->('GET /ray/page.html HTTP/1.1', 'Referer: https://localhost/');
+$ask->('POST /ray HTTP/1.1', 'Content-Length: 0');
+$ask->('OPTIONS /ray HTTP/1.1', 'Access-Control-Request-Method: POST');
+$ask->('GET /other HTTP/1.1', @up, @key);
+$ask->('GET /up HTTP/1.1', 'Upgrade: h2c', 'Connection: Upgrade');
+is(log_count(qr/looks like VMess over/), $n, 'no more lines');
+
+# two lines are one list
+my $early = vmess(to => 'echo')->header;
+my $ws = ws(path => '/ray', headers => [ 'Connection: Upgrade' ], quiet => 1);
+$ws->put(VMess::WebSocket::request(path => '/ray') =~ s/(?=Connection: Upgrade)/Connection: keep-alive\r\n/r);
+my $f = flow(via => $ws, to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'Connection in two lines');
+--- no_error_log
+[alert]
+
+
+=== TEST 16: HTTPUpgrade with a key, where WebSocket is not named
+--- servers
+echo echo
+--- stream_config
+log_format l '$vmess_carrier';
+server {
+    vmess_listen ray; vmess main; proxy_pass vmess_target;
+    access_log %%DIR%%/stream.log l;
+}
+--- config
+location /up { vmess_pass ray httpupgrade; }
+location /both { vmess_pass ray httpupgrade websocket; }
+--- stream_client
+for my $path ('/up', '/both') {
+    for my $key (0, 1) {
+        next if $key && $path eq '/both';
+        my $ws = ws(upgrade => 1, path => $path,
+                    headers => [ ('Sec-WebSocket-Version: 13',
+                                  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==') x $key ]);
+        my $f = flow(via => $ws, to => 'echo', data => 'hello');
+        is($f->read(5), 'hello', "$path, with $key keys");
+        $f->close;
+    }
+}
+my $f = flow(via => ws(path => '/both'), to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a WebSocket');
+$f->close;
+wait_for(sub { (my @l = access_log() =~ /^\w+$/mg) == 4 });
+join ' ', sort split /\n/, access_log();
+--- stream_response: httpupgrade httpupgrade httpupgrade websocket
+--- no_error_log
+[error]
+
+
+=== TEST 17: early data that was lost on the way is named
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location /ray { vmess_pass ray; }
+--- stream_client
+# frames with what is behind the early data
+my $bytes = vmess(to => 'echo')->header;
+my $ws = ws();
+$ws->put($ws->frame(2, substr($bytes, 20) . 'x' x 100));
+ok(wait_for(sub { log_count(qr/came without early data/) == 1 }), 'without it');
+
+# with some that is of nobody
+$ws = ws(early => pattern(100));
+$ws->head;
+ok(wait_for(sub { log_count(qr/client sent no VMess header/) == 2 }), 'with it');
+log_count(qr/came without early data/);
+--- stream_response: 1

@@ -711,3 +711,58 @@ $_->reset for @open;
 is(wait_for(sub { active() == $start }), 1, 'all have gone');
 log_count(qr/\[(?:alert|crit|emerg)\]/);
 --- stream_response: 0
+
+
+=== TEST 11: other users of the machine at the sockets of workers
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+log_format h '$pid $request_method $uri $status';
+server {
+    listen 127.0.0.1:%%PORT_2%% reuseport;
+    access_log %%DIR%%/http.log h;
+    location /x { vmess_pass ray; }
+}
+--- stream_client
+SKIP: {
+Test::More::skip('another user needs root', 1) if $>;
+my @name;
+is(wait_for(sub { @name = map { worker_sockets($_) } children(); @name == 4 }), 1,
+   'a socket of each worker');
+
+# it connects as fast as it can, to all of them
+my $pid = fork // die;
+if (!$pid) {
+    POSIX::setuid(65533);
+    for my $n (1 .. 20_000) {
+        socket my $s, Socket::AF_UNIX(), Socket::SOCK_STREAM(), 0 or POSIX::_exit(1);
+        connect $s, Socket::pack_sockaddr_un("\0$name[$n % 4]");
+        CORE::close $s;
+    }
+    POSIX::_exit(0);
+}
+
+# and sessions go on meanwhile
+my @x;
+for my $i (1 .. 10) {
+    my $x = x();
+    my $f = flow(via => $x, to => 'echo', data => 'hello');
+    is($f->read(5), 'hello', 'a session');
+    $f->close;
+    push @x, $x;
+}
+cmp_ok(spread(@x), '>', 0, 'at several workers');
+waitpid $pid, 0;
+is($?, 0, 'it has tried');
+
+my (%line, $left);
+for (split /\n/, error_log()) {
+    $line{"$2 $1"}++ if /^(\S+ \S+) \[alert\] (\d+)#\d+: connection of another user to the socket/;
+    $left += $1 if /\[alert\] .* (\d+) more messages on sockets of workers were left out/;
+}
+cmp_ok(scalar(keys %line), '>', 0, 'lines in the log');
+is(scalar(grep { $_ > 10 } values %line), 0, 'at most ten in a second of a worker');
+}
+--- may_alert

@@ -9,6 +9,7 @@
 #include "ngx_http_vmess_h2.h"
 #include "ngx_http_vmess_grpc.h"
 #include "ngx_http_vmess_xhttp.h"
+#include "ngx_http_vmess_explain.h"
 #include "ngx_http_vmess_compat.h"
 #include "ngx_vmess_param.h"
 
@@ -141,6 +142,7 @@ static ngx_int_t
 ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
     ngx_http_phase_handler_t *ph)
 {
+    ngx_uint_t                  candidate;
     ngx_http_vmess_ctx_t       *ctx;
     ngx_http_vmess_loc_conf_t  *vlcf;
 
@@ -148,11 +150,16 @@ ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
 
     if (vlcf->listen == NULL || r != r->main
         || ngx_http_get_module_ctx(r, ngx_http_vmess_module)
-        || ngx_http_vmess_lookup(r)
-        || !(r->headers_in.upgrade || r->headers_in.chunked
-             || r->method == NGX_HTTP_PUT
-             || ngx_http_vmess_xhttp_candidate(r)))
+        || ngx_http_vmess_lookup(r))
     {
+        return ngx_http_core_rewrite_phase(r, ph);
+    }
+
+    candidate = r->headers_in.upgrade || r->headers_in.chunked
+                || r->method == NGX_HTTP_PUT
+                || ngx_http_vmess_xhttp_candidate(r);
+
+    if (!candidate && !ngx_http_vmess_explain(r)) {
         return ngx_http_core_rewrite_phase(r, ph);
     }
 
@@ -161,6 +168,11 @@ ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
     if (ctx == NULL) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return NGX_OK;
+    }
+
+    if (!candidate) {
+        ctx->explained = 1;
+        return ngx_http_core_rewrite_phase(r, ph);
     }
 
     ctx->rewrite = r->phase_handler;
@@ -231,6 +243,10 @@ ngx_http_vmess_handler(ngx_http_request_t *r)
     }
 
     if (rc == NGX_DECLINED) {
+
+        if (ctx->state == NGX_HTTP_VMESS_NEW && !ctx->explained) {
+            ctx->explained = ngx_http_vmess_explain(r);
+        }
 
         ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
 

@@ -117,6 +117,8 @@ struct ngx_http_vmess_ctx_s {
 
     ngx_event_t                event;        /* posted, and never a timer */
     ngx_event_t                timer;        /* of a state, and not posted */
+
+    unsigned                   explained:1;  /* why no transport takes it */
 };
 
 

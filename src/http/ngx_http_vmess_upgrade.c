@@ -35,16 +35,25 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport = {
 };
 
 
-/* WebSocket's upgrade without a key, then bytes as they are */
+/*
+ * WebSocket's upgrade without a key, then bytes as they are.  Some clients send
+ * a key, too: it is one of WebSocket, unless that is not there.
+ */
 
 static ngx_int_t
 ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_http_core_loc_conf_t  *clcf;
-    static ngx_str_t           key = ngx_string("sec-websocket-key");
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_vmess_loc_conf_t  *vlcf;
+    static ngx_str_t            key = ngx_string("sec-websocket-key");
 
-    if (!ngx_http_vmess_upgrade_test(r) || ngx_http_vmess_header(r, &key)) {
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    if (!ngx_http_vmess_upgrade_test(r)
+        || ((vlcf->transports & NGX_HTTP_VMESS_WEBSOCKET)
+            && ngx_http_vmess_header(r, &key)))
+    {
         return NGX_DECLINED;
     }
 
@@ -66,30 +75,57 @@ ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
 ngx_uint_t
 ngx_http_vmess_upgrade_test(ngx_http_request_t *r)
 {
-    ngx_str_t         *value;
-    static ngx_str_t   connection = ngx_string("connection");
+    return r->method == NGX_HTTP_GET && r->http_version == NGX_HTTP_VERSION_11
+           && r->headers_in.content_length_n <= 0 && !r->headers_in.chunked
+           && ngx_http_vmess_upgrade_websocket(r)
+           && ngx_http_vmess_upgrade_connection(r);
+}
 
-    if (r->method != NGX_HTTP_GET || r->http_version != NGX_HTTP_VERSION_11
-        || r->headers_in.upgrade == NULL
-        || r->headers_in.content_length_n > 0 || r->headers_in.chunked)
-    {
+
+ngx_uint_t
+ngx_http_vmess_upgrade_websocket(ngx_http_request_t *r)
+{
+    ngx_str_t  *value;
+
+    if (r->headers_in.upgrade == NULL) {
         return 0;
     }
 
     value = &r->headers_in.upgrade->value;
 
-    if (value->len != 9 || ngx_strncasecmp(value->data, (u_char *) "websocket",
-                                           9) != 0)
-    {
-        return 0;
+    return value->len == 9
+           && ngx_strncasecmp(value->data, (u_char *) "websocket", 9) == 0;
+}
+
+
+/* RFC 9110, 5.3.  Field Order: several lines are one list */
+
+ngx_uint_t
+ngx_http_vmess_upgrade_connection(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].key.len == 10
+                && ngx_strncasecmp(h[i].key.data, (u_char *) "connection", 10)
+                   == 0
+                && ngx_strlcasestrn(h[i].value.data,
+                                    h[i].value.data + h[i].value.len,
+                                    (u_char *) "upgrade", 7 - 1))
+            {
+                return 1;
+            }
+        }
     }
 
-    value = ngx_http_vmess_header(r, &connection);
-
-    return value
-           && ngx_strlcasestrn(value->data, value->data + value->len,
-                               (u_char *) "upgrade", 7 - 1)
-              != NULL;
+    return 0;
 }
 
 

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_vmess_ws.h"
+#include "event/ngx_vmess_log.h"
 #include "proto/ngx_vmess_ws.h"
 
 
@@ -18,6 +19,7 @@ typedef struct {
     ngx_str_t                  key;
     ngx_str_t                  protocol;     /* to be echoed */
     ngx_str_t                  early;        /* data not read yet */
+    size_t                     early_len;    /* of all of it */
     ngx_vmess_ws_t             ws;
     u_char                     header[NGX_VMESS_WS_HEADER_MAX];
     size_t                     header_len;   /* at its end, to be sent */
@@ -29,6 +31,7 @@ typedef struct {
     u_char                     ping[NGX_VMESS_WS_CONTROL_MAX];
     size_t                     ping_len;
 
+    unsigned                   late:1;       /* data came in frames only */
     unsigned                   eof:1;
     unsigned                   error:1;
 } ngx_http_vmess_ws_t;
@@ -43,6 +46,7 @@ static ngx_int_t ngx_http_vmess_ws_decode(ngx_http_request_t *r,
 static ngx_int_t ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev);
 static ssize_t ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size);
+static ngx_int_t ngx_http_vmess_ws_verdict(void *data, ngx_uint_t authentic);
 static void ngx_http_vmess_ws_control(ngx_http_vmess_ctx_t *ctx,
     ngx_uint_t opcode, u_char *data, size_t len);
 static ngx_int_t ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx);
@@ -55,8 +59,13 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_ws_carrier = {
     ngx_string("websocket"),
     ngx_http_vmess_ws_recv,
     ngx_http_vmess_ws_send,
-    ngx_http_vmess_verdict,
+    ngx_http_vmess_ws_verdict,
     ngx_http_vmess_close
+};
+
+
+static ngx_vmess_log_limit_t  ngx_http_vmess_ws_limit = {
+    10, NGX_LOG_INFO, "WebSockets without early data were refused", 0, 0
 };
 
 
@@ -110,6 +119,8 @@ ngx_http_vmess_ws_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
     if (ngx_http_vmess_ws_early(r, ws) != NGX_OK) {
         return NGX_DECLINED;
     }
+
+    ws->early_len = ws->early.len;
 
     return ngx_http_vmess_take(ctx, &ngx_http_vmess_ws_transport, ws);
 }
@@ -389,6 +400,7 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
         }
 
         if (out != buf) {
+            ws->late = (ws->early_len == 0);
             return out - buf;
         }
 
@@ -397,6 +409,30 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
             return NGX_AGAIN;
         }
     }
+}
+
+
+/* without its beginning a VMess header looks like one of an unknown user */
+
+static ngx_int_t
+ngx_http_vmess_ws_verdict(void *data, ngx_uint_t authentic)
+{
+    ngx_http_vmess_ctx_t *ctx = data;
+
+    ngx_http_vmess_ws_t  *ws;
+
+    ws = ctx->data;
+
+    if (!authentic && ws->late
+        && ngx_vmess_log_allowed(&ngx_http_vmess_ws_limit,
+                                 ctx->request->connection->log))
+    {
+        ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
+                      "refused WebSocket came without early data, if its "
+                      "client has \"ed=\" it was lost on the way");
+    }
+
+    return ngx_http_vmess_verdict(data, authentic);
 }
 
 

@@ -10,11 +10,6 @@
 #include "proto/ngx_vmess_xhttp.h"
 
 
-/* of the request, and of what we send ourselves */
-
-#define NGX_HTTP_VMESS_PADDING_MIN  100
-#define NGX_HTTP_VMESS_PADDING_MAX  1000
-
 /* between runs of padding in the response to a streamed upload, in seconds */
 
 #define NGX_HTTP_VMESS_PADDING_PAUSE_MIN  20
@@ -226,12 +221,19 @@ ngx_http_vmess_xhttp_candidate(ngx_http_request_t *r)
 {
     size_t  padding;
 
-    padding = ngx_vmess_xhttp_padding(r->headers_in.referer
-                                      ? &r->headers_in.referer->value : NULL,
-                                      &r->args);
+    padding = ngx_http_vmess_xhttp_length(r);
 
     return padding >= NGX_HTTP_VMESS_PADDING_MIN
            && padding <= NGX_HTTP_VMESS_PADDING_MAX;
+}
+
+
+size_t
+ngx_http_vmess_xhttp_length(ngx_http_request_t *r)
+{
+    return ngx_vmess_xhttp_padding(r->headers_in.referer
+                                   ? &r->headers_in.referer->value : NULL,
+                                   &r->args);
 }
 
 

@@ -1,0 +1,21 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_HTTP_VMESS_EXPLAIN_H_INCLUDED_
+#define _NGX_HTTP_VMESS_EXPLAIN_H_INCLUDED_
+
+
+#include "ngx_http_vmess_request.h"
+
+
+/*
+ * For a request that no transport takes: logs why, and returns 1, if it looks
+ * like that of a client.  Proxies on the way may have changed it, or the client
+ * is set up for another path.
+ */
+ngx_uint_t ngx_http_vmess_explain(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_VMESS_EXPLAIN_H_INCLUDED_ */
