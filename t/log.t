@@ -260,3 +260,31 @@ in.test ok 200
 nx.test unresolved 502
 in.test denied 403
 10.0.0.1 denied 403
+
+
+=== TEST 10: what the first bytes of others look like is told
+--- stream_server_config
+vmess main;
+vmess_handshake_timeout 300ms;
+proxy_pass vmess_target;
+--- stream_client
+my @s;
+for ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "SSH-2.0-client\r\n",
+     "\x16\x03\x01" . 'x' x 20, 'hello, hello, hello',
+     vmess(user => 'mallory', port => 9)->header, '', "\x16\x03\x01", 'HELO')
+{
+    my $s = tcp();
+    put($s, $_);
+    push @s, $s;
+}
+my $t = tcp();
+put($t, 'GET / HTTP');
+shutdown $t, 1;
+my @seen = map { wait_log(qr{client $_ (?:while|\()}, 1, 3) } (
+    map({ "sent no VMess header of a known user: $_" }
+        'HTTP', 'SSH', 'TLS', 'text', 'random bytes'),
+    map({ "timed out while sending VMess header: $_" }
+        'nothing', 'TLS', 'text'),
+    'closed connection while sending VMess header: HTTP');
+"@seen";
+--- stream_response: 1 1 1 1 1 1 1 1 1

@@ -596,7 +596,7 @@ my $visit = sub {
     is(read_n($s, 5000), 'y' x 5000, 'at an address that is proved');
     return $s;
 };
-$visit->() for 1 .. 3;
+my @v = map { $visit->() } 1 .. 3;
 my @f = map { kflow(to => 'echo', data => 'hello') } 1 .. 3;
 is($_->read(5), 'hello', 'a client') for @f;
 $_->send('more') for @f;

@@ -382,6 +382,8 @@ for my $upgrade (0, 1) {
         is($ws->h->{in}, '', 'nothing was sent') if $upgrade;
     }
 }
+--- error_log
+of a known user: random bytes, or early data was lost on the way
 --- no_error_log
 [error]
 

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess_handshake.h"
 #include "ngx_vmess_log.h"
+#include "proto/ngx_vmess_guess.h"
 #include "proto/ngx_vmess_legacy.h"
 
 
@@ -201,8 +202,10 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
 void
 ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
 {
-    ngx_log_t  *log;
-    ngx_str_t  *user;
+    ngx_log_t          *log;
+    ngx_str_t          *user;
+    const char         *guess, *early;
+    ngx_vmess_vconn_t  *vconn;
 
     vc->status = status;
     user = NULL;
@@ -230,6 +233,17 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
         return;
     }
 
+    guess = ngx_vmess_guess(vc->raw.start, vc->raw.last - vc->raw.start);
+    vconn = ngx_vmess_get_vconn(vc->connection);
+
+    /* what is between may have dropped the field of a request that has it */
+
+    early = (vconn
+             && ngx_strcmp(vconn->carrier->name.data, "websocket") == 0
+             && (ngx_strcmp(guess, "random bytes") == 0
+                 || ngx_strcmp(guess, "nothing") == 0))
+            ? ", or early data was lost on the way" : "";
+
     switch (status) {
 
     case NGX_VMESS_STATUS_UNKNOWN:
@@ -242,7 +256,8 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
         }
 
         ngx_log_error(NGX_LOG_INFO, log, 0,
-                      "client sent no VMess header of a known user");
+                      "client sent no VMess header of a known user: %s%s",
+                      guess, early);
         break;
 
     case NGX_VMESS_STATUS_TIME:
@@ -283,12 +298,14 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
 
     case NGX_VMESS_STATUS_TIMEOUT:
         ngx_log_error(NGX_LOG_INFO, log, NGX_ETIMEDOUT,
-                      "client timed out while sending VMess header");
+                      "client timed out while sending VMess header: %s%s",
+                      guess, early);
         break;
 
     default: /* NGX_VMESS_STATUS_TRUNCATED */
         ngx_log_error(NGX_LOG_INFO, log, 0,
-                      "client closed connection while sending VMess header");
+                      "client closed connection while sending VMess header: "
+                      "%s%s", guess, early);
         break;
     }
 }

@@ -20,7 +20,7 @@ my $root = dirname(dirname($unit));
 my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux ws grpc
-               xhttp http kcp_packet kcp replay token registry cone);
+               xhttp http guess kcp_packet kcp replay token registry cone);
 
 # a file that no other test is linked with
 
