@@ -114,8 +114,10 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
         }
     }
 
-    ngx_stream_vmess_quic_listen(cycle);
+    /* sockets of QUIC are no longer those of streams */
+
     ngx_stream_vmess_detour_listen(cycle);
+    ngx_stream_vmess_quic_listen(cycle);
 
     if (ngx_vmess_filter_init_conf(cycle, vcf) != NGX_OK) {
         return NGX_CONF_ERROR;

@@ -140,6 +140,7 @@ my %form = (
     'IPv6 domain'     => [ host => 'six.test', to => 'six' ],
     'IPv4 as domain'  => [ $domain->('127.0.0.1', 'echo') ],
     'IPv6 as domain'  => [ $domain->('[::1]', 'six') ],
+    'without brackets' => [ $domain->('::1', 'six') ],
     'mapped IPv4'     => [ address => pack('n C a16', port('echo'), 3,
                                "\0" x 10 . "\xff\xff\x7f\0\0\1") ],
 );
@@ -306,7 +307,7 @@ my @case = (
     (map { [ cmd => $_ ] } 0, 4, 127, 255),
     (map { [ address => pack 'n C a*', 9, $_, "\x7f\0\0\1" ] } 0, 4, 0x11, 255),
     (map { [ address => VMess::domain_address($_, 9) ] }
-         '', ' ', 'a b', "a\0b", "\xc3\xa9.test", '::1', 'a/b', 'unix:/tmp/x',
+         '', ' ', 'a b', "a\0b", "\xc3\xa9.test", '::g', 'a/b', 'unix:/tmp/x',
          'a:80', '[::1', '[]', '%61.test', 'user@a.test'),
     [ address => "\0\x09\x02\xffabc" ],
     [ address => "\0\x09\x03abc" ],

@@ -165,6 +165,17 @@ good('vmess_detour to a server of other users', user("alice $id alter_id=1;")
      qr/original header/, qr/no server with "vmess main" listens/,
      qr/aes-128-cfb.*"other" has none/);
 
+# clients of mKCP come by UDP
+for ([udp => 'PORT_1', ''], [tcp => 'PORT_2', qr/clients to UDP port \d+, on which no server with "vmess main"/]) {
+    my ($what, $port, $warn) = @$_;
+    good("vmess_detour of mKCP to a port of $what", user("alice $id alter_id=1;")
+         . $resolver . 'vmess_ciphers aes-128-gcm aes-128-cfb;'
+         . 'server { listen 127.0.0.1:%%PORT_1%% udp reuseport; vmess main; vmess_kcp;'
+         . " vmess_detour ports=%%$port%%; proxy_pass vmess_target; }"
+         . 'server { listen 127.0.0.1:%%PORT_2%%; vmess main; proxy_pass vmess_target; }',
+         qr/original header/, $warn || ());
+}
+
 # disguise
 good('vmess_http_header', $users . $resolver
      . server('vmess main; vmess_http_header on path=/a path=/b host=x wait=1s; proxy_pass vmess_target;'));

@@ -361,7 +361,7 @@ $log;
 --- stream_response_like eval
 qr/\A(?=.*^2 denied 403 127\.0\.0\.1;$)(?=.*^3 ok 502 127\.0\.0\.1;$)(?=.*^4 unresolved 502 nx\.test;$)(?=.*^5 denied 403 rfc\.test;$)(?=.*^6 denied 403 127\.0\.0\.1;$)(?=.*^8 denied 403 10\.0\.0\.1;$)(?=.*^1 ok 200 127\.0\.0\.1;$)/ms
 --- error_log
-client sent invalid target of sub-connection 7:
+client sent invalid target of sub-connection 7: invalid domain "a..test"
 is forbidden
 could not be resolved (3: Host not found)
 Connection refused

@@ -50,6 +50,7 @@ my @names = (
     '[::FFFF:7f00:1]', '[::127.0.0.1]', '[::7f00:1]', '[64:ff9b::127.0.0.1]',
     '[2002:7f00:1::]', '[::ffff:0:127.0.0.1]', '[fe80::1]', '[fe80::1%lo]',
     '[fc00::1]', '[fd12:3456::1]', '[ff02::1]', '[::ffff:169.254.169.254]',
+    '[64:ff9b:1::127.0.0.1]', '[64:ff9b:1::8.8.8.8]', '[2001::1]', '[2001:0:1::1]',
     # bare IPv6, and what is no name at all
     '::1', '::', '::ffff:127.0.0.1', 'unix:/tmp/x', 'unix', 'unix:',
     '127.0.0.1:80', 'http://127.0.0.1', 'a@127.0.0.1', '127.0.0.1/8',
@@ -77,6 +78,10 @@ for my $address ((map { my $h = $_; map { VMess::domain_address($h, $_) }
     $n++;
 }
 is("@reached", '', 'nothing was reached');
+
+# silence is not enough: each has its line, which says why
+wait_for(sub { $n <= (() = access_log() =~ /\n/g) });
+is(scalar(() = access_log() =~ /\n/g), $n, 'each was refused');
 cmp_ok(scalar(@names), '>=', 60, 'that many spellings');
 my $alive = tcp(port('v4'));
 put($alive, 'x');
@@ -304,16 +309,27 @@ dns dns quiet.test=SILENT
 --- stream_config
 resolver 127.0.0.1:%%dns%%;
 resolver_timeout 300ms;
+log_format l '$vmess_host $vmess_status $status $upstream_addr';
 --- stream_server_config
+access_log %%DIR%%/stream.log l;
 vmess main;
 proxy_pass vmess_target;
 --- stream_client
-for (1 .. 10) {
+my @end = map {
     my $f = flow(host => "quiet.test", port => 22, data => 'x');
     $_ % 2 ? $f->close : $f->end;
-}
-1;
---- stream_response: 1
+    $_ % 2 ? () : $f;
+} 1 .. 10;
+is(join('', map { $_->read_eof } @end), '', 'no answer to those that wait');
+wait_for(sub { 10 == (() = access_log() =~ /\n/g) });
+my %lines;
+$lines{$_}++ for split /\n/, access_log();
+join ', ', map { "$lines{$_} $_" } sort keys %lines;
+--- stream_response: 10 quiet.test unresolved 502 -
+--- error_log
+target "quiet.test:22" of user "alice" could not be resolved (110:
+--- no_error_log
+[error]
 
 
 === TEST 13: data that comes while the target is resolved is kept
@@ -573,3 +589,146 @@ for my $host (('a.test') x 4, 'both.test') {
 }
 cmp_ok($n, '>', 0, 'some were not answered at first');
 --- stream_response: 1
+
+
+=== TEST 22: names of rules are not for addresses, and addresses behind "all" are for names
+--- no_defaults
+--- servers
+one tag one
+dns dns a.test=127.0.0.1 b.test=127.0.0.1 c.test=127.0.0.2
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_users main:1m { alice %%ALICE%%; }
+server {
+    listen 127.0.0.1:%%PORT_1%%;
+    vmess main;
+    vmess_deny ~^127;
+    vmess_allow private;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    vmess main;
+    vmess_allow ~.;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_3%%;
+    vmess main;
+    vmess_allow ~^127;
+    vmess_allow all;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_4%%;
+    vmess main;
+    vmess_allow a.test;
+    vmess_allow c.test;
+    vmess_deny all;
+    vmess_allow 127.0.0.1;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_5%%;
+    vmess main;
+    vmess_allow a.test;
+    vmess_allow all;
+    vmess_deny 127.0.0.1;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_6%%;
+    vmess main;
+    vmess_deny ::ffff:127.0.0.0/104;
+    vmess_allow private;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $try = sub {
+    my ($n, @hosts) = @_;
+    return join ' ', map { flow(via => tcp(stream_port() + $n), host => $_, to => 'one',
+                                data => '!')->read(5) || 'refused' } @hosts;
+};
+is($try->(1, '127.0.0.1', '127.0.0.2'), 'one:! refused',
+   'a name that is denied is no address (nobody listens on the other one)');
+is($try->(2, '127.0.0.1', 'a.test'), 'refused refused', 'a name that is allowed is none');
+is($try->(3, '127.0.0.1'), 'one:!', 'nor does it take an address away from "all"');
+is($try->(4, qw(a.test b.test c.test 127.0.0.1)), 'one:! refused refused refused',
+   'an address behind "deny all" is for names that were allowed before');
+is($try->(5, qw(a.test b.test 127.0.0.1)), 'refused one:! one:!',
+   'so is one behind "allow all"');
+is($try->(6, '127.0.0.1', 'a.test', '::ffff:127.0.0.1'), 'refused refused refused',
+   'a block of IPv4 as mapped into IPv6');
+1;
+--- stream_response: 1
+
+
+=== TEST 23: what is denied says so
+--- no_defaults
+--- servers
+dns dns loop.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_users main:1m { alice %%ALICE%%; }
+log_format l '$vmess_host $vmess_status $status';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @hosts = ('64:ff9b:1::7f00:1', '64:ff9b:1::808:808', '2001::1', '2001:0:4136:e378:8000:63bf:3fff:fdd2',
+             '2002:7f00:1::', '64:ff9b::7f00:1', '::7f00:1', 'fe80::1', 'fec0::1', '::',
+             '0x7f000001', '0x7f.0x1', 'a.0x7f', 'a.0xf', '0xffffffffffff', '1', 'a.1', '127.1', '0', '00',
+             '0x', 'a.0x', 'loop.test');
+for (@hosts) {
+    is(flow(host => $_, port => 22, data => 'x')->read_eof, '', $_);
+}
+wait_for(sub { @hosts == (() = access_log() =~ /\n/g) });
+my %status = map { /^(\S+) (.*)/ } split /\n/, access_log();
+join ', ', map { $status{$_} eq 'denied 403' ? () : "$_: $status{$_}" } sort keys %status;
+--- stream_response:
+
+
+=== TEST 24: names by which clients mean another protocol
+--- servers
+dns dns sp.mux.sing-box.arpa=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+log_format l '$vmess_host $vmess_status $status';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+flow(host => $_, port => 444, data => 'x')->read_eof
+    for 'sp.mux.sing-box.arpa', 'SP.mux.sing-box.arpa.', 'sp.v2.udp-over-tcp.arpa';
+wait_for(sub { 3 == (() = access_log() =~ /\n/g) });
+access_log();
+--- stream_response
+sp.mux.sing-box.arpa denied 403
+sp.mux.sing-box.arpa denied 403
+sp.v2.udp-over-tcp.arpa denied 403
+--- error_log
+target "sp.mux.sing-box.arpa:444" of user "alice" is "multiplex" of sing-box: turn it off in the client
+target "sp.v2.udp-over-tcp.arpa:444" of user "alice" is "udp_over_tcp" of sing-box: turn it off in the client
+
+
+=== TEST 25: a name that is none is shown
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for ("a b\x01\"", "http://x", "\xc3\xa9.test") {
+    my $f = flow(address => VMess::domain_address($_, 80));
+    eval { $f->send_raw('x' x 5000) };
+    $f->read_eof;
+}
+1;
+--- stream_response: 1
+--- error_log
+of user "alice": invalid domain "a\x20b\x01\x22"
+of user "alice": invalid domain "http://x"
+of user "alice": invalid domain "\xc3\xa9.test"

@@ -202,6 +202,7 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
 void
 ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
 {
+    u_char             *p, domain[NGX_VMESS_ADDRESS_ESCAPED];
     ngx_log_t          *log;
     ngx_str_t          *user;
     const char         *guess, *early;
@@ -291,6 +292,19 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
         break;
 
     case NGX_VMESS_STATUS_HEADER:
+
+        if (vc->header.err == vc->header.address.err
+            && vc->header.address.domain.len)
+        {
+            p = ngx_vmess_address_escape(&vc->header.address, domain);
+
+            ngx_log_error(NGX_LOG_INFO, log, 0,
+                          "client sent invalid VMess header of user \"%V\": "
+                          "%s \"%*s\"",
+                          user, vc->header.err, (size_t) (p - domain), domain);
+            break;
+        }
+
         ngx_log_error(NGX_LOG_INFO, log, 0,
                       "client sent invalid VMess header of user \"%V\": %s",
                       user, vc->header.err);

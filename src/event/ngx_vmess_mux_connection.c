@@ -30,6 +30,8 @@ static void ngx_vmess_mux_write_handler(ngx_event_t *wev);
 static ngx_int_t ngx_vmess_mux_read_client(ngx_vmess_mux_connection_t *mux);
 static ngx_int_t ngx_vmess_mux_parse(ngx_vmess_mux_connection_t *mux);
 static ngx_int_t ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux);
+static void ngx_vmess_mux_invalid(ngx_vmess_mux_connection_t *mux,
+    char *what, ngx_uint_t id);
 static ngx_vmess_mux_flow_t *ngx_vmess_mux_lookup(
     ngx_vmess_mux_connection_t *mux, ngx_uint_t id);
 static ngx_int_t ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux);
@@ -288,8 +290,7 @@ ngx_vmess_mux_parse(ngx_vmess_mux_connection_t *mux)
         }
 
         if (rc == NGX_ERROR) {
-            ngx_log_error(NGX_LOG_INFO, mux->connection->log, 0,
-                          "client sent invalid Mux.Cool frame: %s", m->err);
+            ngx_vmess_mux_invalid(mux, "Mux.Cool frame", 0);
             return NGX_ERROR;
         }
 
@@ -336,9 +337,7 @@ ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux)
     case NGX_VMESS_MUX_KEEP:
 
         if (flow && flow->udp && m->bad_address) {
-            ngx_log_error(NGX_LOG_INFO, mux->connection->log, 0,
-                          "client sent invalid peer of a datagram in "
-                          "sub-connection %ui: %s", m->id, m->err);
+            ngx_vmess_mux_invalid(mux, "peer of a datagram in", 1);
 
             ngx_vmess_mux_close_flow(flow);
 
@@ -372,6 +371,37 @@ ngx_vmess_mux_frame(ngx_vmess_mux_connection_t *mux)
     default: /* NGX_VMESS_MUX_KEEPALIVE */
         return NGX_OK;
     }
+}
+
+
+static void
+ngx_vmess_mux_invalid(ngx_vmess_mux_connection_t *mux, char *what,
+    ngx_uint_t id)
+{
+    u_char            *p, *last, number[sizeof(" sub-connection 65535")],
+                       domain[NGX_VMESS_ADDRESS_ESCAPED + 3];
+    ngx_vmess_mux_t   *m;
+
+    m = &mux->frame;
+
+    p = number;
+    last = domain;
+
+    if (id) {
+        p = ngx_sprintf(p, " sub-connection %ui", m->id);
+    }
+
+    if (m->err == m->address.err && m->address.domain.len) {
+        *last++ = ' ';
+        *last++ = '"';
+        last = ngx_vmess_address_escape(&m->address, last);
+        *last++ = '"';
+    }
+
+    ngx_log_error(NGX_LOG_INFO, mux->connection->log, 0,
+                  "client sent invalid %s%*s: %s%*s",
+                  what, (size_t) (p - number), number, m->err,
+                  (size_t) (last - domain), domain);
 }
 
 
@@ -412,9 +442,7 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
     flow = NULL;
 
     if (m->bad_address) {
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "client sent invalid target of sub-connection %ui: %s",
-                      m->id, m->err);
+        ngx_vmess_mux_invalid(mux, "target of", 1);
         goto refused;
     }
 

@@ -25,6 +25,7 @@ ngx_vmess_address_parse(ngx_vmess_address_t *address, u_char **p,
 
     pos = *p;
     address->err = NULL;
+    ngx_str_null(&address->domain);
 
     /* VMess, "Instruction header": port, type, address */
 
@@ -144,8 +145,8 @@ ngx_vmess_address_domain(ngx_vmess_address_t *address, u_char *p, size_t len)
 
 
 /*
- * Go peers try as an address what starts with a digit or a bracket.  Only the
- * one spelling that all software agrees on is taken: ngx_inet_addr() reads
+ * Go peers try as an address what starts with a digit or a bracket; no name has
+ * a colon either, so that "::1" is one, too.  Only the one spelling that all software agrees on is taken: ngx_inet_addr() reads
  * "0177.0.0.1" as decimal, and others as octal.
  */
 
@@ -159,7 +160,9 @@ ngx_vmess_address_text(ngx_vmess_address_t *address)
     p = address->domain.data;
     len = address->domain.len;
 
-    if (*p != '[' && (*p < '0' || *p > '9')) {
+    if (*p != '[' && (*p < '0' || *p > '9')
+        && ngx_strlchr(p, p + len, ':') == NULL)
+    {
         return NGX_DECLINED;
     }
 
@@ -212,4 +215,31 @@ ngx_vmess_address_ipv6(ngx_vmess_address_t *address, const u_char *addr)
 
     address->type = NGX_VMESS_ADDR_IPV6;
     ngx_memcpy(address->addr, addr, 16);
+}
+
+
+u_char *
+ngx_vmess_address_escape(const ngx_vmess_address_t *address, u_char *dst)
+{
+    u_char  *p, *last;
+
+    static const u_char  hex[] = "0123456789abcdef";
+
+    p = address->domain.data;
+    last = p + address->domain.len;
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p > ' ' && *p < 0x7f && *p != '"' && *p != '\\') {
+            *dst++ = *p;
+            continue;
+        }
+
+        *dst++ = '\\';
+        *dst++ = 'x';
+        *dst++ = hex[*p >> 4];
+        *dst++ = hex[*p & 0xf];
+    }
+
+    return dst;
 }

@@ -18,8 +18,8 @@
 
 /*
  * Port and address as in the request header, Mux.Cool and XUDP.  An address in
- * text sent as a domain, if it starts with a digit or a bracket, becomes an
- * address, and an IPv4-mapped IPv6 address becomes IPv4, as with Go peers.
+ * text sent as a domain, if it starts with a digit or a bracket or has a colon,
+ * becomes an address, and an IPv4-mapped IPv6 address becomes IPv4, as with Go peers.
  * One trailing dot of a domain is dropped, letters become lower case, and an
  * empty label is refused.
  */
@@ -40,10 +40,25 @@ typedef struct {
  *
  * NGX_OK     whole and valid
  * NGX_AGAIN  more bytes are needed
- * NGX_ERROR  address->err says what is wrong
+ * NGX_ERROR  address->err says what is wrong; address->domain is the domain
+ *            that is invalid, or empty
  */
 ngx_int_t ngx_vmess_address_parse(ngx_vmess_address_t *address, u_char **p,
     u_char *last);
+
+/* of an invalid domain, for a log */
+
+#define NGX_VMESS_ADDRESS_ESCAPED  (4 * 255)
+
+/*
+ * Writes the domain with other bytes than visible ASCII as "\xHH".
+ *
+ * dst  room for NGX_VMESS_ADDRESS_ESCAPED bytes
+ *
+ * Returns the end of it.
+ */
+u_char *ngx_vmess_address_escape(const ngx_vmess_address_t *address,
+    u_char *dst);
 
 
 #endif /* _NGX_VMESS_ADDRESS_H_INCLUDED_ */

@@ -26,6 +26,8 @@ static ngx_int_t ngx_stream_vmess_http_add(ngx_conf_t *cf, ngx_array_t **list,
     ngx_str_t *value);
 static ngx_int_t ngx_stream_vmess_detour_ports(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static void ngx_stream_vmess_detour_check(ngx_cycle_t *cycle,
+    ngx_stream_core_srv_conf_t *cscf, int type);
 
 
 static ngx_vmess_param_t  ngx_stream_vmess_http_params[] = {
@@ -305,22 +307,17 @@ ngx_stream_vmess_check_detour(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 void
 ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
 {
-    u_char                        *ports;
-    in_port_t                      port;
-    ngx_uint_t                     i, n;
-    ngx_listening_t               *ls;
-    ngx_stream_core_srv_conf_t    *cscf, **cscfp;
+    ngx_uint_t                     i, kinds;
+    ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
-    ngx_stream_vmess_srv_conf_t   *vscf, *other;
+    ngx_stream_vmess_srv_conf_t   *vscf;
 
-    ports = NULL;
     cmcf = ngx_stream_cycle_get_module_main_conf(cycle, ngx_stream_core_module);
 
     if (cmcf == NULL) {
         return;
     }
 
-    ls = cycle->listening.elts;
     cscfp = cmcf->servers.elts;
 
     for (i = 0; i < cmcf->servers.nelts; i++) {
@@ -331,44 +328,69 @@ ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
             continue;
         }
 
-        if (ports == NULL) {
-            ports = ngx_palloc(cycle->pool, 65536);
-            if (ports == NULL) {
-                return;
-            }
+        /* clients come the same way to the other port */
+
+        kinds = ngx_vmess_listens(cmcf, cscfp[i]);
+
+        if (kinds & NGX_VMESS_LISTEN_TCP) {
+            ngx_stream_vmess_detour_check(cycle, cscfp[i], SOCK_STREAM);
         }
 
-        ngx_memzero(ports, 65536);
+        if (kinds & NGX_VMESS_LISTEN_UDP) {
+            ngx_stream_vmess_detour_check(cycle, cscfp[i], SOCK_DGRAM);
+        }
+    }
+}
 
-        for (n = 0; n < cycle->listening.nelts; n++) {
 
-            if (ls[n].type != SOCK_STREAM
-                || ls[n].handler != ngx_stream_init_connection)
-            {
-                continue;
-            }
+static void
+ngx_stream_vmess_detour_check(ngx_cycle_t *cycle,
+    ngx_stream_core_srv_conf_t *cscf, int type)
+{
+    u_char                       *ports;
+    ngx_uint_t                    n, port;
+    ngx_listening_t              *ls;
+    ngx_stream_core_srv_conf_t   *ocscf;
+    ngx_stream_vmess_srv_conf_t  *vscf, *other;
 
-            cscf = ngx_vmess_listening_server(&ls[n]);
-            other = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
 
-            if (other->zone == vscf->zone) {
-                ports[ngx_inet_get_port(ls[n].sockaddr)] = 1;
-            }
+    ports = ngx_pcalloc(cycle->pool, 65536);
+    if (ports == NULL) {
+        return;
+    }
+
+    ls = cycle->listening.elts;
+
+    for (n = 0; n < cycle->listening.nelts; n++) {
+
+        if (ls[n].type != type || ls[n].sockaddr->sa_family == AF_UNIX
+            || ls[n].handler != ngx_stream_init_connection)
+        {
+            continue;
         }
 
-        for (port = vscf->detour_from; port < vscf->detour_to; port++) {
-            if (!ports[port]) {
-                break;
-            }
+        ocscf = ngx_vmess_listening_server(&ls[n]);
+        other = ocscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
+
+        if (other->zone == vscf->zone) {
+            ports[ngx_inet_get_port(ls[n].sockaddr)] = 1;
         }
+    }
+
+    for (port = vscf->detour_from; port <= vscf->detour_to; port++) {
 
         if (!ports[port]) {
             ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
                           "\"vmess_detour\" for the server in %s:%ui sends "
-                          "clients to port %ui, on which no server with "
+                          "clients to %sport %ui, on which no server with "
                           "\"vmess %V\" listens",
-                          cscfp[i]->file_name, cscfp[i]->line,
-                          (ngx_uint_t) port, &vscf->zone_name);
+                          cscf->file_name, cscf->line,
+                          type == SOCK_DGRAM ? "UDP " : "", port,
+                          &vscf->zone_name);
+            break;
         }
     }
+
+    (void) ngx_pfree(cycle->pool, ports);
 }

@@ -26,6 +26,7 @@ static void ngx_stream_vmess_order(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_set_addr(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_bound(ngx_stream_session_t *s);
 static ngx_uint_t ngx_stream_vmess_is_number(ngx_str_t *host);
+static char *ngx_stream_vmess_is_protocol(ngx_str_t *host);
 static ngx_uint_t ngx_stream_vmess_is_too_long(ngx_str_t *host);
 static ngx_int_t ngx_stream_vmess_refuse(ngx_stream_session_t *s,
     ngx_vmess_status_e status, const char *fmt, ...);
@@ -38,6 +39,7 @@ static ngx_int_t ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
 ngx_int_t
 ngx_stream_vmess_find_target(ngx_stream_session_t *s)
 {
+    char                    *protocol;
     ngx_int_t                rc;
     ngx_connection_t        *c;
     ngx_vmess_address_t     *address;
@@ -71,6 +73,14 @@ ngx_stream_vmess_find_target(ngx_stream_session_t *s)
     if (address->port == 0 || ngx_stream_vmess_is_number(&ctx->host)) {
         return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
                                        "is forbidden");
+    }
+
+    protocol = ngx_stream_vmess_is_protocol(&ctx->host);
+
+    if (protocol) {
+        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
+                                       "is %s: turn it off in the client",
+                                       protocol);
     }
 
     rc = ngx_stream_vmess_check(s, &ctx->host, NULL, address->port);
@@ -502,6 +512,36 @@ ngx_stream_vmess_is_number(ngx_str_t *host)
     }
 
     return 1;
+}
+
+
+/* by such a name clients say that they speak another protocol inside */
+
+static char *
+ngx_stream_vmess_is_protocol(ngx_str_t *host)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        ngx_str_t   name;
+        char       *protocol;
+    } names[] = {
+        { ngx_string("sp.mux.sing-box.arpa"), "\"multiplex\" of sing-box" },
+        { ngx_string("sp.udp-over-tcp.arpa"), "\"udp_over_tcp\" of sing-box" },
+        { ngx_string("sp.v2.udp-over-tcp.arpa"),
+          "\"udp_over_tcp\" of sing-box" }
+    };
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+
+        if (host->len == names[i].name.len
+            && ngx_memcmp(host->data, names[i].name.data, host->len) == 0)
+        {
+            return names[i].protocol;
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -10,6 +10,8 @@
 
 static void test_binary(void);
 static void test_domain(const char *text, const char *domain);
+static void test_escape(const char *text, const char *escaped);
+static size_t test_wire(u_char *wire, const char *text);
 static void test_text(const char *text, ngx_uint_t type, const char *addr);
 static void test_bad(const u_char *p, size_t len, const char *name);
 
@@ -50,8 +52,8 @@ static const struct {
     { "a/b", NULL },
     { "a:80", NULL },
     { "a@b", NULL },
-    { "::1", NULL },
-    { "fe80::1", NULL },
+    { ":1", NULL },
+    { "fe80::1%lo", NULL },
     { "[", NULL },
     { "[]", NULL },
     { "[::1", NULL },
@@ -83,6 +85,11 @@ static const struct {
     { "[::]", NGX_VMESS_ADDR_IPV6, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" },
     { "[FE80::A]", NGX_VMESS_ADDR_IPV6,
       "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\x0a" },
+    { "::1", NGX_VMESS_ADDR_IPV6, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01" },
+    { "::", NGX_VMESS_ADDR_IPV6, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" },
+    { "FE80::A", NGX_VMESS_ADDR_IPV6,
+      "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\x0a" },
+    { "::ffff:1.2.3.4", NGX_VMESS_ADDR_IPV4, "\x01\x02\x03\x04" },
     { "2001:db8::1", NGX_VMESS_ADDR_IPV6,
       "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01" }
 };
@@ -103,7 +110,34 @@ main(void)
         test_text(test_texts[i].text, test_texts[i].type, test_texts[i].addr);
     }
 
+    test_escape("a b", "a\\x20b");
+    test_escape("A\"\\\n", "a\\x22\\x5c\\x0a");
+    test_escape("\x7f\xe2\x80\x8b", "\\x7f\\xe2\\x80\\x8b");
+    test_escape("http://x", "http://x");
+    test_escape("", "");
+
     return test_done();
+}
+
+
+static void
+test_escape(const char *text, const char *escaped)
+{
+    u_char               wire[300], *p, dst[NGX_VMESS_ADDRESS_ESCAPED];
+    ngx_vmess_address_t  a;
+
+    (void) test_wire(wire, text);
+    p = wire;
+
+    test_ok(ngx_vmess_address_parse(&a, &p, wire + sizeof(wire)) == NGX_ERROR
+            && a.err != NULL,
+            "\"%s\" is no domain", escaped);
+
+    p = ngx_vmess_address_escape(&a, dst);
+
+    test_ok((size_t) (p - dst) == strlen(escaped)
+            && ngx_memcmp(dst, escaped, p - dst) == 0,
+            "\"%s\" for a log", escaped);
 }
 
 
