@@ -28,6 +28,10 @@ typedef struct {
     ngx_array_t                zones;     /* of ngx_vmess_zone_t * */
     ngx_array_t                listens;   /* of ngx_vmess_listen_t */
     ngx_array_t                passes;    /* of ngx_vmess_pass_t */
+
+    /* of a worker, and of an address in it; 0: by worker_connections */
+    ngx_uint_t                 handshakes;
+    ngx_uint_t                 address_handshakes;
     ngx_shm_zone_t            *sessions;  /* see ngx_vmess_worker.h */
     ngx_array_t                filters;   /* of ngx_vmess_filter_t * */
     ngx_uint_t                 forget;    /* the latest is not the only one */

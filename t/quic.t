@@ -145,3 +145,41 @@ for my $sec (qw(aes-128-gcm chacha20-poly1305 none)) {
 }
 1;
 --- stream_response: 1
+
+
+=== TEST 4: streams that are not authentic leave connections to others
+--- servers
+echo echo
+site tag site
+--- stream_config
+vmess_handshakes worker=16;
+--- listen: udp reuseport
+--- stream_server_config
+ssl_certificate %%CERT%%;
+ssl_certificate_key %%KEY%%;
+vmess main;
+vmess_quic;
+vmess_fallback 127.0.0.1:%%site%%;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+quic_client();
+# of 8 connections of an address, that is 4 streams
+my @s;
+for my $i (1 .. 12) {
+    my $s = quic('c' . $i % 3, "s$i");
+    put($s, $i % 2 ? 'x' : 'no VMess, and more than a header has');
+    is(read_n($s, 5), 'site:', 'at the fallback') if $i % 2 == 0;
+    push @s, $s;
+}
+ok(quic_state("s$_", qr/^(?!open)/), "stream $_ had to go") for 1 .. 8;
+is(quic_ask('state', "s$_"), 'open', "stream $_ was left") for 9 .. 12;
+is(flow(via => quic('c', 'f'), to => 'echo', data => 'x')->read(1), 'x', 'a flow');
+my @f = map { flow(via => quic('c', "f$_"), to => 'echo', data => 'x') } 1 .. 20;
+is(join('', map { $_->read(1) } @f), 'x' x 20, 'many of them');
+is(join('', map { $_->exchange('y', 1) } @f), 'y' x 20, 'that stay');
+quic_ask('close', $_) for qw(c c0 c1 c2);
+ok(wait_for(sub { active() == 1 }), 'nothing is left');
+1;
+--- stream_response: 1

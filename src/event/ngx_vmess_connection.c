@@ -94,6 +94,8 @@ ngx_vmess_cleanup_connection(void *data)
         ngx_vmess_user_release(user);
     }
 
+    ngx_vmess_pending_remove(&vc->pending);
+
     ngx_vmess_release(&vc->raw);
     ngx_vmess_release(&vc->sealed);
 

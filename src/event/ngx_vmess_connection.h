@@ -91,6 +91,8 @@ struct ngx_vmess_connection_s {
     ngx_str_t                  plain;
     ngx_buf_t                  sealed;
 
+    ngx_vmess_pending_t        pending;     /* until there is a verdict */
+
     size_t                     drained;
     size_t                     drain;
 

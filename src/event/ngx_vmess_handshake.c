@@ -16,6 +16,7 @@
 #define NGX_VMESS_DRAIN_EXTRA    (128 * 1024)
 
 
+static ngx_int_t ngx_vmess_handshake_read(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
 
 
@@ -47,6 +48,21 @@ static ngx_str_t  ngx_vmess_statuses[] = {
 
 ngx_int_t
 ngx_vmess_handshake(ngx_vmess_connection_t *vc)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_vmess_handshake_read(vc);
+
+    if (rc != NGX_AGAIN) {
+        ngx_vmess_pending_remove(&vc->pending);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
 {
     ssize_t            n;
     size_t             size;
@@ -210,6 +226,8 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
 
     vc->status = status;
     user = NULL;
+
+    ngx_vmess_pending_remove(&vc->pending);
 
     if (vc->account.user) {
         user = &vc->account.user->name.str;

@@ -116,7 +116,8 @@ static const ngx_vmess_carrier_t  ngx_vmess_kcp_carrier = {
     ngx_vmess_kcp_recv,
     ngx_vmess_kcp_send,
     ngx_vmess_kcp_verdict,
-    ngx_vmess_kcp_closed
+    ngx_vmess_kcp_closed,
+    0
 };
 
 

@@ -70,7 +70,8 @@ static const ngx_vmess_carrier_t  ngx_vmess_mux_carrier = {
     ngx_vmess_mux_recv,
     ngx_vmess_mux_send,
     ngx_vmess_mux_verdict,
-    ngx_vmess_mux_flow_close
+    ngx_vmess_mux_flow_close,
+    0
 };
 
 

@@ -19,6 +19,7 @@ static ssize_t ngx_vmess_vconn_send(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_chain_t *ngx_vmess_vconn_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
+static void ngx_vmess_vconn_evict(ngx_vmess_pending_t *pending);
 static void ngx_vmess_vconn_cleanup(void *data);
 
 #if (NGX_DEBUG)
@@ -137,6 +138,20 @@ ngx_vmess_vconn_create(ngx_vmess_vconn_addrs_t *addrs,
     cln = ngx_pool_cleanup_add(c->pool, 0);
 
     if (vconn == NULL || cln == NULL) {
+        pool = c->pool;
+        ngx_close_connection(c);
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    vconn->pending.evict = ngx_vmess_vconn_evict;
+    vconn->pending.data = vconn;
+
+    if (carrier->weight
+        && ngx_vmess_pending_add(&vconn->pending, c->sockaddr,
+                                 carrier->weight, addrs->log)
+           != NGX_OK)
+    {
         pool = c->pool;
         ngx_close_connection(c);
         ngx_destroy_pool(pool);
@@ -341,6 +356,32 @@ ngx_vmess_get_vconn(ngx_connection_t *c)
 }
 
 
+ngx_int_t
+ngx_vmess_vconn_verdict(ngx_vmess_vconn_t *vconn, ngx_uint_t authentic)
+{
+    if (authentic) {
+        ngx_vmess_pending_remove(&vconn->pending);
+    }
+
+    return vconn->data ? vconn->carrier->verdict(vconn->data, authentic)
+                       : NGX_DECLINED;
+}
+
+
+/* the owner of a client that it has not answered takes it back */
+
+static void
+ngx_vmess_vconn_evict(ngx_vmess_pending_t *pending)
+{
+    ngx_vmess_vconn_t *vconn = pending->data;
+
+    vconn->evicted = 1;
+    vconn->connection->close = 1;
+
+    ngx_vmess_vconn_wake(vconn, 0);
+}
+
+
 void
 ngx_vmess_vconn_wake(ngx_vmess_vconn_t *vconn, ngx_uint_t write)
 {
@@ -408,7 +449,7 @@ ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf, size_t size)
     rev = c->read;
     vconn = ngx_vmess_get_vconn(c);
 
-    if (vconn->data == NULL) {
+    if (vconn->data == NULL || vconn->evicted) {
         return ngx_vmess_received(c, NGX_ERROR, 0);
     }
 
@@ -474,7 +515,7 @@ ngx_vmess_vconn_send(ngx_connection_t *c, u_char *buf, size_t size)
     wev = c->write;
     vconn = ngx_vmess_get_vconn(c);
 
-    if (vconn->data == NULL) {
+    if (vconn->data == NULL || vconn->evicted) {
         wev->ready = 0;
         wev->error = 1;
         return NGX_ERROR;
@@ -601,6 +642,8 @@ ngx_vmess_vconn_cleanup(void *data)
     ngx_vmess_vconn_t *vconn = data;
 
     ngx_vmess_slot(vconn->connection)->vconn = NULL;
+
+    ngx_vmess_pending_remove(&vconn->pending);
 
     if (vconn->data) {
         vconn->carrier->close(vconn->data);

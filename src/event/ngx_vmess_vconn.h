@@ -8,6 +8,7 @@
 
 
 #include "ngx_vmess.h"
+#include "ngx_vmess_pending.h"
 #include "proto/ngx_vmess_proto.h"
 
 
@@ -65,6 +66,12 @@ typedef struct {
     ssize_t                  (*send)(void *data, u_char *buf, size_t size);
     ngx_int_t                (*verdict)(void *data, ngx_uint_t authentic);
     void                     (*close)(void *data);
+
+    /*
+     * Connections of the worker that are taken for a client before it is known
+     * to be authentic, or 0 if clients are, or are bounded by the carrier
+     */
+    ngx_uint_t                 weight;
 } ngx_vmess_carrier_t;
 
 
@@ -72,6 +79,8 @@ struct ngx_vmess_vconn_s {
     const ngx_vmess_carrier_t *carrier;
     ngx_connection_t          *connection;
     void                      *data;         /* owner, NULL if it is gone */
+    ngx_vmess_pending_t        pending;
+    ngx_uint_t                 evicted;
 };
 
 
@@ -159,6 +168,13 @@ ngx_vmess_vconn_t *ngx_vmess_get_vconn(ngx_connection_t *c);
  * tell of, and left alone if not; with NGX_AGAIN it is left alone.
  */
 ssize_t ngx_vmess_received(ngx_connection_t *c, ssize_t n, ngx_uint_t more);
+
+/*
+ * Asks the owner, if there is one: NGX_OK, NGX_DECLINED or NGX_ERROR.  The
+ * client counts as not authentic as long as it was not found to be.
+ */
+ngx_int_t ngx_vmess_vconn_verdict(ngx_vmess_vconn_t *vconn,
+    ngx_uint_t authentic);
 
 /* reports an event of the owner's to the virtual connection, later */
 void ngx_vmess_vconn_wake(ngx_vmess_vconn_t *vconn, ngx_uint_t write);

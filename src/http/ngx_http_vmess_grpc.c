@@ -31,7 +31,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_grpc_carrier = {
     ngx_http_vmess_grpc_recv,
     ngx_http_vmess_grpc_send,
     ngx_http_vmess_verdict,
-    ngx_http_vmess_close
+    ngx_http_vmess_close,
+    1
 };
 
 

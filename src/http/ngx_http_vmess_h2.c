@@ -33,7 +33,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_h2_carrier = {
     ngx_http_vmess_h2_recv,
     ngx_http_vmess_body_send,
     ngx_http_vmess_verdict,
-    ngx_http_vmess_close
+    ngx_http_vmess_close,
+    1
 };
 
 
@@ -42,7 +43,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_h2_raw_carrier = {
     ngx_http_vmess_raw_recv,
     ngx_http_vmess_raw_send,
     ngx_http_vmess_verdict,
-    ngx_http_vmess_close
+    ngx_http_vmess_close,
+    1
 };
 
 

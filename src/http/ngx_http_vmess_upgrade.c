@@ -17,7 +17,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_upgrade_carrier = {
     ngx_http_vmess_raw_recv,
     ngx_http_vmess_raw_send,
     ngx_http_vmess_verdict,
-    ngx_http_vmess_close
+    ngx_http_vmess_close,
+    1
 };
 
 

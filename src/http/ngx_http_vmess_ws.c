@@ -60,7 +60,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_ws_carrier = {
     ngx_http_vmess_ws_recv,
     ngx_http_vmess_ws_send,
     ngx_http_vmess_ws_verdict,
-    ngx_http_vmess_close
+    ngx_http_vmess_close,
+    1
 };
 
 

@@ -65,7 +65,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_xhttp_one_carrier = {
     ngx_http_vmess_body_recv,
     ngx_http_vmess_body_send,
     ngx_http_vmess_verdict,
-    ngx_http_vmess_close
+    ngx_http_vmess_close,
+    1
 };
 
 
@@ -74,7 +75,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_xhttp_carrier = {
     ngx_http_vmess_xhttp_recv,
     ngx_http_vmess_body_send,
     ngx_http_vmess_xhttp_verdict,
-    ngx_http_vmess_xhttp_close
+    ngx_http_vmess_xhttp_close,
+    1
 };
 
 

@@ -21,6 +21,7 @@
 
 
 static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
+static void ngx_stream_vmess_evict(ngx_vmess_pending_t *pending);
 static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_returned(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
@@ -82,7 +83,12 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
     }
 
     if (c->close) {
-        ngx_log_error(NGX_LOG_INFO, c->log, 0, "shutdown timeout");
+        vconn = ngx_vmess_get_vconn(c);
+
+        if (vconn == NULL || !vconn->evicted) {
+            ngx_log_error(NGX_LOG_INFO, c->log, 0, "shutdown timeout");
+        }
+
         return NGX_STREAM_OK;
     }
 
@@ -203,6 +209,15 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
 
     } else {
         ctx->vc->disguise = vscf->http_header;
+
+        ctx->vc->pending.evict = ngx_stream_vmess_evict;
+        ctx->vc->pending.data = s;
+
+        if (ngx_vmess_pending_add(&ctx->vc->pending, c->sockaddr, 1, c->log)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     ctx->vc->prompt = (vconn || vscf->fallback_server);
@@ -215,6 +230,33 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
     c->write->handler = ngx_stream_session_handler;
 
     return NGX_OK;
+}
+
+
+/* one of too many: its time is over */
+
+static void
+ngx_stream_vmess_evict(ngx_vmess_pending_t *pending)
+{
+    ngx_stream_session_t *s = pending->data;
+
+    ngx_event_t             *rev;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    ctx->deadline = ngx_current_msec;
+
+    if (ctx->visit) {
+        ngx_stream_vmess_visitor_expire(s);
+        return;
+    }
+
+    rev = s->connection->read;
+
+    rev->timedout = 1;
+
+    ngx_post_event(rev, &ngx_posted_events);
 }
 
 
@@ -302,9 +344,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
 
     vconn = ngx_vmess_get_vconn(c);
 
-    if (vconn && vconn->data
-        && vconn->carrier->verdict(vconn->data, 1) == NGX_ERROR)
-    {
+    if (vconn && ngx_vmess_vconn_verdict(vconn, 1) == NGX_ERROR) {
         return NGX_ERROR;
     }
 
@@ -678,9 +718,7 @@ ngx_stream_vmess_fallback(ngx_stream_session_t *s)
 
     vconn = ngx_vmess_get_vconn(c);
 
-    if (vconn && vconn->data
-        && vconn->carrier->verdict(vconn->data, 0) == NGX_OK)
-    {
+    if (vconn && ngx_vmess_vconn_verdict(vconn, 0) == NGX_OK) {
         return NGX_STREAM_BAD_REQUEST;
     }
 

@@ -47,12 +47,28 @@ static char *ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_stream_vmess_resolve_check(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_stream_vmess_handshakes(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_stream_vmess_flag(ngx_conf_t *cf, void *post, void *data);
 
 
 static ngx_vmess_param_t  ngx_stream_vmess_timeout_param = {
     ngx_null_string, ngx_vmess_param_msec, 0, 1, NGX_MAX_INT_T_VALUE,
     "a time of more than zero", NULL, 0
+};
+
+
+static ngx_vmess_param_t  ngx_stream_vmess_handshakes_params[] = {
+
+    { ngx_string("worker="), ngx_vmess_param_number,
+      offsetof(ngx_vmess_conf_t, handshakes), 1, 1000000,
+      "a number from 1 to 1000000", NULL, 0 },
+
+    { ngx_string("address="), ngx_vmess_param_number,
+      offsetof(ngx_vmess_conf_t, address_handshakes), 1, 1000000,
+      "a number from 1 to 1000000", NULL, 0 },
+
+    ngx_vmess_null_param
 };
 
 
@@ -228,6 +244,13 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, handshake_timeout),
       &ngx_stream_vmess_timeout_param },
+
+    { ngx_string("vmess_handshakes"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_stream_vmess_handshakes,
+      0,
+      0,
+      NULL },
 
       ngx_null_command
 };
@@ -1094,6 +1117,27 @@ ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* of a worker, and so of http as well */
+
+static char *
+ngx_stream_vmess_handshakes(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_vmess_conf_t  *vcf;
+    static ngx_str_t   where = ngx_string("in \"vmess_handshakes\"");
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                            ngx_vmess_module);
+
+    if (vcf->handshakes || vcf->address_handshakes) {
+        return "is duplicate";
+    }
+
+    return ngx_vmess_params(cf, 1, ngx_stream_vmess_handshakes_params, vcf,
+                            &where, NULL)
+           == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 

@@ -102,7 +102,8 @@ static const ngx_vmess_carrier_t  ngx_stream_vmess_quic_carrier = {
     ngx_stream_vmess_quic_recv,
     ngx_stream_vmess_quic_send,
     ngx_stream_vmess_quic_verdict,
-    ngx_stream_vmess_quic_closed
+    ngx_stream_vmess_quic_closed,
+    2
 };
 
 

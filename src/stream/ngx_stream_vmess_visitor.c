@@ -319,6 +319,19 @@ ngx_stream_vmess_visitor_closed(ngx_stream_session_t *s)
 }
 
 
+void
+ngx_stream_vmess_visitor_expire(ngx_stream_session_t *s)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    /* not from here: the call comes from within another session */
+
+    ngx_add_timer(&ctx->visit->timer, 1);
+}
+
+
 static void
 ngx_stream_vmess_visitor_timeout(ngx_event_t *ev)
 {

@@ -29,6 +29,9 @@ ngx_uint_t ngx_stream_vmess_visitor_may(ngx_stream_session_t *s);
 /* moves the session to the fallback; as ngx_stream_vmess_handler() */
 ngx_int_t ngx_stream_vmess_visitor_start(ngx_stream_session_t *s);
 
+/* ends its time for a header */
+void ngx_stream_vmess_visitor_expire(ngx_stream_session_t *s);
+
 /* forgets that the session is a visitor's: it is the site's, or ends */
 void ngx_stream_vmess_visitor_stop(ngx_stream_session_t *s);
 
