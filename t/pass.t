@@ -135,3 +135,25 @@ is($f->{ended}, 0, 'and no end that would be taken for a good one');
 --- may_alert
 --- error_log eval
 [qr/\[alert\].* "sendfile" is not possible over VMess/]
+
+
+=== TEST 6: limit_rate of http, over a carrier and without chunks
+--- config
+location /big { root html; sendfile off; limit_rate 1k; }
+location /ws { vmess_pass flows; }
+--- user_files eval
+">>> big\n" . main::pattern(300_000)
+--- stream_config
+server { vmess_listen flows; vmess main; pass $TEST_NGINX_SERVER_PORT; }
+--- stream_server_config
+return unused;
+--- stream_client
+my $f = flow(via => ws(path => '/ws'), port => 80, sec => 'zero',
+             data => "GET /big HTTP/1.0\r\nHost: localhost\r\n\r\n");
+is(length $f->read(3000), 3000, 'sent several times');
+idle();
+my $n = length $f->{in};
+$n += length $b while sysread $f->{sock}, $b, 65536;
+cmp_ok($n, '<', 100_000, 'of which each time is limited');
+1;
+--- stream_response: 1

@@ -10,6 +10,7 @@
 
 
 #define NGX_VMESS_MUX_BUFFER   (16 * 1024)   /* read from the client at once */
+#define NGX_VMESS_MUX_READS    16            /* then others have their turn */
 #define NGX_VMESS_MUX_BURST    (64 * 1024)   /* sent to it at once */
 
 /* without a sub-connection, in ms; clients do it after 16 s */
@@ -206,12 +207,13 @@ ngx_vmess_mux_read_client(ngx_vmess_mux_connection_t *mux)
     ssize_t            n;
     ngx_int_t          rc;
     ngx_buf_t         *b;
+    ngx_uint_t         reads;
     ngx_connection_t  *c;
 
     c = mux->connection;
     b = &mux->in;
 
-    for ( ;; ) {
+    for (reads = 0; /* void */ ; reads++) {
 
         rc = ngx_vmess_mux_parse(mux);
 
@@ -225,6 +227,11 @@ ngx_vmess_mux_read_client(ngx_vmess_mux_connection_t *mux)
         }
 
         /* all was taken */
+
+        if (reads == NGX_VMESS_MUX_READS) {
+            ngx_post_event(c->read, &ngx_posted_next_events);
+            return NGX_OK;
+        }
 
         if (b->start == NULL) {
             b->start = ngx_alloc(NGX_VMESS_MUX_BUFFER, c->log);

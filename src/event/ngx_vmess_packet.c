@@ -16,6 +16,11 @@
     (2 + NGX_VMESS_TAG_LEN + NGX_VMESS_CHUNK_MAX)
 
 
+/* how often a client is read from, at most, until there is a datagram */
+
+#define NGX_VMESS_PACKET_READS  16
+
+
 /* wire bytes of datagrams that are written together */
 
 #define NGX_VMESS_PACKET_BURST  65536
@@ -45,10 +50,12 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_int_t                rc;
     ngx_buf_t               *b;
     ngx_str_t                out;
+    ngx_uint_t               reads;
     ngx_vmess_connection_t  *vc;
 
     vc = ngx_vmess_get_connection(c);
     b = &vc->raw;
+    reads = 0;
 
     if (vc->ended || vc->error) {
         return ngx_vmess_packet_end(vc);
@@ -145,6 +152,14 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
             ngx_memmove(b->start, b->pos, b->last - b->pos);
             b->last -= b->pos - b->start;
             b->pos = b->start;
+        }
+
+        /* none of much was good: others have their turn */
+
+        if (reads++ == NGX_VMESS_PACKET_READS) {
+            c->read->ready = 1;
+            ngx_post_event(c->read, &ngx_posted_next_events);
+            return NGX_AGAIN;
         }
 
         n = vc->recv(c, b->last, b->end - b->last);

@@ -398,7 +398,15 @@ ngx_vmess_vconn_wake(ngx_vmess_vconn_t *vconn, ngx_uint_t write)
 void
 ngx_vmess_vconn_yield(ngx_vmess_vconn_t *vconn)
 {
-    ngx_post_event(vconn->connection->read, &ngx_posted_next_events);
+    ngx_event_t  *rev;
+
+    rev = vconn->connection->read;
+
+    /* the proxy of streams looks at it before it reads */
+
+    rev->ready = 1;
+
+    ngx_post_event(rev, &ngx_posted_next_events);
 }
 
 
@@ -583,10 +591,14 @@ ngx_vmess_vconn_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     ssize_t       n;
     ngx_chain_t  *cl;
 
+    if (limit == 0) {
+        limit = NGX_MAX_OFF_T_VALUE;
+    }
+
     for ( ;; ) {
 
         p = ngx_vmess_scratch + NGX_VMESS_HEADROOM;
-        last = p + NGX_VMESS_BURST;
+        last = p + (size_t) ngx_min((off_t) NGX_VMESS_BURST, limit);
 
         for (cl = in; cl; cl = cl->next) {
 
@@ -596,14 +608,9 @@ ngx_vmess_vconn_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
             size = ngx_min(cl->buf->last - cl->buf->pos, last - p);
 
-            if (limit) {
-                size = (size_t) ngx_min((off_t) size, limit);
-                limit -= size;
-            }
-
             p = ngx_cpymem(p, cl->buf->pos, size);
 
-            if (p == last || size == 0) {
+            if (p == last) {
                 break;
             }
         }
@@ -626,10 +633,11 @@ ngx_vmess_vconn_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
         }
 
         in = ngx_chain_update_sent(in, n);
+        limit -= n;
 
         /* until NGX_AGAIN: only then is the owner told of the next event */
 
-        if (in == NULL || limit) {
+        if (in == NULL || limit == 0) {
             return in;
         }
     }
