@@ -152,7 +152,7 @@ proxy_pass vmess_target;
 --- stream_client
 edit_conf(sub { s/^worker_processes\s+\K1;/4;/m });
 reload();
-wait_for(sub { workers_alive() == 4 });
+is(wait_for(sub { workers_alive() == 4 }), 1, 'four workers');
 
 my %sw = map { $_ => switched(user => $_) } qw(alice bob mallory);
 my $good = sub {
@@ -170,6 +170,7 @@ $good->('at all workers', sort keys %sw);
 $same->(sort keys %sw);
 
 reload();
+is(wait_for(sub { workers_alive() == 4 }), 1, 'the old ones leave');
 $good->('after a reload', sort keys %sw);
 $same->(sort keys %sw);
 
@@ -182,7 +183,7 @@ $same->(qw(bob mallory));
 
 edit_conf(sub { s/main:2m/main:4m/ });
 reload();
-wait_for(sub { workers_alive() == 4 });
+is(wait_for(sub { workers_alive() == 4 }), 1, 'four workers');
 $good->('in a zone of another size', qw(bob mallory));
 
 edit_conf(sub { s/bob [^;]+/bob $User{alice}/ });

@@ -349,8 +349,14 @@ proxy_pass vmess_target;
 my @s = map { my $s = tcp(); put($s, $_); $s }
             'x' x 16, 'x' x 50, substr(vmess(skew => 999, port => 9)->header, 0, 50),
             "GET / HTTP/1.1\r\n\r\n";
-wait_log(qr/no VMess header of a known user/, 3);
-select undef, undef, undef, 0.3;
+is(wait_log(qr/no VMess header of a known user/, 3), 1, 'three are unknown');
+is(wait_log(qr/with bad time/), 1, 'one has another time');
+put($_, 'y' x 20) for @s;
+
+# events come in their order: what is to be said to those before has been
+my $t = tcp();
+put($t, 'z' x 16);
+is(wait_log(qr/no VMess header of a known user/, 4), 1, 'another one');
 join ' ', map { IO::Select->new($_)->can_read(0) ? 'event' : 'quiet' } @s;
 --- stream_response: quiet quiet quiet quiet
 
@@ -808,3 +814,80 @@ my @s = map { my $s = tcp(); put($s, 'x' x 60_000); $s } 1 .. 4;
 kill 'CONT', @workers;
 join ' ', map { sysread($_, my $b, 10) // "$!" } @s;
 --- stream_response: 0 0 0 0
+
+
+=== TEST 34: as many bytes are swallowed as the users make of it
+--- no_defaults
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; bob %%BOB%%; }
+vmess_users one:1m { bob %%BOB%%; }
+vmess_users old:4m { bob %%BOB%% alter_id=1; }
+vmess_ciphers aes-128-gcm;
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    vmess one;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_3%%;
+    vmess old;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $drain = sub {
+    my $data = pack 'a16', 'VMess drain';
+    $data = substr Digest::SHA::sha256($data . $_), 0, 16
+        for map { VMess::cmd_key(VMess::uuid($_)) } @_;
+    return 54 + unpack('n', $data) % 3266;
+};
+my $n = 0;
+my $limit = sub {
+    my ($port, $least, $what) = @_;
+    for (1 .. 5) {
+        my $s = tcp($port);
+        put($s, 'x' x 16);
+        is(wait_log(qr/no VMess header of a known user/, ++$n), 1, 'refused');
+        put($s, 'x' x ($least - 1 - 16));
+
+        # events come in their order
+        my $t = tcp($port);
+        put($t, 'x' x 16);
+        is(wait_log(qr/no VMess header of a known user/, ++$n), 1, 'another');
+        is(IO::Select->new($s)->can_read(0) // 'open', 'open',
+           $what . ', not before ' . $least);
+        put($s, 'x' x 64);
+        is(slurp($s), '', 'but with 63 more');
+    }
+};
+my ($alice, $bob) = @User{qw(alice bob)};
+$limit->(stream_port(), $drain->($alice, $bob), 'two users');
+$limit->(stream_port() + 2, $drain->($bob), 'one');
+my $old = $drain->($bob);
+$old += 345 if $old < 345;
+$limit->(stream_port() + 3, $old, 'with an original header');
+1;
+--- stream_response: 1
+
+
+=== TEST 35: vmess_target is nothing for a fallback's server
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen site; proxy_pass vmess_target; }
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+for my $v (vmess(to => 'echo', skew => 999), vmess(to => 'echo', bad => 'tag'),
+           vmess(to => 'echo', user => 'mallory'))
+{
+    my $s = tcp();
+    put($s, $v->header . $v->chunk('hello'));
+    is(slurp($s), '', 'closed');
+}
+log_count(qr/\[error\].*"vmess_target" needs a server with "vmess"/);
+--- stream_response: 3

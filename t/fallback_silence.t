@@ -448,3 +448,36 @@ wait_log(qr/proxy \S+ connected to/);
 put($s, "P/1.1\r\nHost: a\r\n\r\n");
 slurp($s);
 --- stream_response_like: 200 OK.*It works
+
+
+=== TEST 16: trickled bytes do not prolong the time for the header
+--- servers
+echo echo
+tag tag here
+--- stream_config
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    vmess main;
+    vmess_fallback 127.0.0.1:%%tag%%;
+    vmess_handshake_timeout 900ms;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+vmess_handshake_timeout 900ms;
+proxy_pass vmess_target;
+--- stream_client
+my @v = map { vmess(to => 'echo', pad => 15) } 0 .. 1;
+my @wire = map { $_->header . $_->chunk('hello') } @v;
+my @s = (tcp(), tcp(stream_port() + 2));
+
+# more often than the time is long, until it must be over
+for my $i (0 .. length($wire[0]) - 1) {
+    put($s[$_], substr($wire[$_], $i, 1)) for 0 .. 1;
+    last if log_count(qr/client timed out while sending VMess header/) == 2;
+    select undef, undef, undef, 0.1;
+}
+is(slurp($s[0]), '', 'closed');
+like(read_n($s[1], 6), qr/^here:/, 'the site has it');
+log_count(qr/client timed out while sending VMess header/);
+--- stream_response: 2
