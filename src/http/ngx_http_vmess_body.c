@@ -14,9 +14,17 @@
 
 #define NGX_HTTP_VMESS_BODY_PAUSE  1000      /* ms */
 
+/* more than any VMess header has, in frames of a usual size, too */
+
+#define NGX_HTTP_VMESS_BODY_HEAD   1024
+
 
 static void ngx_http_vmess_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx);
+#if (NGX_HTTP_V2)
+static ssize_t ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx,
+    u_char *buf, size_t size);
+#endif
 static void ngx_http_vmess_body_drain_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_body_pause_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx,
@@ -126,6 +134,7 @@ static ngx_int_t
 ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
 {
     void                      **conf;
+    ngx_uint_t                  h2;
     ngx_http_request_t         *r;
     ngx_http_vmess_body_t      *body;
     ngx_http_core_loc_conf_t   *clcf;
@@ -134,9 +143,11 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
     r = ctx->request;
     body = ctx->data;
 
+    h2 = (r->http_version == NGX_HTTP_VERSION_20);
+
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
-    if (vlcf->unlimited == NULL) {
+    if (vlcf->unlimited[h2] == NULL) {
 
         conf = ngx_palloc(ngx_cycle->pool, ngx_http_max_module
                                            * sizeof(void *));
@@ -158,18 +169,22 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
 
         clcf->keepalive_timeout = ngx_max(clcf->keepalive_timeout, 1000);
 
-        /* what came before the request is handled must not go to a file */
+        /*
+         * What came before the request is handled must not go to a file.  Of
+         * HTTP/2 it all fits in what nginx keeps, and with a buffer of no more
+         * than that no window is sent: see ngx_http_vmess_body_unread().
+         */
 
-        clcf->client_body_buffer_size = ngx_max(clcf->client_body_buffer_size,
-                                                64 * 1024);
+        clcf->client_body_buffer_size = h2 ? 1
+                      : ngx_max(clcf->client_body_buffer_size, 64 * 1024);
 
         conf[ngx_http_core_module.ctx_index] = clcf;
 
-        vlcf->unlimited = conf;
+        vlcf->unlimited[h2] = conf;
     }
 
     body->loc_conf = r->loc_conf;
-    r->loc_conf = vlcf->unlimited;
+    r->loc_conf = vlcf->unlimited[h2];
 
     return NGX_OK;
 }
@@ -191,6 +206,14 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
     body = ctx->data;
     n = 0;
 
+#if (NGX_HTTP_V2)
+
+    if (r->stream) {
+        return ngx_http_vmess_body_read_stream(ctx, buf, size);
+    }
+
+#endif
+
     for ( ;; ) {
 
         while (rb->bufs && n < size) {
@@ -200,11 +223,7 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
             len = ngx_min((size_t) (b->last - b->pos), size - n);
 
-            /* the last of them may have no memory at all */
-
-            if (len) {
-                ngx_memcpy(buf + n, b->pos, len);
-            }
+            ngx_memcpy(buf + n, b->pos, len);
 
             b->pos += len;
             n += len;
@@ -250,6 +269,124 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 }
 
 
+#if (NGX_HTTP_V2)
+
+/*
+ * The body of an HTTP/2 stream is taken from the buffer to which nginx copies
+ * it.  While the site may get the request the buffer is kept, and it is as large
+ * as what a client may send before somebody reads: as no window is sent then,
+ * the site gets the stream as if nobody had read.
+ */
+
+static ssize_t
+ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx, u_char *buf,
+    size_t size)
+{
+    ngx_int_t                 rc;
+    ngx_buf_t                *b;
+    ngx_uint_t                keep;
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
+
+    r = ctx->request;
+    rb = r->request_body;
+
+    keep = (ctx->state == NGX_HTTP_VMESS_OPEN);
+
+    for ( ;; ) {
+
+        b = rb->buf;
+
+        if (b && b->pos < b->last) {
+
+            size = ngx_min(size, (size_t) (b->last - b->pos));
+
+            ngx_memcpy(buf, b->pos, size);
+            b->pos += size;
+
+            r->request_length += size;
+            rb->received += size;
+
+            /* a buffer for which a header may be too long is replaced */
+
+            if (keep && b->end - b->start < NGX_HTTP_VMESS_BODY_HEAD
+                && ngx_http_vmess_body_save(ctx, buf, size) != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            return size;
+        }
+
+        if (r->connection->error) {
+            return NGX_ERROR;
+        }
+
+        if (b == NULL || r->stream->in_closed) {
+            r->reading_body = 0;
+
+            return r->headers_in.content_length_n == -1
+                   || r->headers_in.content_length_n == rb->received
+                   ? 0 : NGX_ERROR;
+        }
+
+        if (keep && b->end - b->start >= NGX_HTTP_VMESS_BODY_HEAD) {
+
+            /* what has no end is no VMess header */
+
+            return b->last == b->end ? NGX_ERROR : NGX_AGAIN;
+        }
+
+        if (keep || b->end - b->start < NGX_HTTP_VMESS_BODY_MAX) {
+
+            rb->buf = ngx_create_temp_buf(r->pool, NGX_HTTP_VMESS_BODY_MAX);
+            if (rb->buf == NULL) {
+                return NGX_ERROR;
+            }
+
+            ngx_pfree(r->pool, b->start);
+        }
+
+        /* the buffer is empty: this sends a window */
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            return NGX_ERROR;
+        }
+
+        if (rb->buf->pos == rb->buf->last) {
+            return NGX_AGAIN;
+        }
+    }
+}
+
+#endif
+
+
+/* 1 if there is data of a client that may have gone */
+
+ngx_uint_t
+ngx_http_vmess_body_left(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
+
+    r = ctx->request;
+    rb = r->request_body;
+
+#if (NGX_HTTP_V2)
+
+    if (r->stream) {
+        return rb->buf && rb->buf->pos < rb->buf->last;
+    }
+
+#endif
+
+    return rb->bufs != NULL;
+}
+
+
 ssize_t
 ngx_http_vmess_body_recv(void *data, u_char *buf, size_t size)
 {
@@ -272,6 +409,12 @@ ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
     ngx_int_t               rc;
     ngx_buf_t              *b;
     ngx_http_vmess_body_t  *body;
+
+    /* nobody gets it, but what came before is the target's yet */
+
+    if (ctx->request->connection->error && ngx_http_vmess_body_left(ctx)) {
+        return size;
+    }
 
     rc = ngx_http_vmess_body_flush(ctx);
 
@@ -368,14 +511,16 @@ ngx_http_vmess_body_read_handler(ngx_http_request_t *r)
         return;
     }
 
-    if (r->connection->error) {
+    if (r->connection->error
+        && (ctx->vconn == NULL || !ngx_http_vmess_body_left(ctx)))
+    {
         ngx_http_vmess_client_gone(ctx);
         return;
     }
 
     /* all of the body is read: what else may come is an end */
 
-    if (!r->reading_body && r->request_body->bufs == NULL) {
+    if (!r->reading_body && !ngx_http_vmess_body_left(ctx)) {
         ngx_http_test_reading(r);
         return;
     }
@@ -383,6 +528,18 @@ ngx_http_vmess_body_read_handler(ngx_http_request_t *r)
     if (ctx->vconn) {
         ngx_vmess_vconn_wake(ctx->vconn, 0);
     }
+}
+
+
+ngx_int_t
+ngx_http_vmess_body_ready(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_vmess_body_flush(ctx);
+
+    return rc == NGX_ERROR && ctx->vconn && ngx_http_vmess_body_left(ctx)
+           ? NGX_OK : rc;
 }
 
 
@@ -603,16 +760,15 @@ ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx)
 #if (NGX_HTTP_V2)
 
 /*
- * What was read of an HTTP/2 stream is put where nginx keeps what comes before
- * somebody reads: the site may read or discard it, with its own limits, and at
- * the time when it does so anyway.
+ * What came of an HTTP/2 stream is put where nginx keeps it before somebody
+ * reads: the site may read or discard it, with its own limits, and at the time
+ * when it does so anyway.
  */
 
 static ngx_int_t
 ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx)
 {
-    size_t                    size;
-    ngx_buf_t                *b;
+    ngx_buf_t                *b, *preread;
     ngx_chain_t              *cl;
     ngx_connection_t         *c;
     ngx_http_request_t       *r;
@@ -626,52 +782,40 @@ ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx)
     body = ctx->data;
     stream = r->stream;
 
-    size = body->saved_size;
+    b = rb->buf;
 
-    for (cl = rb->bufs; cl; cl = cl->next) {
-        size += cl->buf->last - cl->buf->pos;
+    if (b && b->end - b->start >= NGX_HTTP_VMESS_BODY_HEAD) {
+        b->pos = b->start;
     }
 
-    if (rb->buf) {
-        size += rb->buf->last - rb->buf->pos;
-    }
+    if (body->saved) {
 
-    if (size || stream->recv_window > NGX_HTTP_V2_DEFAULT_WINDOW) {
+        /*
+         * The buffer was too small for a header, and a window was sent: there
+         * is room for all that the client may send until it is read.
+         */
 
-        /* with room for all that the client may send until it is read */
-
-        b = ngx_create_temp_buf(r->pool, size + stream->recv_window);
-        if (b == NULL) {
+        preread = ngx_create_temp_buf(r->pool, body->saved_size
+                                               + (b->last - b->pos)
+                                               + stream->recv_window);
+        if (preread == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
         for (cl = body->saved; cl; cl = cl->next) {
-            b->last = ngx_cpymem(b->last, cl->buf->pos,
-                                 cl->buf->last - cl->buf->pos);
+            preread->last = ngx_cpymem(preread->last, cl->buf->pos,
+                                       cl->buf->last - cl->buf->pos);
         }
 
-        for (cl = rb->bufs; cl; cl = cl->next) {
-            b->last = ngx_cpymem(b->last, cl->buf->pos,
-                                 cl->buf->last - cl->buf->pos);
-        }
+        preread->last = ngx_cpymem(preread->last, b->pos, b->last - b->pos);
 
-        if (rb->buf) {
-            b->last = ngx_cpymem(b->last, rb->buf->pos,
-                                 rb->buf->last - rb->buf->pos);
-        }
-
-        stream->preread = b;
-
-    } else {
-        stream->preread = NULL;
+        b = preread;
     }
+
+    stream->preread = b && b->pos < b->last ? b : NULL;
 
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
-    }
-
-    if (r->headers_in.chunked) {
-        r->headers_in.content_length_n = -1;
     }
 
     r->request_length -= rb->received;

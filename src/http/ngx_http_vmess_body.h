@@ -47,6 +47,12 @@ ssize_t ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf,
 ssize_t ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf,
     size_t size);
 
+/* NGX_OK if all that was taken is sent, NGX_AGAIN or NGX_ERROR */
+ngx_int_t ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx);
+
+/* 1 if something of the body is here, and not read yet */
+ngx_uint_t ngx_http_vmess_body_left(ngx_http_vmess_ctx_t *ctx);
+
 /* as ngx_http_vmess_send_header() */
 ngx_int_t ngx_http_vmess_body_answer(ngx_http_vmess_ctx_t *ctx);
 
@@ -59,7 +65,7 @@ ssize_t ngx_http_vmess_body_send(void *data, u_char *buf, size_t size);
 
 /* of a transport */
 void ngx_http_vmess_body_read_handler(ngx_http_request_t *r);
-ngx_int_t ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_body_ready(ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_body_drain(ngx_http_vmess_ctx_t *ctx);
 void ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx);

@@ -42,7 +42,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
     &ngx_http_vmess_grpc_carrier,
     ngx_http_vmess_body_read_handler,
     ngx_http_vmess_grpc_answer,
-    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_ready,
     ngx_http_vmess_body_decline,
     ngx_http_vmess_body_drain,
     ngx_http_vmess_grpc_finish,

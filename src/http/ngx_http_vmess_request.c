@@ -178,7 +178,10 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
                    "http vmess session closed, state %d", ctx->state);
 
-    if (ctx->state == NGX_HTTP_VMESS_ANSWERED && !r->header_sent) {
+    if (c->error) {
+        ngx_http_vmess_client_gone(ctx);
+
+    } else if (ctx->state == NGX_HTTP_VMESS_ANSWERED && !r->header_sent) {
         ngx_http_vmess_finalize(ctx, NGX_ERROR);
 
     } else if (ctx->state == NGX_HTTP_VMESS_ANSWERED) {
@@ -190,9 +193,6 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
         {
             ngx_http_vmess_finish(ctx);
         }
-
-    } else if (c->error) {
-        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
     } else {
         ngx_http_vmess_decline(ctx);
@@ -369,6 +369,13 @@ ngx_http_vmess_answer(ngx_http_vmess_ctx_t *ctx)
     ngx_http_request_t  *r;
 
     r = ctx->request;
+
+    /* what came from a client that has gone is taken nevertheless */
+
+    if (r->connection->error) {
+        ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_ANSWERED);
+        return NGX_OK;
+    }
 
     if (ctx->transport->answer(ctx) == NGX_OK) {
         return NGX_OK;

@@ -31,7 +31,7 @@ typedef struct {
     ngx_uint_t                 transports;
     ngx_str_t                  early_data;   /* name of a header */
     ngx_msec_t                 heartbeat;    /* 0: none */
-    void                     **unlimited;    /* r->loc_conf of sessions */
+    void                     **unlimited[2]; /* r->loc_conf of sessions */
 } ngx_http_vmess_loc_conf_t;
 
 

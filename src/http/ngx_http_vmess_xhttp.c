@@ -86,7 +86,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport = {
     &ngx_http_vmess_xhttp_one_carrier,
     ngx_http_vmess_body_read_handler,
     ngx_http_vmess_xhttp_answer,
-    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_ready,
     ngx_http_vmess_body_decline,
     ngx_http_vmess_body_drain,
     ngx_http_vmess_body_finish,
@@ -100,7 +100,7 @@ static const ngx_http_vmess_transport_t  ngx_http_vmess_download_transport = {
     &ngx_http_vmess_xhttp_carrier,
     ngx_http_vmess_body_read_handler,
     ngx_http_vmess_xhttp_answer,
-    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_ready,
     ngx_http_vmess_body_decline,
     ngx_http_vmess_body_drain,
     ngx_http_vmess_body_finish,
@@ -116,7 +116,7 @@ static const ngx_http_vmess_transport_t  ngx_http_vmess_upload_transport = {
     NULL,                                  /* carrier */
     ngx_http_vmess_upload_read_handler,
     ngx_http_vmess_upload_answer,
-    ngx_http_vmess_body_flush,
+    ngx_http_vmess_body_ready,
     ngx_http_vmess_body_decline,
     NULL,                                  /* drain */
     ngx_http_vmess_body_finish,
