@@ -12,7 +12,7 @@ package VMess::HTTP2;
 #
 # A stream is a handle to read and write data with, so it goes where VMess.pm
 # takes a socket.  What breaks the protocol is fatal: frames in a wrong order,
-# data beyond a window.
+# data beyond a window.  While $c->{cork} is set nothing is sent.
 #
 # new():
 #
@@ -128,6 +128,7 @@ sub run {
     my $limit = time + $VMess::Timeout;
 
     until ($code->()) {
+        return 1 if $self->{cork};
         next if $self->turn;
         return 0 if $self->{eof};
         croak 'timed out in HTTP/2' if time > $limit;
@@ -153,7 +154,7 @@ sub turn {
 
     my $moved = 0;
 
-    while (length $self->{out} && !$self->{broken}) {
+    while (length $self->{out} && !$self->{broken} && !$self->{cork}) {
         my $n = syswrite $self->{sock}, $self->{out}, 1 << 16;
         if (!defined $n) {
             $self->{broken} = 1 if $!{EPIPE} || $!{ECONNRESET};
