@@ -439,7 +439,8 @@ ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
     body->out_chain.buf = b;
     body->out_chain.next = NULL;
 
-    if (ngx_http_output_filter(ctx->request, &body->out_chain) == NGX_ERROR
+    if (ngx_http_vmess_filter_output(ctx->request, &body->out_chain)
+        == NGX_ERROR
         || ngx_http_vmess_body_flush(ctx) == NGX_ERROR)
     {
         return NGX_ERROR;
@@ -468,7 +469,7 @@ ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx)
 
     if (b->pos != b->last || r->out || c->buffered) {
 
-        if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+        if (ngx_http_vmess_filter_output(r, NULL) == NGX_ERROR) {
             return NGX_ERROR;
         }
 
@@ -632,7 +633,7 @@ void
 ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx)
 {
     if (!ctx->request->connection->error) {
-        (void) ngx_http_send_special(ctx->request, NGX_HTTP_LAST);
+        (void) ngx_http_vmess_filter_special(ctx->request, NGX_HTTP_LAST);
     }
 }
 

@@ -115,7 +115,7 @@ ngx_http_vmess_raw_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
     if (r->out || c->buffered) {
 
-        if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+        if (ngx_http_vmess_filter_output(r, NULL) == NGX_ERROR) {
             return NGX_ERROR;
         }
 

@@ -413,13 +413,13 @@ ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
     r->gzip_ok = 0;
 #endif
 
-    rc = ngx_http_send_header(r);
+    rc = ngx_http_vmess_filter_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR
+    if (ngx_http_vmess_filter_special(r, NGX_HTTP_FLUSH) == NGX_ERROR
         || ngx_http_vmess_flush_header(r) != NGX_OK)
     {
         return NGX_ERROR;

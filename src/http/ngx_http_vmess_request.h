@@ -11,6 +11,7 @@
 #include <ngx_http.h>
 #include "event/ngx_vmess_vconn.h"
 #include "ngx_http_vmess_compat.h"
+#include "ngx_http_vmess_filter.h"
 
 
 #define NGX_HTTP_VMESS_WEBSOCKET    0x0002
