@@ -67,3 +67,129 @@ wait_log(qr{open\(\) "\S*/html/null/x" failed|"\S*/null/x" is not found|/null/x}
 unlike(error_log(), qr{null/x/x}, 'are run once');
 --- no_error_log
 [alert]
+
+
+=== TEST 2: what access rules and limits refuse is answered as by the site
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config eval
+my $conf = "limit_req_zone all zone=req:1m rate=1r/m;\n"
+           . "limit_req_zone all zone=other:1m rate=1r/m;\n"
+           . "limit_conn_zone all zone=conn:1m;\n";
+for my $n (2, 3) {
+    my $pass = $n == 3 ? 'vmess_pass ray;' : '';
+    my $zone = $n == 3 ? 'req' : 'other';
+    $conf .= "server {
+        listen 127.0.0.1:%%PORT_$n%%;
+        log_not_found off;
+        location /deny/ { $pass deny all; return 404; }
+        location /deny/not/ { $pass deny all; }
+        location /auth/ { $pass auth_basic a; auth_basic_user_file none;
+                          return 404; }
+        location /auth/not/ { $pass auth_basic a; auth_basic_user_file none; }
+        location /any/ { $pass satisfy any; deny all; auth_basic a;
+                         auth_basic_user_file none; return 404; }
+        location /any/not/ { $pass satisfy any; deny all; auth_basic a;
+                             auth_basic_user_file none; }
+        location /any/ok/ { $pass satisfy any; allow all; auth_basic a;
+                            auth_basic_user_file none; }
+        location /req/ { $pass limit_req zone=$zone; return 404; }
+        location /req/not/ { $pass limit_req zone=$zone; }
+        location /request/ { $pass auth_request /no; return 404; }
+        location /request/not/ { $pass auth_request /no; }
+        location = /no { internal; return 403; }
+    }\n";
+}
+$conf;
+--- user_files
+>>> none
+a:b
+--- config
+location = /alive { return 200; }
+--- stream_client
+my $padding = 'Referer: http://a/?x_padding=' . 'X' x 200;
+my @ws = ('Connection: Upgrade', 'Upgrade: websocket',
+          'Sec-WebSocket-Version: 13',
+          'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==');
+my @case = (
+    ['GET'], ['PUT', 'Content-Length: 0'], ['PUT'],
+    ['GET', 'Connection: Upgrade', 'Upgrade: foo'], ['GET', @ws],
+    ['POST', 'Transfer-Encoding: chunked'],
+    ['POST', 'Transfer-Encoding: chunked', $padding], ['GET', $padding],
+);
+my %seen;
+
+# the limit of requests is used up
+for my $n (2, 3) {
+    my $s = tcp(stream_port() + $n);
+    put($s, "GET /req/not/ HTTP/1.0\r\n\r\n");
+    slurp($s);
+}
+
+for my $path (map { ("/$_/", "/$_/not/") } qw(deny auth any req request)) {
+    for my $case (@case) {
+        my ($method, @headers) = @$case;
+        my ($site, $ours) = map {
+            my $s = tcp(stream_port() + $_);
+            my $body = $headers[0] =~ /chunked/ ? "1\r\nx\r\n0\r\n\r\n"
+                       : $method eq 'PUT' && !@headers ? 'x' : '';
+            put($s, join("\r\n", "$method ${path}sid HTTP/1.1", 'Host: a',
+                         @headers, '', '') . $body);
+            shutdown $s, 1;
+            slurp($s) =~ s/^Date: .*\r\n//mgr;
+        } 2, 3;
+        is($ours, $site, "$method $path " . substr "@headers", 0, 60);
+        $seen{$1} = 1 if $site =~ m{^HTTP/1.1 (\d+)};
+    }
+}
+is(join(' ', sort keys %seen), '401 403 404 503', 'all answers');
+
+# no client gets past them, and one that is allowed is a client
+for my $path ('/deny/', '/any/', '/req/', '/request/') {
+    is(VMess::WebSocket->new(tcp(stream_port() + 3), path => $path)->status,
+       404, "a client at $path");
+}
+is(VMess::WebSocket->new(tcp(stream_port() + 3), path => '/any/ok/')->status,
+   101, 'a client that is allowed');
+--- no_error_log
+[alert]
+
+
+=== TEST 3: "if" and "limit_except" do not change what the location is
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location = /svc/My { vmess_pass ray grpc; }
+    location = /svc/If { if ($http_te) { set $a 1; } vmess_pass ray grpc; }
+    location = /svc/Except { limit_except GET { allow all; }
+                             vmess_pass ray grpc; }
+}
+--- config
+location ~ ^/re/ { if ($http_upgrade) { set $a 1; } vmess_pass ray; }
+location ~ ^/ex/ { limit_except POST { allow all; } vmess_pass ray; }
+--- stream_client
+use VMess::GRPC;
+use VMess::HTTP2;
+my $c = VMess::HTTP2->new(tcp(stream_port() + 2));
+for my $method (qw(My If Except)) {
+    my $s = $c->request(POST => "/svc/$method", codec => VMess::GRPC->new,
+                        headers => ['content-type' => 'application/grpc',
+                                    te => 'trailers']);
+    my $f = flow(via => $s, to => 'echo', data => 'hello');
+    is($f->read(5), 'hello', "an exact location, $method");
+}
+for my $path ('/re/any', '/ex/any') {
+    for my $upgrade (0, 1) {
+        my $f = flow(via => ws(path => $path, upgrade => $upgrade),
+                     to => 'echo', data => 'hello');
+        is($f->read(5), 'hello', "a regular expression, $path $upgrade");
+    }
+}
+--- no_error_log
+[alert]

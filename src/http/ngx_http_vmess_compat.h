@@ -96,4 +96,31 @@ ngx_http_vmess_has_http2(ngx_http_core_main_conf_t *cmcf,
 }
 
 
+/* takes back what a refusal added; since 1.23.0 there may be several */
+
+static ngx_inline void
+ngx_http_vmess_clear_authenticate(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *h;
+
+    h = r->headers_out.www_authenticate;
+
+#if (nginx_version >= 1023000)
+
+    for ( /* void */ ; h; h = h->next) {
+        h->hash = 0;
+    }
+
+#else
+
+    if (h) {
+        h->hash = 0;
+    }
+
+#endif
+
+    r->headers_out.www_authenticate = NULL;
+}
+
+
 #endif /* _NGX_HTTP_VMESS_COMPAT_H_INCLUDED_ */

@@ -17,6 +17,7 @@ typedef struct {
 } ngx_http_vmess_grpc_t;
 
 
+static ngx_uint_t ngx_http_vmess_grpc_candidate(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_grpc_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 static ngx_uint_t ngx_http_vmess_grpc_path(ngx_http_request_t *r);
@@ -38,6 +39,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_grpc_carrier = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
     NGX_HTTP_VMESS_GRPC,
+    ngx_http_vmess_grpc_candidate,
     ngx_http_vmess_grpc_handler,
     &ngx_http_vmess_grpc_carrier,
     ngx_http_vmess_body_read_handler,
@@ -50,6 +52,26 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
 };
 
 
+static ngx_uint_t
+ngx_http_vmess_grpc_candidate(ngx_http_request_t *r)
+{
+    ngx_str_t  *type;
+
+    if (r->http_version < NGX_HTTP_VERSION_20 || r->method != NGX_HTTP_POST
+        || !r->headers_in.chunked || r->headers_in.content_type == NULL)
+    {
+        return 0;
+    }
+
+    type = &r->headers_in.content_type->value;
+
+    return type->len >= 16
+           && ngx_strncasecmp(type->data, (u_char *) "application/grpc", 16)
+              == 0
+           && ngx_http_vmess_grpc_path(r);
+}
+
+
 /*
  * Clients do not wait for the response header: it is sent when they are known
  * to be authentic.
@@ -58,23 +80,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
 static ngx_int_t
 ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_str_t              *type;
     ngx_http_vmess_grpc_t  *grpc;
-
-    if (r->http_version < NGX_HTTP_VERSION_20 || r->method != NGX_HTTP_POST
-        || !r->headers_in.chunked || r->headers_in.content_type == NULL)
-    {
-        return NGX_DECLINED;
-    }
-
-    type = &r->headers_in.content_type->value;
-
-    if (type->len < 16
-        || ngx_strncasecmp(type->data, (u_char *) "application/grpc", 16) != 0
-        || !ngx_http_vmess_grpc_path(r))
-    {
-        return NGX_DECLINED;
-    }
 
     grpc = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_grpc_t));
     if (grpc == NULL) {
@@ -94,13 +100,13 @@ ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 static ngx_uint_t
 ngx_http_vmess_grpc_path(ngx_http_request_t *r)
 {
-    u_char                    *p, *last;
-    size_t                     len;
-    ngx_http_core_loc_conf_t  *clcf;
+    u_char                     *p, *last;
+    size_t                      len;
+    ngx_http_vmess_loc_conf_t  *vlcf;
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
-    if (clcf->exact_match) {
+    if (vlcf->location->exact_match) {
         return 1;
     }
 

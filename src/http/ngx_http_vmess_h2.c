@@ -16,6 +16,8 @@ typedef struct {
 } ngx_http_vmess_h2_t;
 
 
+static ngx_uint_t ngx_http_vmess_h2_candidate(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_vmess_h2_raw_candidate(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_h2_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_h2_raw_handler(ngx_http_request_t *r,
@@ -52,6 +54,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_h2_raw_carrier = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_h2_transport = {
     NGX_HTTP_VMESS_HTTP,
+    ngx_http_vmess_h2_candidate,
     ngx_http_vmess_h2_handler,
     &ngx_http_vmess_h2_carrier,
     ngx_http_vmess_body_read_handler,
@@ -68,6 +71,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_h2_transport = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_h2_raw_transport = {
     NGX_HTTP_VMESS_HTTP,
+    ngx_http_vmess_h2_raw_candidate,
     ngx_http_vmess_h2_raw_handler,
     &ngx_http_vmess_h2_raw_carrier,
     ngx_http_vmess_read_handler,
@@ -80,16 +84,30 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_h2_raw_transport = {
 };
 
 
+static ngx_uint_t
+ngx_http_vmess_h2_candidate(ngx_http_request_t *r)
+{
+    return r->http_version >= NGX_HTTP_VERSION_20 && r->headers_in.chunked
+           && ngx_http_vmess_h2_test(r);
+}
+
+
+static ngx_uint_t
+ngx_http_vmess_h2_raw_candidate(ngx_http_request_t *r)
+{
+    /* clients send the request together with the first data */
+
+    return r->http_version == NGX_HTTP_VERSION_11 && !r->headers_in.chunked
+           && r->headers_in.upgrade == NULL
+           && r->header_in->pos != r->header_in->last
+           && ngx_http_vmess_h2_test(r);
+}
+
+
 static ngx_int_t
 ngx_http_vmess_h2_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_vmess_h2_t  *h2;
-
-    if (r->http_version < NGX_HTTP_VERSION_20 || !r->headers_in.chunked
-        || !ngx_http_vmess_h2_test(r))
-    {
-        return NGX_DECLINED;
-    }
 
     h2 = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_h2_t));
     if (h2 == NULL) {
@@ -107,15 +125,6 @@ ngx_http_vmess_h2_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_h2_raw_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    /* clients send the request together with the first data */
-
-    if (r->http_version != NGX_HTTP_VERSION_11 || r->headers_in.chunked
-        || r->headers_in.upgrade || r->header_in->pos == r->header_in->last
-        || !ngx_http_vmess_h2_test(r))
-    {
-        return NGX_DECLINED;
-    }
-
     return ngx_http_vmess_take(ctx, &ngx_http_vmess_h2_raw_transport, NULL);
 }
 

@@ -25,6 +25,19 @@ typedef struct {
 
 static ngx_int_t ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
     ngx_http_phase_handler_t *ph);
+static ngx_uint_t ngx_http_vmess_candidate(ngx_http_request_t *r);
+static ngx_int_t ngx_http_vmess_preaccess_phase(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph);
+static ngx_int_t ngx_http_vmess_access_phase(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph);
+static ngx_int_t ngx_http_vmess_access(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph, ngx_http_phase_handler_pt checker);
+static ngx_http_vmess_ctx_t *ngx_http_vmess_passing(ngx_http_request_t *r);
+static ngx_int_t ngx_http_vmess_access_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_vmess_refused(ngx_http_request_t *r,
+    ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_post_access_phase(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph);
 static ngx_http_vmess_ctx_t *ngx_http_vmess_create_ctx(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_handler(ngx_http_request_t *r);
 
@@ -155,9 +168,7 @@ ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
         return ngx_http_core_rewrite_phase(r, ph);
     }
 
-    candidate = r->headers_in.upgrade || r->headers_in.chunked
-                || r->method == NGX_HTTP_PUT
-                || ngx_http_vmess_xhttp_candidate(r);
+    candidate = ngx_http_vmess_candidate(r);
 
     if (!candidate && !ngx_http_vmess_explain(r)) {
         return ngx_http_core_rewrite_phase(r, ph);
@@ -180,6 +191,158 @@ ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
     r->phase_handler = ph->next;
 
     return NGX_AGAIN;
+}
+
+
+/* 1 if it may be a request of a client of one of the transports */
+
+static ngx_uint_t
+ngx_http_vmess_candidate(ngx_http_request_t *r)
+{
+    ngx_http_vmess_loc_conf_t          *vlcf;
+    const ngx_http_vmess_transport_t  **transport;
+
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    for (transport = ngx_http_vmess_transports; *transport; transport++) {
+
+        if ((vlcf->transports & (*transport)->mask)
+            && (*transport)->candidate(r))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * In the place of the checkers of limits and of access: a candidate that they
+ * refuse goes back to the rewrite module, and is refused by them only if any
+ * other request is.
+ */
+
+static ngx_int_t
+ngx_http_vmess_preaccess_phase(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph)
+{
+    return ngx_http_vmess_access(r, ph, ngx_http_core_generic_phase);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_access_phase(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph)
+{
+    return ngx_http_vmess_access(r, ph, ngx_http_core_access_phase);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_access(ngx_http_request_t *r, ngx_http_phase_handler_t *ph,
+    ngx_http_phase_handler_pt checker)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 limit_conn, limit_req;
+    ngx_http_vmess_ctx_t      *ctx;
+    ngx_http_phase_handler_t   copy;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    ctx = ngx_http_vmess_passing(r);
+
+    if (ctx == NULL) {
+        return checker(r, ph);
+    }
+
+    limit_conn = r->limit_conn_status;
+    limit_req = r->limit_req_status;
+
+    rc = ph->handler(r);
+
+    if (rc == NGX_AGAIN || rc == NGX_DONE) {
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (rc == NGX_OK || rc == NGX_DECLINED
+        || (clcf->satisfy == NGX_HTTP_SATISFY_ANY
+            && (rc == NGX_HTTP_FORBIDDEN || rc == NGX_HTTP_UNAUTHORIZED)))
+    {
+        copy = *ph;
+        copy.handler = ngx_http_vmess_access_handler;
+
+        ctx->access = rc;
+
+        return checker(r, &copy);
+    }
+
+    /* the limit that has refused it will be asked once more */
+
+    r->limit_conn_status = limit_conn;
+    r->limit_req_status = limit_req;
+
+    return ngx_http_vmess_refused(r, ctx);
+}
+
+
+/* the context of a candidate that has passed by the rewrite module, or NULL */
+
+static ngx_http_vmess_ctx_t *
+ngx_http_vmess_passing(ngx_http_request_t *r)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    return ctx && r == r->main && ctx->rewrite
+           && ctx->state == NGX_HTTP_VMESS_NEW
+           ? ctx : NULL;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_access_handler(ngx_http_request_t *r)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    return ctx->access;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_refused(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
+
+    ngx_http_vmess_clear_authenticate(r);
+
+    r->phase_handler = ctx->rewrite;
+
+    return NGX_AGAIN;
+}
+
+
+/* with "satisfy any" */
+
+static ngx_int_t
+ngx_http_vmess_post_access_phase(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_vmess_passing(r);
+
+    if (ctx == NULL || r->access_code == 0) {
+        return ngx_http_core_post_access_phase(r, ph);
+    }
+
+    r->access_code = 0;
+
+    return ngx_http_vmess_refused(r, ctx);
 }
 
 
@@ -233,7 +396,9 @@ ngx_http_vmess_handler(ngx_http_request_t *r)
 
     for (transport = ngx_http_vmess_transports; *transport; transport++) {
 
-        if (vlcf->transports & (*transport)->mask) {
+        if ((vlcf->transports & (*transport)->mask)
+            && (*transport)->candidate(r))
+        {
             rc = (*transport)->handler(r, ctx);
 
             if (rc != NGX_DECLINED || ctx->state != NGX_HTTP_VMESS_NEW) {
@@ -313,12 +478,31 @@ ngx_http_vmess_init_module(ngx_cycle_t *cycle)
 
     cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
 
-    for (ph = &cmcf->phase_engine.handlers[
-                                      cmcf->phase_engine.location_rewrite_index];
-         ph->checker == ngx_http_core_rewrite_phase;
-         ph++)
-    {
+    ph = &cmcf->phase_engine.handlers[
+                                     cmcf->phase_engine.location_rewrite_index];
+
+    for ( /* void */ ; ph->checker == ngx_http_core_rewrite_phase; ph++) {
         ph->checker = ngx_http_vmess_rewrite_phase;
+    }
+
+    /* behind ngx_http_core_post_rewrite_phase() */
+
+    for ( /* void */ ; ph->checker; ph++) {
+
+        if (ph->checker == ngx_http_core_generic_phase) {
+            ph->checker = ngx_http_vmess_preaccess_phase;
+
+        } else if (ph->checker == ngx_http_core_access_phase) {
+            ph->checker = ngx_http_vmess_access_phase;
+
+        } else if (ph->checker == ngx_http_core_post_access_phase) {
+            ph->checker = ngx_http_vmess_post_access_phase;
+            break;
+        }
+
+        if (ph->checker == ngx_http_core_content_phase) {
+            break;
+        }
     }
 
     return NGX_OK;
@@ -412,6 +596,8 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
                                             ngx_vmess_module);
 
+    vlcf->location = ngx_http_conf_get_module_loc_conf(cf,
+                                                       ngx_http_core_module);
     vlcf->listen = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_listen_t *));
     pass = ngx_array_push(&vcf->passes);
 

@@ -33,6 +33,9 @@ typedef struct {
     ngx_str_t                  early_data;   /* name of a header */
     ngx_msec_t                 heartbeat;    /* 0: none */
     void                     **unlimited[2]; /* r->loc_conf of sessions */
+
+    /* the location itself, also in "if" and "limit_except" */
+    ngx_http_core_loc_conf_t  *location;
 } ngx_http_vmess_loc_conf_t;
 
 
@@ -71,7 +74,10 @@ typedef struct ngx_http_vmess_ctx_s  ngx_http_vmess_ctx_t;
 typedef struct {
     ngx_uint_t                 mask;         /* in "vmess_pass" */
 
-    /* takes the request, or NGX_DECLINED if it is none of the transport */
+    /* 1 if the request may be a client's, as far as its header tells */
+    ngx_uint_t               (*candidate)(ngx_http_request_t *r);
+
+    /* takes the candidate, or NGX_DECLINED if it is none of the transport */
     ngx_int_t                (*handler)(ngx_http_request_t *r,
                                         ngx_http_vmess_ctx_t *ctx);
 
@@ -114,6 +120,7 @@ struct ngx_http_vmess_ctx_s {
 
     ngx_vmess_vconn_t         *vconn;        /* NULL once it is closed */
     ngx_int_t                  rewrite;      /* handler passed by, or 0 */
+    ngx_int_t                  access;       /* what its handler returned */
     u_char                    *pos;          /* behind the request */
 
     ngx_event_t                event;        /* posted, and never a timer */

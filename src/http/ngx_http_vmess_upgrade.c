@@ -24,6 +24,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_upgrade_carrier = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport = {
     NGX_HTTP_VMESS_HTTPUPGRADE,
+    ngx_http_vmess_upgrade_test,
     ngx_http_vmess_upgrade_handler,
     &ngx_http_vmess_upgrade_carrier,
     ngx_http_vmess_read_handler,
@@ -58,7 +59,8 @@ ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+    clcf = vlcf->location;
 
     if (!clcf->named
 #if (NGX_PCRE)

@@ -72,6 +72,7 @@ static ngx_vmess_log_limit_t  ngx_http_vmess_ws_limit = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_ws_transport = {
     NGX_HTTP_VMESS_WEBSOCKET,
+    ngx_http_vmess_upgrade_test,
     ngx_http_vmess_ws_handler,
     &ngx_http_vmess_ws_carrier,
     ngx_http_vmess_read_handler,
@@ -141,8 +142,8 @@ ngx_http_vmess_ws_early(ngx_http_request_t *r, ngx_http_vmess_ws_t *ws)
     ngx_http_vmess_loc_conf_t  *vlcf;
     static ngx_str_t            protocol = ngx_string("sec-websocket-protocol");
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+    clcf = vlcf->location;
 
     ngx_str_null(&path);
 

@@ -82,6 +82,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_xhttp_carrier = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport = {
     NGX_HTTP_VMESS_XHTTP,
+    ngx_http_vmess_xhttp_candidate,
     ngx_http_vmess_xhttp_handler,
     &ngx_http_vmess_xhttp_one_carrier,
     ngx_http_vmess_body_read_handler,
@@ -96,6 +97,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport = {
 
 static const ngx_http_vmess_transport_t  ngx_http_vmess_download_transport = {
     NGX_HTTP_VMESS_XHTTP,
+    NULL,                                  /* candidate */
     NULL,                                  /* handler */
     &ngx_http_vmess_xhttp_carrier,
     ngx_http_vmess_body_read_handler,
@@ -112,6 +114,7 @@ static const ngx_http_vmess_transport_t  ngx_http_vmess_download_transport = {
 
 static const ngx_http_vmess_transport_t  ngx_http_vmess_upload_transport = {
     NGX_HTTP_VMESS_XHTTP,
+    NULL,                                  /* candidate */
     NULL,                                  /* handler */
     NULL,                                  /* carrier */
     ngx_http_vmess_upload_read_handler,
@@ -175,8 +178,9 @@ static ngx_int_t
 ngx_http_vmess_xhttp_parse(ngx_http_request_t *r, ngx_str_t *name,
     int64_t *seq)
 {
-    ngx_str_t                  rest;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_str_t                   rest;
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_vmess_loc_conf_t  *vlcf;
 
     if (r->http_version < NGX_HTTP_VERSION_11
         || (r->method & (NGX_HTTP_HEAD|NGX_HTTP_OPTIONS|NGX_HTTP_TRACE
@@ -188,7 +192,8 @@ ngx_http_vmess_xhttp_parse(ngx_http_request_t *r, ngx_str_t *name,
 
     /* the base path is the name of the location and a slash */
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+    clcf = vlcf->location;
 
     if (clcf->named || clcf->name.len == 0
 #if (NGX_PCRE)
