@@ -27,14 +27,15 @@ static ssize_t ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx,
 #endif
 static void ngx_http_vmess_body_drain_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_body_pause_handler(ngx_event_t *ev);
-static ngx_int_t ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx,
+static ngx_int_t ngx_http_vmess_body_watch(ngx_http_vmess_ctx_t *ctx);
+static ssize_t ngx_http_vmess_body_tap(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ngx_int_t ngx_http_vmess_body_keep(ngx_http_vmess_ctx_t *ctx,
     u_char *data, size_t size);
 #if (NGX_HTTP_V2)
-static ngx_int_t ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_body_preread(ngx_http_vmess_ctx_t *ctx);
 #endif
-static ngx_int_t ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx);
-static void ngx_http_vmess_body_collect_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_body_put_back(ngx_http_vmess_ctx_t *ctx);
 
 
 ngx_int_t
@@ -70,12 +71,10 @@ ngx_int_t
 ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data)
 {
-    ngx_int_t               rc;
-    ngx_http_request_t     *r;
-    ngx_http_vmess_body_t  *body;
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
-    body = data;
 
     /* read by another module, or before a redirect */
 
@@ -83,8 +82,17 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
+    /* whether a client is told to go on is the site's matter */
+
+    if (r->headers_in.expect && !r->expect_tested
+        && r->http_version == NGX_HTTP_VERSION_11)
+    {
+        return NGX_DECLINED;
+    }
+
     if (ngx_http_vmess_open(ctx, transport, data) != NGX_OK
-        || ngx_http_vmess_body_unlimit(ctx) != NGX_OK)
+        || ngx_http_vmess_body_unlimit(ctx) != NGX_OK
+        || ngx_http_vmess_body_watch(ctx) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -94,8 +102,10 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
     rc = ngx_http_read_client_request_body(r, ngx_http_vmess_body_handler);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        r->loc_conf = body->loc_conf;
-        return rc;
+
+        /* what is wrong with the body is found by the site, if it reads it */
+
+        return ngx_http_vmess_give_back(ctx);
     }
 
 #if (NGX_HTTP_V2)
@@ -122,6 +132,108 @@ ngx_http_vmess_body_handler(ngx_http_request_t *r)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "http vmess body handler");
+}
+
+
+/* of what comes from now on the site may get all */
+
+static ngx_int_t
+ngx_http_vmess_body_watch(ngx_http_vmess_ctx_t *ctx)
+{
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_vmess_body_t  *body;
+
+    r = ctx->request;
+    c = r->connection;
+    body = ctx->data;
+
+    body->header_in = r->header_in;
+    body->request_length = r->request_length;
+    body->content_length = r->headers_in.content_length_n;
+
+    if (r->http_version == NGX_HTTP_VERSION_20) {
+        return NGX_OK;
+    }
+
+#if (NGX_HTTP_V3)
+
+    if (r->v3_parse) {
+        body->parse = r->v3_parse->body;
+    }
+
+#endif
+
+    if (ngx_http_vmess_body_keep(ctx, r->header_in->pos,
+                                 r->header_in->last - r->header_in->pos)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    body->recv = c->recv;
+    c->recv = ngx_http_vmess_body_tap;
+
+    return NGX_OK;
+}
+
+
+static ssize_t
+ngx_http_vmess_body_tap(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t                 n;
+    ngx_http_vmess_ctx_t   *ctx;
+    ngx_http_vmess_body_t  *body;
+
+    ctx = ngx_http_vmess_lookup(c->data);
+    body = ctx->data;
+
+    n = body->recv(c, buf, size);
+
+    if (n > 0 && ctx->state <= NGX_HTTP_VMESS_REFUSED
+        && ngx_http_vmess_body_keep(ctx, buf, n) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return n;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_body_keep(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
+{
+    size_t                  len;
+    ngx_buf_t              *b, *raw;
+    ngx_pool_t             *pool;
+    ngx_http_vmess_body_t  *body;
+
+    pool = ctx->request->pool;
+    body = ctx->data;
+    raw = body->raw;
+
+    len = raw ? raw->last - raw->pos : 0;
+
+    if (raw == NULL || (size_t) (raw->end - raw->last) < size) {
+
+        b = ngx_create_temp_buf(pool, ngx_max(2 * (len + size),
+                                              NGX_HTTP_VMESS_BODY_MIN));
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (raw) {
+            b->last = ngx_cpymem(b->last, raw->pos, len);
+            ngx_pfree(pool, raw->start);
+        }
+
+        body->raw = b;
+        raw = b;
+    }
+
+    raw->last = ngx_cpymem(raw->last, data, size);
+
+    return NGX_OK;
 }
 
 
@@ -175,8 +287,7 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
          * than that no window is sent: see ngx_http_vmess_body_unread().
          */
 
-        clcf->client_body_buffer_size = h2 ? 1
-                      : ngx_max(clcf->client_body_buffer_size, 64 * 1024);
+        clcf->client_body_buffer_size = h2 ? 1 : NGX_HTTP_VMESS_BODY_MAX;
 
         conf[ngx_http_core_module.ctx_index] = clcf;
 
@@ -239,11 +350,12 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
             /* what has no end is no VMess header */
 
             if (ctx->state == NGX_HTTP_VMESS_OPEN
-                && (body->saved_size > NGX_HTTP_VMESS_BODY_MAX
-                    || ngx_http_vmess_body_save(ctx, buf, n) != NGX_OK))
+                && body->read > NGX_HTTP_VMESS_BODY_MAX)
             {
                 return NGX_ERROR;
             }
+
+            body->read += n;
 
             return n;
         }
@@ -310,7 +422,7 @@ ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx, u_char *buf,
             /* a buffer for which a header may be too long is replaced */
 
             if (keep && b->end - b->start < NGX_HTTP_VMESS_BODY_HEAD
-                && ngx_http_vmess_body_save(ctx, buf, size) != NGX_OK)
+                && ngx_http_vmess_body_keep(ctx, buf, size) != NGX_OK)
             {
                 return NGX_ERROR;
             }
@@ -512,16 +624,18 @@ ngx_http_vmess_body_read_handler(ngx_http_request_t *r)
         return;
     }
 
-    if (r->connection->error
-        && (ctx->vconn == NULL || !ngx_http_vmess_body_left(ctx)))
-    {
+    /* what came before an error is the target's yet: see c->recv */
+
+    if (r->connection->error && ctx->vconn == NULL) {
         ngx_http_vmess_client_gone(ctx);
         return;
     }
 
     /* all of the body is read: what else may come is an end */
 
-    if (!r->reading_body && !ngx_http_vmess_body_left(ctx)) {
+    if (!r->connection->error
+        && !r->reading_body && !ngx_http_vmess_body_left(ctx))
+    {
         ngx_http_test_reading(r);
         return;
     }
@@ -539,8 +653,16 @@ ngx_http_vmess_body_ready(ngx_http_vmess_ctx_t *ctx)
 
     rc = ngx_http_vmess_body_flush(ctx);
 
-    return rc == NGX_ERROR && ctx->vconn && ngx_http_vmess_body_left(ctx)
-           ? NGX_OK : rc;
+    if (rc == NGX_ERROR && ctx->vconn) {
+
+        /* first reads what came before, then finds that nobody listens */
+
+        ngx_vmess_vconn_wake(ctx->vconn, 0);
+
+        return NGX_OK;
+    }
+
+    return rc;
 }
 
 
@@ -577,6 +699,7 @@ static void
 ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
 {
     ssize_t                n;
+    ngx_uint_t             i;
     ngx_http_vmess_ctx_t  *ctx;
     u_char                 buf[4096];
 
@@ -586,7 +709,14 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
         return;
     }
 
+    i = NGX_HTTP_VMESS_BODY_MAX / sizeof(buf);
+
     do {
+        if (i-- == 0) {
+            ngx_post_event(r->connection->read, &ngx_posted_next_events);
+            return;
+        }
+
         if (!r->reading_body && r->request_body->bufs == NULL) {
 
             /* finalizes the request if the client is gone */
@@ -638,188 +768,77 @@ ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx)
 }
 
 
-/* until the answer the request may become the site's, which gets it whole */
-
-static ngx_int_t
-ngx_http_vmess_body_save(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
+void
+ngx_http_vmess_body_forget(ngx_http_vmess_ctx_t *ctx)
 {
-    size_t                  n;
-    ngx_buf_t              *b;
-    ngx_chain_t            *cl;
-    ngx_http_request_t     *r;
     ngx_http_vmess_body_t  *body;
 
-    r = ctx->request;
     body = ctx->data;
 
-    body->saved_size += size;
+    ngx_http_vmess_body_cleanup(ctx);
 
-    if (body->saved) {
-        b = body->saved_last->buf;
-        n = ngx_min(size, (size_t) (b->end - b->last));
-
-        b->last = ngx_cpymem(b->last, data, n);
-
-        data += n;
-        size -= n;
-
-        if (size == 0) {
-            return NGX_OK;
-        }
+    if (body->raw) {
+        ngx_pfree(ctx->request->pool, body->raw->start);
+        body->raw = NULL;
     }
-
-    b = ngx_create_temp_buf(r->pool, ngx_max(size, NGX_HTTP_VMESS_BODY_MIN));
-    cl = ngx_alloc_chain_link(r->pool);
-
-    if (b == NULL || cl == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->last = ngx_cpymem(b->last, data, size);
-
-    cl->buf = b;
-    cl->next = NULL;
-
-    if (body->saved) {
-        body->saved_last->next = cl;
-
-    } else {
-        body->saved = cl;
-    }
-
-    body->saved_last = cl;
-
-    return NGX_OK;
 }
 
 
 void
-ngx_http_vmess_body_forget(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_body_cleanup(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_pool_t             *pool;
-    ngx_chain_t            *cl;
     ngx_http_vmess_body_t  *body;
 
-    pool = ctx->request->pool;
     body = ctx->data;
 
-    while (body->saved) {
-        cl = body->saved;
-        body->saved = cl->next;
-
-        ngx_pfree(pool, cl->buf->start);
-        ngx_free_chain(pool, cl);
+    if (body->recv) {
+        ctx->request->connection->recv = body->recv;
+        body->recv = NULL;
     }
-
-    body->saved_size = 0;
 }
 
+
+/*
+ * What came of the body is put where nginx keeps it before somebody reads: the
+ * site may read or discard it, with its own limits, and at the time when it does
+ * so anyway.
+ */
 
 ngx_int_t
 ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_int_t               rc;
+    ngx_connection_t       *c;
     ngx_http_request_t     *r;
     ngx_http_vmess_body_t  *body;
 
     r = ctx->request;
+    c = r->connection;
     body = ctx->data;
 
     r->loc_conf = body->loc_conf;
 
 #if (NGX_HTTP_V2)
 
-    if (r->stream) {
-        return ngx_http_vmess_body_unread(ctx);
-    }
+    rc = r->stream ? ngx_http_vmess_body_preread(ctx)
+                   : ngx_http_vmess_body_put_back(ctx);
+#else
+
+    rc = ngx_http_vmess_body_put_back(ctx);
 
 #endif
 
-    rc = ngx_http_vmess_body_collect(ctx);
-
-    if (rc != NGX_AGAIN) {
-        return rc == NGX_OK ? NGX_DECLINED : rc;
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    if (r->http_version != NGX_HTTP_VERSION_11
-        && r->method == NGX_HTTP_POST && r->content_handler == NULL)
-    {
-        /* over HTTP/3 content that takes no body does not wait for the rest */
-
-        r->reading_body = 0;
-
-        return NGX_DECLINED;
-    }
-
-    r->read_event_handler = ngx_http_vmess_body_collect_handler;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    return NGX_DONE;
-}
-
-
-#if (NGX_HTTP_V2)
-
-/*
- * What came of an HTTP/2 stream is put where nginx keeps it before somebody
- * reads: the site may read or discard it, with its own limits, and at the time
- * when it does so anyway.
- */
-
-static ngx_int_t
-ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_buf_t                *b, *preread;
-    ngx_chain_t              *cl;
-    ngx_connection_t         *c;
-    ngx_http_request_t       *r;
-    ngx_http_v2_stream_t     *stream;
-    ngx_http_vmess_body_t    *body;
-    ngx_http_request_body_t  *rb;
-
-    r = ctx->request;
-    c = r->connection;
-    rb = r->request_body;
-    body = ctx->data;
-    stream = r->stream;
-
-    b = rb->buf;
-
-    if (b && b->end - b->start >= NGX_HTTP_VMESS_BODY_HEAD) {
-        b->pos = b->start;
-    }
-
-    if (body->saved) {
-
-        /*
-         * The buffer was too small for a header, and a window was sent: there
-         * is room for all that the client may send until it is read.
-         */
-
-        preread = ngx_create_temp_buf(r->pool, body->saved_size
-                                               + (b->last - b->pos)
-                                               + stream->recv_window);
-        if (preread == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        for (cl = body->saved; cl; cl = cl->next) {
-            preread->last = ngx_cpymem(preread->last, cl->buf->pos,
-                                       cl->buf->last - cl->buf->pos);
-        }
-
-        preread->last = ngx_cpymem(preread->last, b->pos, b->last - b->pos);
-
-        b = preread;
-    }
-
-    stream->preread = b && b->pos < b->last ? b : NULL;
 
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
     }
 
-    r->request_length -= rb->received;
+    r->request_length = body->request_length;
+    r->headers_in.content_length_n = body->content_length;
+
     r->request_body = NULL;
     r->reading_body = 0;
     r->request_body_no_buffering = 0;
@@ -827,181 +846,116 @@ ngx_http_vmess_body_unread(ngx_http_vmess_ctx_t *ctx)
     return NGX_DECLINED;
 }
 
-#endif
 
-
-static void
-ngx_http_vmess_body_collect_handler(ngx_http_request_t *r)
-{
-    ngx_int_t              rc;
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ngx_http_vmess_lookup(r);
-
-    if (ctx == NULL) {
-        return;
-    }
-
-    rc = ngx_http_vmess_body_collect(ctx);
-
-    if (rc == NGX_AGAIN) {
-        return;
-    }
-
-    if (rc != NGX_OK) {
-        ngx_http_vmess_finalize(ctx, rc);
-        return;
-    }
-
-    ngx_http_vmess_go_on(ctx);
-}
-
-
-/* the rest of the body, as nginx does for a module that wants all of it */
+#if (NGX_HTTP_V2)
 
 static ngx_int_t
-ngx_http_vmess_body_collect(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_body_preread(ngx_http_vmess_ctx_t *ctx)
 {
-    off_t                      size;
-    ngx_int_t                  rc;
-    ngx_buf_t                 *b;
-    ngx_chain_t               *cl;
-    ngx_http_request_t        *r;
-    ngx_http_vmess_body_t     *body;
-    ngx_http_request_body_t   *rb;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_buf_t              *b, *raw, *preread;
+    ngx_http_request_t     *r;
+    ngx_http_v2_stream_t   *stream;
+    ngx_http_vmess_body_t  *body;
 
     r = ctx->request;
-    rb = r->request_body;
     body = ctx->data;
+    stream = r->stream;
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    b = r->request_body->buf;
+    raw = body->raw;
 
-    for ( ;; ) {
-
-        while (rb->bufs) {
-            cl = rb->bufs;
-            b = cl->buf;
-
-            if (b->pos != b->last
-                && ngx_http_vmess_body_save(ctx, b->pos, b->last - b->pos)
-                   != NGX_OK)
-            {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
-            b->pos = b->last;
-
-            rb->bufs = cl->next;
-            ngx_free_chain(r->pool, cl);
-        }
-
-        size = body->saved_size + (rb->temp_file ? rb->temp_file->offset : 0);
-
-        if (clcf->client_max_body_size && size > clcf->client_max_body_size) {
-            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                          "client intended to send too large body: %O bytes",
-                          size);
-            return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
-        }
-
-        if (body->saved_size > (off_t) clcf->client_body_buffer_size
-            && ngx_http_vmess_body_write_file(ctx) != NGX_OK)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (!r->reading_body) {
-            break;
-        }
-
-        rc = ngx_http_read_unbuffered_request_body(r);
-
-        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-            return rc;
-        }
-
-        if (rc == NGX_AGAIN && rb->bufs == NULL) {
-            return NGX_AGAIN;
-        }
+    if (b && b->end - b->start >= NGX_HTTP_VMESS_BODY_HEAD) {
+        b->pos = b->start;
     }
 
-    if (rb->temp_file) {
+    if (raw) {
 
-        if (body->saved && ngx_http_vmess_body_write_file(ctx) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        /*
+         * The buffer was too small for a header, and a window was sent: there
+         * is room for all that the client may send until it is read.
+         */
+
+        preread = ngx_create_temp_buf(r->pool, (raw->last - raw->pos)
+                                               + (b->last - b->pos)
+                                               + stream->recv_window);
+        if (preread == NULL) {
+            return NGX_ERROR;
         }
 
-        b = ngx_calloc_buf(r->pool);
-        cl = ngx_alloc_chain_link(r->pool);
+        preread->last = ngx_cpymem(preread->last, raw->pos,
+                                   raw->last - raw->pos);
+        preread->last = ngx_cpymem(preread->last, b->pos, b->last - b->pos);
 
-        if (b == NULL || cl == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        b->in_file = 1;
-        b->file = &rb->temp_file->file;
-        b->file_last = rb->temp_file->offset;
-
-        cl->buf = b;
-        cl->next = NULL;
-
-        body->saved = cl;
+        b = preread;
     }
 
-    rb->bufs = body->saved;
-
-    r->request_body_no_buffering = 0;
-
-    if (r->headers_in.chunked) {
-        r->headers_in.content_length_n = size;
-    }
+    stream->preread = b && b->pos < b->last ? b : NULL;
 
     return NGX_OK;
 }
 
+#endif
+
+
+/*
+ * Into the buffer of the request's header, or into another that nginx may free,
+ * or use for other requests of the connection, as its large ones.
+ */
 
 static ngx_int_t
-ngx_http_vmess_body_write_file(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_body_put_back(ngx_http_vmess_ctx_t *ctx)
 {
-    ssize_t                    n;
-    ngx_temp_file_t           *tf;
+    size_t                     size;
+    ngx_buf_t                 *b, *raw;
+    ngx_chain_t               *cl;
+    ngx_connection_t          *c;
     ngx_http_request_t        *r;
+    ngx_http_connection_t     *hc;
     ngx_http_vmess_body_t     *body;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_srv_conf_t  *cscf;
 
     r = ctx->request;
+    c = r->connection;
     body = ctx->data;
-    tf = r->request_body->temp_file;
+    raw = body->raw;
 
-    if (tf == NULL) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    size = raw->last - raw->pos;
+    b = body->header_in;
+    b->pos = ctx->pos;
 
-        tf = ngx_pcalloc(r->pool, sizeof(ngx_temp_file_t));
-        if (tf == NULL) {
+    if ((size_t) (b->end - b->pos) < size) {
+
+        cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+
+        b = ngx_create_temp_buf(c->pool,
+                                ngx_max(size,
+                                        cscf->large_client_header_buffers.size));
+        cl = ngx_alloc_chain_link(c->pool);
+
+        if (b == NULL || cl == NULL) {
             return NGX_ERROR;
         }
 
-        tf->file.fd = NGX_INVALID_FILE;
-        tf->file.log = r->connection->log;
-        tf->path = clcf->client_body_temp_path;
-        tf->pool = r->pool;
-        tf->warn = "a client request body is buffered to a temporary file";
-        tf->log_level = NGX_LOG_WARN;
-        tf->clean = 1;
+        hc = r->http_connection;
 
-        r->request_body->temp_file = tf;
+        cl->buf = b;
+        cl->next = hc->busy;
+
+        hc->busy = cl;
+        hc->nbusy++;
     }
 
-    n = ngx_write_chain_to_temp_file(tf, body->saved);
+    b->last = ngx_cpymem(b->pos, raw->pos, size);
 
-    if (n == NGX_ERROR) {
-        return NGX_ERROR;
+    r->header_in = b;
+
+#if (NGX_HTTP_V3)
+
+    if (r->v3_parse) {
+        r->v3_parse->body = body->parse;
     }
 
-    tf->offset += n;
-
-    ngx_http_vmess_body_forget(ctx);
+#endif
 
     return NGX_OK;
 }

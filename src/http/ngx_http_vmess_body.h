@@ -20,9 +20,18 @@
 
 typedef struct {
     void                     **loc_conf;     /* of the site */
-    ngx_chain_t               *saved;        /* while the site may get it */
-    ngx_chain_t               *saved_last;
-    off_t                      saved_size;
+
+    /* what came of the body, and all that reads it, while it may be the site's */
+    ngx_buf_t                 *raw;
+    size_t                     read;
+    ngx_recv_pt                recv;         /* of the connection, or NULL */
+    ngx_buf_t                 *header_in;
+    off_t                      request_length;
+    off_t                      content_length;
+#if (NGX_HTTP_V3)
+    ngx_http_v3_parse_data_t   parse;
+#endif
+
     ngx_buf_t                  out;
     ngx_chain_t                out_chain;
 } ngx_http_vmess_body_t;
@@ -69,6 +78,7 @@ ngx_int_t ngx_http_vmess_body_ready(ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_body_drain(ngx_http_vmess_ctx_t *ctx);
 void ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx);
+void ngx_http_vmess_body_cleanup(ngx_http_vmess_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_VMESS_BODY_H_INCLUDED_ */

@@ -252,6 +252,8 @@ ngx_http_vmess_h2_cleanup(ngx_http_vmess_ctx_t *ctx)
 
     h2 = ctx->data;
 
+    ngx_http_vmess_body_cleanup(ctx);
+
     if (h2->late.posted) {
         ngx_delete_posted_event((&h2->late));
     }

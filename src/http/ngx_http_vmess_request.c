@@ -8,7 +8,6 @@
 #include "ngx_http_vmess_request.h"
 
 
-static ngx_int_t ngx_http_vmess_give_back(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_release(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_closed_handler(ngx_event_t *ev);
 static void ngx_http_vmess_cleanup(void *data);
@@ -218,7 +217,7 @@ ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_vmess_give_back(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);

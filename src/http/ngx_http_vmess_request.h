@@ -160,7 +160,11 @@ void ngx_http_vmess_set_state(ngx_http_vmess_ctx_t *ctx,
 ngx_int_t ngx_http_vmess_verdict(void *data, ngx_uint_t authentic);
 void ngx_http_vmess_close(void *data);
 
-/* the request becomes the site's; the last when it is whole again */
+/*
+ * The request becomes the site's: as a phase handler returns it; and later, the
+ * last when it is whole again
+ */
+ngx_int_t ngx_http_vmess_give_back(ngx_http_vmess_ctx_t *ctx);
 void ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx);
 void ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx);
 

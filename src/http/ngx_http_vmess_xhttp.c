@@ -44,6 +44,7 @@ static ngx_int_t ngx_http_vmess_xhttp_verdict(void *data,
 static void ngx_http_vmess_xhttp_close(void *data);
 static void ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx);
 
+static void ngx_http_vmess_download_read_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_upload_read_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload,
@@ -91,7 +92,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport = {
     ngx_http_vmess_body_decline,
     ngx_http_vmess_body_drain,
     ngx_http_vmess_body_finish,
-    NULL                                   /* cleanup */
+    ngx_http_vmess_body_cleanup
 };
 
 
@@ -100,9 +101,9 @@ static const ngx_http_vmess_transport_t  ngx_http_vmess_download_transport = {
     NULL,                                  /* candidate */
     NULL,                                  /* handler */
     &ngx_http_vmess_xhttp_carrier,
-    ngx_http_vmess_body_read_handler,
+    ngx_http_vmess_download_read_handler,
     ngx_http_vmess_xhttp_answer,
-    ngx_http_vmess_body_ready,
+    ngx_http_vmess_body_flush,
     ngx_http_vmess_body_decline,
     ngx_http_vmess_body_drain,
     ngx_http_vmess_body_finish,
@@ -119,7 +120,7 @@ static const ngx_http_vmess_transport_t  ngx_http_vmess_upload_transport = {
     NULL,                                  /* carrier */
     ngx_http_vmess_upload_read_handler,
     ngx_http_vmess_upload_answer,
-    ngx_http_vmess_body_ready,
+    ngx_http_vmess_body_flush,
     ngx_http_vmess_body_decline,
     NULL,                                  /* drain */
     ngx_http_vmess_body_finish,
@@ -471,6 +472,8 @@ ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx)
 
     x = ctx->data;
 
+    ngx_http_vmess_body_cleanup(ctx);
+
     if (x->session) {
         ngx_http_vmess_session_close(x->session);
     }
@@ -480,6 +483,24 @@ ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx)
     }
 
     ngx_http_vmess_upload_abort(&x->upload);
+}
+
+
+/* what the client sends comes by other requests */
+
+static void
+ngx_http_vmess_download_read_handler(ngx_http_request_t *r)
+{
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ngx_http_vmess_lookup(r);
+
+    if (ctx && r->connection->error) {
+        ngx_http_vmess_client_gone(ctx);
+        return;
+    }
+
+    ngx_http_vmess_body_read_handler(r);
 }
 
 
