@@ -18,6 +18,7 @@ static void *ngx_vmess_create_conf(ngx_cycle_t *cycle);
 static char *ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf);
 static ngx_int_t ngx_vmess_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_vmess_init_process(ngx_cycle_t *cycle);
+static void ngx_vmess_exit_process(ngx_cycle_t *cycle);
 
 
 static ngx_core_module_t  ngx_vmess_module_ctx = {
@@ -37,7 +38,7 @@ ngx_module_t  ngx_vmess_module = {
     ngx_vmess_init_process,                /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_vmess_exit_process,                /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -161,11 +162,26 @@ ngx_vmess_init_process(ngx_cycle_t *cycle)
 
     zone = vcf->zones.elts;
 
-    /* of a worker that died in this slot */
-
     for (i = 0; i < vcf->zones.nelts; i++) {
-        zone[i]->sh->readers[ngx_process_slot] = NULL;
+        ngx_vmess_zone_init_process(zone[i]);
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_vmess_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t          i;
+    ngx_vmess_conf_t   *vcf;
+    ngx_vmess_zone_t  **zone;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    zone = vcf->zones.elts;
+
+    for (i = 0; i < vcf->zones.nelts; i++) {
+        ngx_vmess_zone_exit_process(zone[i]);
+    }
 }

@@ -9,6 +9,43 @@ no_shuffle();
 workers(2);
 run_tests();
 
+
+# stops a process, when it is in a function of that name if a number of tries
+# comes upon it
+
+sub stop_in {
+    my ($pid, $re, $tries) = @_;
+    my %symbols;
+    no warnings 'portable';
+
+    while ($tries--) {
+        kill 'STOP', $pid;
+        wait_for(sub { TestVMess::file_text("/proc/$pid/stat") =~ /\) T/ });
+
+        # the program counter, unless the kernel was at work
+
+        my ($pc) = TestVMess::file_text("/proc/$pid/syscall") =~ /^-1 \S+ 0x(\w+)/;
+        my $maps = defined $pc ? TestVMess::file_text("/proc/$pid/maps") : '';
+
+        for my $line (split /\n/, $maps) {
+            my ($from, $to, $off, $file)
+                = $line =~ /^(\w+)-(\w+) \S+ (\w+) \S+ \S+ +(\S*(?:vmess|nginx)\S*)/
+                or next;
+            next if hex $pc < hex $from || hex $pc >= hex $to;
+            my $symbols = $symbols{$file} //= [map { [hex $1, $2] if /^(\w+) [tT] (\w+)/ }
+                                               grep { / [tT] / } `nm -n $file`];
+            my $at = hex($pc) - hex($from) + hex($off);
+            my ($symbol) = grep { $_->[0] <= $at } reverse @$symbols;
+            return 1 if $symbol && $symbol->[1] =~ $re;
+        }
+
+        kill 'CONT', $pid if $tries;
+        select undef, undef, undef, rand 0.001;
+    }
+
+    return 0;
+}
+
 __DATA__
 
 === TEST 1: a transfer goes on across reloads
@@ -605,3 +642,231 @@ cmp_ok(scalar @used, '>', 15, 'headers were good');
 $again;
 --- stream_response: 0
 --- may_alert
+
+
+=== TEST 20: flows of a worker that was killed are not counted for ever
+--- servers
+echo echo
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $flows = sub {
+    my $n = log_count(qr/vmess user "alice"/);
+    my $f = flow(to => 'echo', data => 'hello');
+    $f->read(5);
+    $f->close;
+    wait_log(qr/vmess user "alice"/, $n + 1);
+    return (error_log() =~ /vmess user "alice".* flows:(\d+)/g)[-1];
+};
+my @open = map { flow(to => 'echo', data => 'hello') } 1 .. 10;
+$_->read(5) for @open;
+is($flows->(), 11, 'ten flows beside its own');
+
+for my $n (1 .. 3) {
+    my @old = children();
+    kill 'KILL', $old[$n % 2];
+    is(wait_log(qr/exited on signal 9/, $n), 1, 'a worker is killed');
+    @open = grep { eval { $_->send('again'); $_->read(5) } } @open;
+    push @open, map { flow(to => 'echo', data => 'hello') } 1 .. 10;
+    $_->read(5) for @open[-10 .. -1];
+    is(wait_for(sub { $flows->() == @open + 1 }), 1,
+       scalar(@open) . ' are counted');
+}
+
+$_->close for @open;
+is(wait_for(sub { $flows->() == 1 }), 1, 'and none in the end');
+--- stream_response: 1
+--- may_alert
+
+
+=== TEST 21: thirty reloads, each with other users
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m {
+    include ../html/users.conf;
+}
+--- user_files eval
+">>> users.conf\nalice b831381d-6324-4d53-ad4f-8cda48b30811;\n"
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $users = sub {
+    my ($n) = @_;
+    open my $fh, '>', "$Dir/../html/users.conf" or die $!;
+    print $fh "alice $User{alice};\n";
+    printf $fh "user%d-%d 00000000-0000-4000-8000-%06x%06x;\n", $n, $_, $n, $_
+        for 1 .. 300;
+    close $fh;
+};
+my @open;
+my $bad = 0;
+for my $n (1 .. 30) {
+    $users->($n);
+    reload();
+    push @open, vmess(uuid => sprintf('00000000-0000-4000-8000-%06x%06x', $n, 300),
+                      to => 'echo');
+    $bad++ if $open[-1]->connect(tcp(), data => 'hello')->read(5) ne 'hello';
+    (shift @open)->close if @open > 3;
+
+    if ($n == 10) {
+        kill 'KILL', (children())[-1];
+        wait_log(qr/exited on signal 9/);
+    }
+}
+is($bad, 0, 'users of each');
+is(log_count(qr/do not fit/), 0, 'all of them fit');
+$_->close for @open;
+flow(to => 'echo', data => 'hello')->read(5);
+--- stream_response: hello
+--- may_alert
+
+
+=== TEST 22: reloads go on in a flood of headers
+--- servers
+echo echo
+--- stream_config
+vmess_users main:16m {
+    include ../html/users.conf;
+}
+--- user_files eval
+">>> users.conf\n" . join '', map { sprintf
+    "user%d 00000000-0000-4000-8000-%012x;\n", $_, $_ } 1 .. 11000
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @clients = map {
+    my $pid = fork;
+    if (!$pid) {
+        my $end = time + 60;
+        while (time < $end) {
+            my $s = eval { tcp() } or next;
+            put($s, 'x' x 64);
+            close $s;
+        }
+        POSIX::_exit(0);
+    }
+    $pid;
+} 1 .. 4;
+
+# a worker that stands amid a scan of all users keeps their table
+my $good = 0;
+for my $n (1 .. 3) {
+    my $worker = (children())[-1];
+    stop_in($worker, qr/_scan$/, 1000);
+    my $users = log_count(qr/vmess_users "main": 11000 users/);
+    signal_nginx('HUP');
+    is(wait_log(qr/vmess_users "main": 11000 users/, $users + 1), 1, 'a reload');
+    kill 'CONT', $worker;
+    wait_for(sub { !grep { $_ == $worker } children() });
+    $good++ if eval { reload(); 1 };
+}
+kill 'KILL', @clients;
+waitpid $_, 0 for @clients;
+is(log_count(qr/do not fit/), 0, 'room for the users of each');
+wait_for(sub { workers_alive() == 2 });
+$good;
+--- stream_response: 3
+
+
+=== TEST 23: fewer users, and an address seen with one that is gone
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m {
+    include ../html/users.conf;
+}
+--- user_files eval
+">>> users.conf\n" . join '', map { sprintf
+    "user%d 00000000-0000-4000-8000-%012x;\n", $_, $_ } 1 .. 400
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $user = sub {
+    my ($n) = @_;
+    return flow(uuid => sprintf('00000000-0000-4000-8000-%012x', $n), to => 'echo',
+                data => 'x' x 5000);
+};
+for (400, 399, 398, 3) {
+    my $f = $user->($_);
+    is($f->read(5), 'xxxxx', "user $_");
+    $f->close;
+}
+open my $fh, '>', "$Dir/../html/users.conf" or die $!;
+printf $fh "user%d 00000000-0000-4000-8000-%012x;\n", $_, $_ for 2 .. 4;
+close $fh;
+reload();
+wait_for(sub { workers_alive() == 2 });
+is($user->($_)->read_eof, '', "user $_ is gone") for 400, 398, 1;
+is($user->($_)->read(5), 'xxxxx', "user $_ is there") for 4, 3, 2;
+1;
+--- stream_response: 1
+
+
+=== TEST 24: a worker that is killed inside the replay filter stops nobody
+--- servers
+echo echo
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $used = vmess(to => 'echo');
+is($used->connect(tcp(), data => 'hello')->read(5), 'hello', 'a flow');
+$used->close;
+
+# headers with a bad tag, which use up their ids
+my $key = VMess::kdf16(VMess::cmd_key(VMess::uuid($TestVMess::User{bob})),
+                       'AES Auth ID Encryption');
+my @clients = map {
+    my $client = $_;
+    my $pid = fork;
+    if (!$pid) {
+        my $aes = Crypt::Cipher::AES->new($key);
+        my $end = time + 60;
+        my $n = 0;
+        while (time < $end) {
+            my $id = pack 'q> N', time, $client << 24 | $n++;
+            $id = $aes->encrypt($id . pack 'N', unpack 'N',
+                                Crypt::Checksum::CRC32::crc32_data($id));
+            my $s = eval { tcp() } or next;
+            put($s, $id . 'x' x 26);
+            close $s;
+        }
+        POSIX::_exit(0);
+    }
+    $pid;
+} 1 .. 4;
+
+my $hit = 0;
+for my $n (1 .. 3) {
+    my $worker = (children())[-1];
+    $hit += stop_in($worker, qr/^ngx_vmess_replay_/, 1000);
+    kill 'KILL', $worker;
+    is(wait_log(qr/$worker exited on signal 9/), 1, 'a worker is killed');
+}
+kill 'KILL', @clients;
+waitpid $_, 0 for @clients;
+
+is(wait_log(qr/shared memory zone "vmess_replay_0" was locked by/, $hit), 1,
+   "$hit of them held the lock");
+
+for (1 .. 20) {
+    my $f = flow(to => 'echo', data => 'hello');
+    $f->read(5) eq 'hello' or die "a flow failed\n";
+    $f->close;
+}
+
+my $s = tcp();
+put($s, $used->header . 'x' x 5000);
+slurp($s);
+--- stream_response:
+--- may_alert
+--- error_log
+client sent replayed VMess header of user "alice"

@@ -82,16 +82,8 @@ ngx_vmess_cleanup_connection(void *data)
 {
     ngx_vmess_connection_t *vc = data;
 
-    ngx_vmess_user_t  *user;
-
-    user = vc->account.user;
-
-    if (user) {
-        if (vc->counted) {
-            (void) ngx_atomic_fetch_add(&user->flows, -1);
-        }
-
-        ngx_vmess_user_release(user);
+    if (vc->account.user) {
+        ngx_vmess_account_release(vc->zone, &vc->account);
     }
 
     ngx_vmess_pending_remove(&vc->pending);
@@ -178,10 +170,7 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
         return NGX_ERROR;
     }
 
-    vc->counted = 1;
-
-    (void) ngx_atomic_fetch_add(&vc->account.user->flows, 1);
-    (void) ngx_atomic_fetch_add(&vc->account.user->total, 1);
+    ngx_vmess_account_open(vc->zone, &vc->account);
 
     if (vc->header.command == NGX_VMESS_CMD_UDP) {
         c->type = SOCK_DGRAM;

@@ -100,7 +100,6 @@ struct ngx_vmess_connection_s {
     unsigned                   disguised:1; /* the head of a request was read */
     unsigned                   packetaddr:1;
     unsigned                   cone:1;      /* datagrams have their peers */
-    unsigned                   counted:1;   /* in the user's flows */
     unsigned                   responded:1; /* response header was sealed */
     unsigned                   ended:1;     /* the client ended its data */
     unsigned                   passed:1;    /* its end was passed on */

@@ -30,7 +30,7 @@ typedef struct {
 
 
 struct ngx_vmess_tokens_s {
-    ngx_atomic_t               worker;     /* that refreshes */
+    ngx_uint_t                 worker;     /* that refreshes */
     volatile time_t            seen;       /* the last time it did */
 
     uint32_t                   n;          /* ids */
@@ -49,6 +49,8 @@ struct ngx_vmess_tokens_s {
 };
 
 
+static ngx_int_t ngx_vmess_token_step(ngx_vmess_tokens_t *tt, time_t now,
+    ngx_uint_t n, ngx_uint_t worker);
 static time_t ngx_vmess_token_due(ngx_vmess_tokens_t *tt, time_t now);
 static void ngx_vmess_token_insert(ngx_vmess_tokens_t *tt, ngx_uint_t i);
 
@@ -139,10 +141,35 @@ ngx_vmess_token_add(ngx_vmess_tokens_t *tt, const u_char *id, ngx_uint_t user)
 
 
 ngx_int_t
-ngx_vmess_token_refresh(ngx_vmess_tokens_t *tt, time_t now, ngx_uint_t n,
+ngx_vmess_token_refresh(ngx_vmess_tokens_t *tt, ngx_shmtx_t *mutex, time_t now,
+    ngx_uint_t n, ngx_uint_t worker)
+{
+    ngx_int_t  rc;
+
+    /*
+     * One that stops amid a step, for however long, keeps the lock: nobody else
+     * announces a second that it goes on to empty
+     */
+
+    if (mutex && !ngx_shmtx_trylock(mutex)) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_vmess_token_step(tt, now, n, worker);
+
+    if (mutex) {
+        ngx_shmtx_unlock(mutex);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_vmess_token_step(ngx_vmess_tokens_t *tt, time_t now, ngx_uint_t n,
     ngx_uint_t worker)
 {
-    ngx_atomic_uint_t  other;
+    ngx_uint_t  other;
 
     other = tt->worker;
 
@@ -154,9 +181,7 @@ ngx_vmess_token_refresh(ngx_vmess_tokens_t *tt, time_t now, ngx_uint_t n,
             return NGX_DECLINED;
         }
 
-        if (!ngx_atomic_cmp_set(&tt->worker, other, worker)) {
-            return NGX_DECLINED;
-        }
+        tt->worker = worker;
 
         /* the other may have ended amid a step */
 

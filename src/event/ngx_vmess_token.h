@@ -48,16 +48,17 @@ void ngx_vmess_token_add(ngx_vmess_tokens_t *tt, const u_char *id,
  * Makes up to n tokens that are due at now, those of the seconds next to now
  * first.  Tokens are found when all of their second have been made.
  *
+ * mutex   held meanwhile, if it is free; NULL: nobody else knows the table
  * worker  any number but 0 that no other worker has, as ngx_pid: the one that
  *         was first goes on, and another takes over when it has not been here
  *         for some seconds
  *
  * NGX_OK        all are there: next is due in the second after now
  * NGX_AGAIN     there are more to make
- * NGX_DECLINED  another worker does that
+ * NGX_DECLINED  another worker does that, or has the mutex
  */
-ngx_int_t ngx_vmess_token_refresh(ngx_vmess_tokens_t *tt, time_t now,
-    ngx_uint_t n, ngx_uint_t worker);
+ngx_int_t ngx_vmess_token_refresh(ngx_vmess_tokens_t *tt, ngx_shmtx_t *mutex,
+    time_t now, ngx_uint_t n, ngx_uint_t worker);
 
 /*
  * Finds a token of NGX_VMESS_EAUID_LEN bytes in the window around now, in a

@@ -55,6 +55,10 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
         sh->pending = NULL;
     }
 
+    /* what no worker reads any more makes room */
+
+    ngx_vmess_zone_reclaim(zone);
+
     users = ngx_vmess_users_alloc(zone, n);
     if (users == NULL) {
         goto nomem;
@@ -124,8 +128,8 @@ nomem:
                   "memory (half of it is the replay filter, and a reload "
                   "needs room for the old users and the new), "
                   "use a size of %uzk or more",
-                  &zone->name, n, zone->shm_zone->shm.size / 1024,
-                  ngx_max(zone->shm_zone->shm.size * 2,
+                  &zone->name, n, zone->size / 1024,
+                  ngx_max(zone->size * 2,
                           n * 1536 + 4 * ngx_vmess_token_size(zone->nlegacy)
                           + (zone->refresh ? 8 * n
                              * sizeof(ngx_vmess_auth_key_t) : 0))
@@ -159,7 +163,7 @@ ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
     ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
 
     if (!ngx_test_config) {
-        (void) ngx_vmess_token_refresh(users->tokens, ngx_time(),
+        (void) ngx_vmess_token_refresh(users->tokens, NULL, ngx_time(),
                                        NGX_MAX_UINT32_VALUE, ngx_pid);
     }
 }
@@ -343,7 +347,7 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
 
     account->time = t;
 
-    (void) ngx_atomic_fetch_add(&account->user->refs, 1);
+    ngx_vmess_account_hold(zone, account);
 
     ngx_vmess_users_release(sh);
 
@@ -560,10 +564,94 @@ ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh)
 }
 
 
+#define ngx_vmess_account_refs(zone, account)                                 \
+    &(account)->user->refs[(zone)->epoch & 1]
+
+#define ngx_vmess_account_nflows(zone, account)                               \
+    &(account)->user->flows[(zone)->epoch & 1]
+
+
 void
-ngx_vmess_user_release(ngx_vmess_user_t *user)
+ngx_vmess_account_hold(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
 {
-    (void) ngx_atomic_fetch_add(&user->refs, -1);
+    if (!zone->registered) {
+        ngx_vmess_zone_register(zone);
+    }
+
+    ngx_queue_insert_tail(&zone->accounts, &account->queue);
+
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), 1);
+}
+
+
+void
+ngx_vmess_account_copy(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    ngx_vmess_account_t *from)
+{
+    *account = *from;
+    account->counted = 0;
+
+    ngx_vmess_account_hold(zone, account);
+}
+
+
+void
+ngx_vmess_account_open(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+{
+    account->counted = 1;
+
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account), 1);
+    (void) ngx_atomic_fetch_add(&account->user->total, 1);
+}
+
+
+void
+ngx_vmess_account_release(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account)
+{
+    if (account->counted) {
+        (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account),
+                                    -1);
+    }
+
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), -1);
+
+    ngx_queue_remove(&account->queue);
+}
+
+
+ngx_atomic_uint_t
+ngx_vmess_account_flows(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+{
+    return *ngx_vmess_account_nflows(zone, account);
+}
+
+
+void
+ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
+{
+    ngx_queue_t          *q;
+    ngx_vmess_account_t  *account;
+
+    zone->epoch = zone->sh->epoch;
+
+    for (q = ngx_queue_head(&zone->accounts);
+         q != ngx_queue_sentinel(&zone->accounts);
+         q = ngx_queue_next(q))
+    {
+        account = ngx_queue_data(q, ngx_vmess_account_t, queue);
+
+        (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), 1);
+
+        if (account->counted) {
+            (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account),
+                                        1);
+        }
+    }
+
+    ngx_vmess_memory_barrier();
+
+    zone->sh->slots[ngx_process_slot].epoch = zone->epoch;
 }
 
 

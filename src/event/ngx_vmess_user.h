@@ -41,11 +41,11 @@ struct ngx_vmess_user_s {
 
     ngx_atomic_t               up;         /* bytes from the client */
     ngx_atomic_t               down;       /* bytes to the client */
-    ngx_atomic_t               flows;      /* open now */
+    ngx_atomic_t               flows[2];   /* open now */
     ngx_atomic_t               total;      /* opened ever */
     ngx_atomic_t               refused;    /* headers refused */
 
-    ngx_atomic_t               refs;       /* connections that point here */
+    ngx_atomic_t               refs[2];    /* connections that point here */
 
     ngx_uint_t                 generation; /* of the last configuration that
                                               has the user */
@@ -68,6 +68,7 @@ typedef struct {
 /* the user of a connection */
 
 typedef struct {
+    ngx_queue_t                queue;      /* in zone->accounts, if user */
     ngx_vmess_user_t          *user;
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
     uint32_t                   owner;
@@ -80,6 +81,7 @@ typedef struct {
     int64_t                    time;       /* stamped by the client */
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
+    unsigned                   counted:1;  /* in the user's flows */
 } ngx_vmess_account_t;
 
 
@@ -160,7 +162,7 @@ void ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users);
  *
  * account  copy of what the configuration says of the user; account->user is
  *          set if the EAuID is of a known user, even if it is refused, and
- *          is to be given back by ngx_vmess_user_release()
+ *          is to be given back by ngx_vmess_account_release()
  *
  * Returns NGX_VMESS_STATUS_OK, _UNKNOWN, _TIME, _REPLAY, _FULL or _CLOCK.
  * Refusals of all kinds take the time of a scan over all users.
@@ -169,7 +171,34 @@ ngx_vmess_status_e ngx_vmess_user_auth(ngx_vmess_zone_t *zone,
     struct sockaddr *sockaddr, const u_char *eauid,
     ngx_vmess_account_t *account, ngx_log_t *log);
 
-void ngx_vmess_user_release(ngx_vmess_user_t *user);
+/*
+ * Flows, and references that keep a user's counters, are counted in shared
+ * memory, and each worker has a list of what it counted there.  When one has
+ * died, ngx_vmess_zone_settle() begins a new epoch, and all others count theirs
+ * anew.
+ */
+
+/* counts the account, of which the user was set, as one of this worker */
+void ngx_vmess_account_hold(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account);
+
+/* makes an account the same as another one, and counts it */
+void ngx_vmess_account_copy(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account, ngx_vmess_account_t *from);
+
+/* a flow is opened; it is closed by ngx_vmess_account_release() */
+void ngx_vmess_account_open(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account);
+
+void ngx_vmess_account_release(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account);
+
+/* flows of the user */
+ngx_atomic_uint_t ngx_vmess_account_flows(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account);
+
+/* counts all accounts of this worker in the present epoch */
+void ngx_vmess_account_recount(ngx_vmess_zone_t *zone);
 
 /*
  * Takes the time that trying the keys not tried takes: for a client refused

@@ -19,6 +19,10 @@
 #define NGX_VMESS_ZONE_STEP      1000
 #define NGX_VMESS_ZONE_INTERVAL  5
 
+/* ms until it is noticed that another worker has died */
+
+#define NGX_VMESS_ZONE_SETTLE    1000
+
 
 static void ngx_vmess_zone_refresh_handler(ngx_event_t *ev);
 static ngx_int_t ngx_vmess_zone_init(ngx_shm_zone_t *shm_zone, void *data);
@@ -27,7 +31,9 @@ static ngx_vmess_zone_t *ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone,
     ngx_cycle_t *cycle);
 static void ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone,
     ngx_vmess_zone_t *old);
-static void ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone);
+static void ngx_vmess_zone_settle_handler(ngx_event_t *ev);
+static void ngx_vmess_zone_settle(ngx_vmess_zone_t *zone);
+static ngx_uint_t ngx_vmess_zone_settled(ngx_vmess_zone_sh_t *sh);
 static void ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone);
 
 
@@ -62,6 +68,7 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
         return NULL;
     }
 
+    ngx_queue_init(&zone->accounts);
     ngx_rbtree_init(&zone->names, &zone->sentinel, ngx_str_rbtree_insert_value);
     ngx_rbtree_init(&zone->ids, &zone->sentinel, ngx_str_rbtree_insert_value);
 
@@ -321,7 +328,7 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
  * still the published one.  Called with the zone locked.
  */
 
-static void
+void
 ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone)
 {
     ngx_uint_t            i;
@@ -372,7 +379,7 @@ ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone)
 
     sh = zone->sh;
 
-    if (sh->names.root == &sh->sentinel) {
+    if (sh->names.root == &sh->sentinel || !ngx_vmess_zone_settled(sh)) {
         return;
     }
 
@@ -384,13 +391,201 @@ ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone)
 
         user = (ngx_vmess_user_t *) node;
 
-        if (user->generation == sh->generation || user->refs) {
+        if (user->generation == sh->generation || user->refs[sh->epoch & 1]) {
             continue;
         }
 
         ngx_rbtree_delete(&sh->names, node);
         ngx_slab_free_locked(zone->shpool, user);
     }
+}
+
+
+void
+ngx_vmess_zone_init_process(ngx_vmess_zone_t *zone)
+{
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = zone->sh;
+
+    /* of a worker that died in this slot */
+
+    sh->readers[ngx_process_slot] = NULL;
+
+    if (sh->slots[ngx_process_slot].pid) {
+        sh->lost = 1;
+
+        ngx_vmess_memory_barrier();
+
+        sh->slots[ngx_process_slot].pid = 0;
+    }
+
+    ngx_queue_init(&zone->accounts);
+    zone->registered = 0;
+}
+
+
+void
+ngx_vmess_zone_exit_process(ngx_vmess_zone_t *zone)
+{
+    if (!zone->registered) {
+        return;
+    }
+
+    if (!ngx_queue_empty(&zone->accounts)) {
+
+        /* told to be quick */
+
+        zone->sh->lost = 1;
+
+        ngx_vmess_memory_barrier();
+    }
+
+    zone->sh->slots[ngx_process_slot].pid = 0;
+}
+
+
+void
+ngx_vmess_zone_register(ngx_vmess_zone_t *zone)
+{
+    ngx_event_t          *ev;
+    ngx_vmess_slot_sh_t  *slot;
+
+    slot = &zone->sh->slots[ngx_process_slot];
+
+    do {
+        zone->epoch = zone->sh->epoch;
+
+        slot->epoch = zone->epoch;
+        slot->pid = ngx_pid;
+
+        /* as in ngx_vmess_users_acquire() */
+
+        ngx_vmess_memory_barrier();
+
+    } while (zone->epoch != zone->sh->epoch);
+
+    zone->registered = 1;
+
+    ev = &zone->settler;
+
+    ev->handler = ngx_vmess_zone_settle_handler;
+    ev->data = zone;
+    ev->log = ngx_cycle->log;
+    ev->cancelable = 1;
+
+    ngx_add_timer(ev, NGX_VMESS_ZONE_SETTLE);
+}
+
+
+static void
+ngx_vmess_zone_settle_handler(ngx_event_t *ev)
+{
+    ngx_vmess_zone_t *zone = ev->data;
+
+    ngx_vmess_zone_settle(zone);
+
+    ngx_add_timer(ev, NGX_VMESS_ZONE_SETTLE);
+}
+
+
+/*
+ * Begins a new epoch if a worker has died, and enters the one that somebody has
+ * begun.  As there are counters of two epochs, all workers have to be in the
+ * present one before.
+ */
+
+static void
+ngx_vmess_zone_settle(ngx_vmess_zone_t *zone)
+{
+    uint32_t              next;
+    ngx_uint_t            i;
+    ngx_vmess_user_t     *user;
+    ngx_rbtree_node_t    *node;
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = zone->sh;
+
+    if (zone->epoch != sh->epoch) {
+        ngx_vmess_account_recount(zone);
+    }
+
+    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
+
+        if (sh->slots[i].pid == 0
+            || kill((ngx_pid_t) sh->slots[i].pid, 0) == 0
+            || ngx_errno != NGX_ESRCH)
+        {
+            continue;
+        }
+
+        ngx_shmtx_lock(&zone->shpool->mutex);
+
+        /* unless another one has been started there meanwhile */
+
+        if (sh->slots[i].pid && kill((ngx_pid_t) sh->slots[i].pid, 0) == -1) {
+            sh->lost = 1;
+
+            ngx_vmess_memory_barrier();
+
+            sh->readers[i] = NULL;
+            sh->slots[i].pid = 0;
+        }
+
+        ngx_shmtx_unlock(&zone->shpool->mutex);
+    }
+
+    if (!sh->lost) {
+        return;
+    }
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    next = sh->epoch + 1;
+
+    if (sh->lost && next == zone->epoch + 1 && ngx_vmess_zone_settled(sh)) {
+
+        node = (sh->names.root == &sh->sentinel)
+               ? NULL : ngx_rbtree_min(sh->names.root, &sh->sentinel);
+
+        for ( /* void */ ; node; node = ngx_rbtree_next(&sh->names, node)) {
+            user = (ngx_vmess_user_t *) node;
+
+            user->flows[next & 1] = 0;
+            user->refs[next & 1] = 0;
+        }
+
+        ngx_vmess_memory_barrier();
+
+        sh->epoch = next;
+
+        ngx_vmess_memory_barrier();
+
+        sh->lost = 0;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    if (zone->epoch != sh->epoch) {
+        ngx_vmess_account_recount(zone);
+    }
+}
+
+
+/* whether all workers are in the present epoch */
+
+static ngx_uint_t
+ngx_vmess_zone_settled(ngx_vmess_zone_sh_t *sh)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
+        if (sh->slots[i].pid && sh->slots[i].epoch != sh->epoch) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -441,7 +636,8 @@ ngx_vmess_zone_refresh_handler(ngx_event_t *ev)
     users = ngx_vmess_users_acquire(zone->sh);
 
     rc = users->tokens
-         ? ngx_vmess_token_refresh(users->tokens, ngx_time(),
+         ? ngx_vmess_token_refresh(users->tokens, &zone->shpool->mutex,
+                                   ngx_time(),
                                    ngx_max(NGX_VMESS_ZONE_STEP,
                                            zone->nlegacy / 50),
                                    ngx_pid)

@@ -13,6 +13,14 @@
 #define NGX_VMESS_SECRET_LEN  16
 
 
+/* a worker that counts flows, and where it does */
+
+typedef struct {
+    volatile uint32_t          pid;        /* 0: none */
+    volatile uint32_t          epoch;
+} ngx_vmess_slot_sh_t;
+
+
 /* what all workers share */
 
 typedef struct {
@@ -32,8 +40,17 @@ typedef struct {
 
     ngx_uint_t                 generation;
 
-    /* the table a worker is reading, by process slot */
+    /*
+     * Of two sets of counters that workers give back, one is in use: that of
+     * the epoch.  Lost: some were not given back.
+     */
 
+    volatile uint32_t          epoch;
+    volatile uint32_t          lost;
+
+    /* workers that count, and the table one is reading, by process slot */
+
+    ngx_vmess_slot_sh_t        slots[NGX_MAX_PROCESSES];
     ngx_vmess_users_t         *volatile readers[NGX_MAX_PROCESSES];
 } ngx_vmess_zone_sh_t;
 
@@ -60,6 +77,13 @@ struct ngx_vmess_zone_s {
     ngx_uint_t                 drain;      /* VMess, "Failure behaviour" */
 
     ngx_event_t                refresher;  /* of tokens */
+
+    /* of this worker */
+
+    ngx_queue_t                accounts;   /* counted in sh */
+    uint32_t                   epoch;
+    ngx_uint_t                 registered;
+    ngx_event_t                settler;
 };
 
 
@@ -81,6 +105,16 @@ void ngx_vmess_zone_init_worker(ngx_cycle_t *cycle);
 
 /* finds a zone of the configuration by name, NULL if there is none */
 ngx_vmess_zone_t *ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name);
+
+/* frees what is used no more; called with the zone locked */
+void ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone);
+
+/* from now on this worker has counters in the zone */
+void ngx_vmess_zone_register(ngx_vmess_zone_t *zone);
+
+/* a worker starts, or ends as it should */
+void ngx_vmess_zone_init_process(ngx_vmess_zone_t *zone);
+void ngx_vmess_zone_exit_process(ngx_vmess_zone_t *zone);
 
 /* the configuration before that of the cycle, NULL if there was none */
 ngx_vmess_conf_t *ngx_vmess_zone_old_conf(ngx_cycle_t *cycle);

@@ -570,13 +570,9 @@ ngx_stream_vmess_open_flow(ngx_stream_session_t *s, ngx_vmess_mux_flow_t *flow)
 
     vc = ctx->vc;
 
-    vc->account = parent->account;
+    ngx_vmess_account_copy(vc->zone, &vc->account, &parent->account);
+    ngx_vmess_account_open(vc->zone, &vc->account);
 
-    (void) ngx_atomic_fetch_add(&vc->account.user->refs, 1);
-    (void) ngx_atomic_fetch_add(&vc->account.user->flows, 1);
-    (void) ngx_atomic_fetch_add(&vc->account.user->total, 1);
-
-    vc->counted = 1;
     vc->status = NGX_VMESS_STATUS_OK;
 
     h = &vc->header;
@@ -885,7 +881,7 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
         s->status = ctx->status;
     }
 
-    if (!ctx->vc->counted) {
+    if (!ctx->vc->account.counted) {
         return NGX_OK;
     }
 
@@ -906,7 +902,8 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
     ngx_log_error(NGX_LOG_INFO, c->log, 0,
                   "vmess user \"%V\": up:%uA down:%uA flows:%uA total:%uA "
                   "refused:%uA",
-                  &user->name.str, user->up, user->down, user->flows,
+                  &user->name.str, user->up, user->down,
+                  ngx_vmess_account_flows(ctx->vc->zone, &ctx->vc->account),
                   user->total, user->refused);
 
     c->log->handler = handler;

@@ -54,7 +54,7 @@ test_create(ngx_uint_t n)
 static void
 test_refresh(ngx_vmess_tokens_t *tt, time_t now)
 {
-    if (ngx_vmess_token_refresh(tt, now, TEST_ALL * TEST_IDS, 1) != NGX_OK) {
+    if (ngx_vmess_token_refresh(tt, NULL, now, TEST_ALL * TEST_IDS, 1) != NGX_OK) {
         exit(2);
     }
 }
@@ -118,7 +118,7 @@ test_window(ngx_uint_t n, ngx_uint_t step)
             "%d ids: nothing before the first step", (int) n);
 
     for (steps = 1; steps < 1000000; steps++) {
-        rc = ngx_vmess_token_refresh(tt, TEST_NOW, step, 1);
+        rc = ngx_vmess_token_refresh(tt, NULL, TEST_NOW, step, 1);
 
         if (rc == NGX_OK) {
             break;
@@ -195,16 +195,16 @@ test_order(void)
     n = 100;
     tt = test_create(n);
 
-    (void) ngx_vmess_token_refresh(tt, TEST_NOW, n - 1, 1);
+    (void) ngx_vmess_token_refresh(tt, NULL, TEST_NOW, n - 1, 1);
 
     test_ok(test_count(tt, n, TEST_NOW, TEST_NOW) == 0,
             "no second that is not whole");
 
-    test_ok(ngx_vmess_token_refresh(tt, TEST_NOW, 2, 1) == NGX_AGAIN
+    test_ok(ngx_vmess_token_refresh(tt, NULL, TEST_NOW, 2, 1) == NGX_AGAIN
             && test_count(tt, n, TEST_NOW, TEST_NOW) == n,
             "the present second first");
 
-    (void) ngx_vmess_token_refresh(tt, TEST_NOW, 60 * n, 1);
+    (void) ngx_vmess_token_refresh(tt, NULL, TEST_NOW, 60 * n, 1);
 
     test_ok(test_count(tt, n, TEST_NOW + 30, TEST_NOW) == n
             && test_count(tt, n, TEST_NOW - 30, TEST_NOW) == n
@@ -233,8 +233,8 @@ test_time(void)
 
     for (i = 0, good = 0; i < 2000; i++, now++) {
 
-        if (ngx_vmess_token_refresh(tt, now, n / 2, 1) == NGX_AGAIN) {
-            (void) ngx_vmess_token_refresh(tt, now, n - n / 2, 1);
+        if (ngx_vmess_token_refresh(tt, NULL, now, n / 2, 1) == NGX_AGAIN) {
+            (void) ngx_vmess_token_refresh(tt, NULL, now, n - n / 2, 1);
         }
 
         good += test_count(tt, n, now + 120, now) == n
@@ -242,7 +242,7 @@ test_time(void)
                 && test_count(tt, n, now + test_random() % 120, now) == n
                 && test_count(tt, 3, now - 121, now) == 0
                 && test_count(tt, 3, now + 121, now) == 0
-                && ngx_vmess_token_refresh(tt, now, 0, 1) == NGX_OK;
+                && ngx_vmess_token_refresh(tt, NULL, now, 0, 1) == NGX_OK;
     }
 
     test_ok(good == 2000, "%d of 2000 seconds as they pass", (int) good);
@@ -258,7 +258,7 @@ test_time(void)
 
         good = test_count(tt, n, now, now);
 
-        (void) ngx_vmess_token_refresh(tt, now, n, 1);
+        (void) ngx_vmess_token_refresh(tt, NULL, now, n, 1);
 
         good += test_count(tt, n, now, now);
 
@@ -282,29 +282,140 @@ test_workers(void)
     n = 50;
     tt = test_create(n);
 
-    (void) ngx_vmess_token_refresh(tt, TEST_NOW, n + n / 2, 100);
+    (void) ngx_vmess_token_refresh(tt, NULL, TEST_NOW, n + n / 2, 100);
 
-    test_ok(ngx_vmess_token_refresh(tt, TEST_NOW, n, 200) == NGX_DECLINED
-            && ngx_vmess_token_refresh(tt, TEST_NOW + 2, n, 200)
+    test_ok(ngx_vmess_token_refresh(tt, NULL, TEST_NOW, n, 200) == NGX_DECLINED
+            && ngx_vmess_token_refresh(tt, NULL, TEST_NOW + 2, n, 200)
                == NGX_DECLINED,
             "one worker refreshes");
 
     /* the first one has ended with half of a second done */
 
-    test_ok(ngx_vmess_token_refresh(tt, TEST_NOW + 3, n, 200) == NGX_AGAIN
-            && ngx_vmess_token_refresh(tt, TEST_NOW + 3, n, 100)
+    test_ok(ngx_vmess_token_refresh(tt, NULL, TEST_NOW + 3, n, 200) == NGX_AGAIN
+            && ngx_vmess_token_refresh(tt, NULL, TEST_NOW + 3, n, 100)
                == NGX_DECLINED
-            && ngx_vmess_token_refresh(tt, TEST_NOW + 3, n, 200) == NGX_AGAIN
+            && ngx_vmess_token_refresh(tt, NULL, TEST_NOW + 3, n, 200) == NGX_AGAIN
             && test_count(tt, n, TEST_NOW + 3, TEST_NOW + 3) == n
             && test_count(tt, n, TEST_NOW, TEST_NOW + 3) == n,
             "another one takes over");
 
     /* so it is when the clock was put back */
 
-    test_ok(ngx_vmess_token_refresh(tt, TEST_NOW - 500, n, 300) == NGX_AGAIN,
+    test_ok(ngx_vmess_token_refresh(tt, NULL, TEST_NOW - 500, n, 300) == NGX_AGAIN,
             "and when the clock was put back");
 
     free(tt);
+}
+
+
+/*
+ * A worker stops anywhere amid a step, and goes on when another one has had more
+ * than the time to take over: what was announced stays whole.
+ */
+
+#define TEST_STOPS  200
+
+
+typedef struct {
+    ngx_vmess_tokens_t  *tt;
+    ngx_shmtx_t          mutex;
+    ngx_shmtx_sh_t       sh;
+} test_stall_t;
+
+
+static void
+test_stall_call(void *data)
+{
+    test_stall_t  *stall = data;
+
+    (void) ngx_vmess_token_refresh(stall->tt, &stall->mutex, TEST_NOW + 4, 3,
+                                   100);
+}
+
+
+static void
+test_stall(void)
+{
+    pid_t                pid;
+    size_t               size;
+    u_char              *saved, *last;
+    ngx_uint_t           i, k, n, bad, taken, stops[TEST_STOPS];
+    test_stall_t        *stall;
+    ngx_vmess_tokens_t  *tt;
+
+    n = 3;
+    size = ngx_vmess_token_size(n);
+
+    stall = (test_stall_t *) test_shared(sizeof(test_stall_t) + size);
+    stall->mutex.lock = &stall->sh.lock;
+
+    tt = ngx_vmess_token_create(&stall[1], n);
+    stall->tt = tt;
+
+    for (i = 0; i < n; i++) {
+        ngx_vmess_token_add(tt, ids[i], 7 * i);
+    }
+
+    test_refresh(tt, TEST_NOW);
+
+    saved = test_copy(tt, size);
+
+    /* where it writes something, and one instruction before */
+
+    pid = test_trace(test_stall_call, stall);
+    last = test_copy(tt, size);
+
+    for (i = 0, n = 0; test_trace_step(pid) && n + 2 < TEST_STOPS; i++) {
+
+        if (ngx_memcmp(tt, last, size)) {
+            ngx_memcpy(last, tt, size);
+
+            if (n == 0 || stops[n - 1] < i) {
+                stops[n++] = i;
+            }
+
+            stops[n++] = i + 1;
+        }
+    }
+
+    free(last);
+
+    for (k = 0, bad = 0, taken = 0; k < n; k++) {
+
+        ngx_memcpy(tt, saved, size);
+        stall->sh.lock = 0;
+
+        pid = test_trace(test_stall_call, stall);
+
+        for (i = 0; i < stops[k]; i++) {
+            (void) test_trace_step(pid);
+        }
+
+        for (i = 0; i < 200; i++) {
+            taken += ngx_vmess_token_refresh(tt, &stall->mutex, TEST_NOW + 8,
+                                             1000, 200)
+                     != NGX_DECLINED;
+        }
+
+        test_resume(pid);
+
+        /* all of the next one's work, if it was not done */
+
+        for (i = 0; i < 200; i++) {
+            (void) ngx_vmess_token_refresh(tt, &stall->mutex, TEST_NOW + 8,
+                                           1000, 200);
+        }
+
+        for (i = 0; i <= 240; i++) {
+            bad += test_count(tt, 3, TEST_NOW + 8 - 120 + i, TEST_NOW + 8) != 3;
+        }
+    }
+
+    free(saved);
+
+    test_ok(bad == 0 && n > 20, "a worker that stops amid a step, at %d places",
+            (int) n);
+    test_ok(taken == 0, "nobody else goes on meanwhile");
 }
 
 
@@ -327,9 +438,10 @@ main(void)
     test_order();
     test_time();
     test_workers();
+    test_stall();
 
     tt = test_create(0);
-    test_ok(ngx_vmess_token_refresh(tt, TEST_NOW, 1, 1) == NGX_OK
+    test_ok(ngx_vmess_token_refresh(tt, NULL, TEST_NOW, 1, 1) == NGX_OK
             && ngx_vmess_token_find(tt, ids[0], TEST_NOW, &user, &t)
                == NGX_DECLINED, "no ids");
     free(tt);

@@ -52,6 +52,22 @@ ngx_strlow(u_char *dst, u_char *src, size_t n)
 }
 
 
+/* those of nginx, with the lock alone */
+
+ngx_uint_t
+ngx_shmtx_trylock(ngx_shmtx_t *mtx)
+{
+    return ngx_atomic_cmp_set(mtx->lock, 0, 1);
+}
+
+
+void
+ngx_shmtx_unlock(ngx_shmtx_t *mtx)
+{
+    *mtx->lock = 0;
+}
+
+
 void
 ngx_encode_base64(ngx_str_t *dst, ngx_str_t *src)
 {
