@@ -732,3 +732,125 @@ for ("a b\x01\"", "http://x", "\xc3\xa9.test") {
 of user "alice": invalid domain "a\x20b\x01\x22"
 of user "alice": invalid domain "http://x"
 of user "alice": invalid domain "\xc3\xa9.test"
+
+
+=== TEST 26: what is forbidden is denied, and not merely without an answer
+--- no_defaults
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+log_format l '$vmess_host $vmess_status $status';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @hosts = qw(127.1 127.0.0.01 2130706433 0x7f000001 0x7f.0.0.1 127.0.0.0x1
+               0177.0.0.1 017700000001 0);
+my @addresses = qw(64:ff9b::a00:1 64:ff9b:1::808:808 2001:0:808:808:: 2002:a00:1::
+                   ::ffff:0:10.0.0.1 ::10.0.0.1 ::ffff:10.0.0.1);
+for my $address ((map { VMess::domain_address($_, 80) } @hosts),
+                 map { pack('n', 80) . "\x03" . inet_pton(AF_INET6, $_) } @addresses)
+{
+    flow(address => $address, data => 'hello')->read_eof;
+}
+my $n = @hosts + @addresses;
+is(wait_for(sub { (() = access_log() =~ /\n/g) == $n }), 1, "$n of them");
+join ', ', grep { !/ denied 403$/ } split /\n/, access_log();
+--- stream_response:
+
+
+=== TEST 27: rules of names are no matter of targets that are addresses
+--- no_defaults
+--- servers
+v4 tag reached
+v6 tag@::1 reached
+dns dns a.test=127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+vmess_users main:1m { alice %%ALICE%%; }
+log_format l '$vmess_host $vmess_status';
+server {
+    listen 127.0.0.1:%%PORT_1%%;
+    access_log %%DIR%%/stream.log l;
+    vmess main;
+    vmess_deny ~.;
+    vmess_deny .test;
+    vmess_allow 127.0.0.0/8;
+    vmess_allow ::1;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_allow ~.;
+vmess_allow .test;
+proxy_pass vmess_target;
+--- stream_client
+my @targets = ([ '127.0.0.1', 'v4' ], [ '::1', 'v6' ]);
+for (@targets) {
+    my ($host, $name) = @$_;
+    is(flow(host => $host, port => port($name), data => 'x')->read_eof, '',
+       "$host is not allowed by its look");
+    is(flow(via => tcp(stream_port() + 1), host => $host, port => port($name),
+            data => 'x')->read(9), 'reached:x', 'nor denied');
+}
+is(flow(host => 'a.test', port => port('v4'), data => 'x')->read_eof, '',
+   'nor is an address by the name that led to it');
+flow(via => tcp(stream_port() + 1), host => 'a.test', port => port('v4'),
+     data => 'x')->read_eof;
+is(wait_for(sub { (() = access_log() =~ /\n/g) == 6 }), 1, 'all of them');
+join ' ', sort grep { / denied/ } split /\n/, access_log();
+--- stream_response: 127.0.0.1 denied ::1 denied a.test denied a.test denied
+
+
+=== TEST 28: rules for addresses before and after "all"
+--- no_defaults
+--- servers
+v4 tag reached
+dns dns a.test=127.0.0.1 b.test=SILENT
+--- stream_config
+resolver 127.0.0.1:%%dns%%;
+resolver_timeout 500ms;
+vmess_users main:1m { alice %%ALICE%%; }
+log_format l '$server_port $vmess_host $vmess_status';
+access_log %%DIR%%/stream.log l;
+server {
+    listen 127.0.0.1:%%PORT_1%%;
+    vmess main;
+    vmess_deny 10.0.0.0/8;
+    vmess_deny all;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    vmess main;
+    vmess_deny 10.0.0.0/8;
+    vmess_deny private 1-2;
+    vmess_allow 127.0.0.0/8;
+    vmess_deny all;
+    proxy_pass vmess_target;
+}
+--- stream_server_config
+vmess main;
+vmess_allow 127.0.0.0/8;
+vmess_deny all;
+proxy_pass vmess_target;
+--- stream_client
+my $get = sub {
+    my ($n, $host) = @_;
+    my $f = flow(via => tcp(stream_port() + $n), host => $host, port => port('v4'),
+                 data => 'x');
+    my $got = $f->read(9);
+    $f->close;
+    return $got;
+};
+is($get->(0, $_), 'reached:x', "$_ is allowed before all") for qw(127.0.0.1 a.test);
+is($get->(2, $_), 'reached:x', "$_ is, behind what is denied") for qw(127.0.0.1 a.test);
+is($get->(1, $_), '', "$_ is denied") for qw(127.0.0.1 a.test);
+
+# where no rule can allow an address, the name is not asked for
+is($get->(1, 'b.test'), '', 'denied at once');
+is($get->(0, 'b.test'), '', 'asked for');
+is(wait_for(sub { (() = access_log() =~ /\n/g) == 8 }), 1, 'all of them');
+join ' ', map { s/^\d+ //r } sort grep { /b\.test/ } split /\n/, access_log();
+--- stream_response: b.test unresolved b.test denied
