@@ -766,3 +766,63 @@ cmp_ok(scalar(keys %line), '>', 0, 'lines in the log');
 is(scalar(grep { $_ > 10 } values %line), 0, 'at most ten in a second of a worker');
 }
 --- may_alert
+
+
+=== TEST 12: connections with packets are kept, whichever worker has them
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+log_format h '$pid $request_method $uri $status';
+server {
+    listen 127.0.0.1:%%PORT_2%% reuseport;
+    access_log %%DIR%%/http.log h;
+    keepalive_timeout 1s;
+    location /x { vmess_pass ray; }
+    location /other { return 404; }
+}
+--- stream_client
+my @old = children();
+my $x = x();
+my $v = vmess(to => 'echo', sec => 'zero');
+my @c = map { h1() } 0 .. 7;
+my $n = 0;
+my $round = sub {
+    my ($name) = @_;
+    for my $c (@c) {
+        my $s = $x->post($n, $n ? sprintf('%03d', $n) : $v->header . '000', via => $c);
+        $v->connect($x, quiet => 1) if !$n;
+        is($v->read(3), sprintf('%03d', $n), $name);
+        is($s->status, 200, 'an answer');
+        $n++;
+    }
+};
+my $idle = sub {
+    my $c = h1();
+    is($c->request(GET => '/other', end => 1)->status, 404, 'another connection');
+    return $c;
+};
+$round->('at first');
+my $other = $idle->();
+$other->run(sub { 0 });
+is($other->{eof}, 1, 'is closed');
+$round->('after keepalive_timeout');
+$other = $idle->();
+reload();
+$other->run(sub { 0 });
+is($other->{eof}, 1, 'is closed');
+$round->('after a reload');
+$round->('and once more');
+my @pids = pids_of($x);
+cmp_ok(scalar(@pids), '>', 1, 'several workers');
+$v->close;
+for my $c (@c) {
+    $c->run(sub { 0 });
+    is($c->{eof}, 1, 'closed behind the session');
+}
+my %now;
+is(wait_for(sub { %now = map { $_ => 1 } children(); !grep { $now{$_} } @old }), 1,
+   'the old workers leave');
+--- no_error_log
+[error]
