@@ -720,6 +720,12 @@ for my $n (1 .. 30) {
 is($bad, 0, 'users of each');
 is(log_count(qr/do not fit/), 0, 'all of them fit');
 $_->close for @open;
+
+# users who have gone keep their counters until their last flow ends
+my $ended = sub { my %n = map { $_ => 1 } error_log() =~
+                      /vmess user "user(\d+)-300": up:5 down:5 flows:1 total:1 /g;
+                  return scalar keys %n };
+is(wait_for(sub { $ended->() >= 30 - 4 }), 1, 'counters of those who have gone');
 flow(to => 'echo', data => 'hello')->read(5);
 --- stream_response: hello
 --- may_alert
