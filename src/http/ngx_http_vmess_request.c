@@ -178,7 +178,7 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
                    "http vmess session closed, state %d", ctx->state);
 
     if (c->error) {
-        ngx_http_vmess_client_gone(ctx);
+        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
     } else if (ctx->state == NGX_HTTP_VMESS_ANSWERED && !r->header_sent) {
         ngx_http_vmess_finalize(ctx, NGX_ERROR);
