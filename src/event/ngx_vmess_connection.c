@@ -27,8 +27,6 @@ static ssize_t ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ssize_t ngx_vmess_recv_passed(ngx_vmess_connection_t *vc, u_char *buf,
     size_t size);
-static ssize_t ngx_vmess_recv_chain(ngx_connection_t *c, ngx_chain_t *cl,
-    off_t limit);
 static ngx_int_t ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain,
     ngx_buf_t *b);
 
@@ -67,7 +65,6 @@ ngx_vmess_create_connection(ngx_connection_t *c, ngx_vmess_zone_t *zone)
     vc->connection = c;
     vc->zone = zone;
     vc->recv = c->recv;
-    vc->recv_chain = c->recv_chain;
     vc->send = c->send;
     vc->send_chain = c->send_chain;
 
@@ -175,12 +172,11 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
     if (vc->header.command == NGX_VMESS_CMD_UDP) {
         c->type = SOCK_DGRAM;
         c->recv = ngx_vmess_packet_recv;
-        c->send = ngx_vmess_packet_send;
+        c->send = ngx_vmess_send;
         c->send_chain = ngx_vmess_packet_send_chain;
 
     } else {
         c->recv = ngx_vmess_recv;
-        c->recv_chain = ngx_vmess_recv_chain;
         c->send = ngx_vmess_send;
         c->send_chain = ngx_vmess_send_chain;
 
@@ -221,7 +217,6 @@ ngx_vmess_pass_through(ngx_vmess_connection_t *vc)
     c = vc->connection;
 
     c->recv = ngx_vmess_recv_pass;
-    c->recv_chain = ngx_vmess_recv_chain;
 
     vc->raw.pos = vc->raw.start;
 
@@ -615,43 +610,6 @@ ngx_vmess_recv_passed(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
     }
 
     return n;
-}
-
-
-static ssize_t
-ngx_vmess_recv_chain(ngx_connection_t *c, ngx_chain_t *cl, off_t limit)
-{
-    size_t   size;
-    ssize_t  n, len;
-
-    len = 0;
-
-    for ( /* void */ ; cl; cl = cl->next) {
-
-        size = cl->buf->end - cl->buf->last;
-
-        if (limit && (off_t) size > limit - len) {
-            size = (size_t) (limit - len);
-        }
-
-        if (size == 0) {
-            continue;
-        }
-
-        n = c->recv(c, cl->buf->last, size);
-
-        if (n <= 0) {
-            return len ? len : n;
-        }
-
-        len += n;
-
-        if ((size_t) n < size) {
-            break;
-        }
-    }
-
-    return len;
 }
 
 

@@ -53,7 +53,6 @@ struct ngx_vmess_connection_s {
     ngx_vmess_status_e         status;
 
     ngx_recv_pt                recv;
-    ngx_recv_chain_pt          recv_chain;
     ngx_send_pt                send;
     ngx_send_chain_pt          send_chain;
 

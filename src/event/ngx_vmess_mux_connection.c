@@ -62,7 +62,6 @@ static void ngx_vmess_mux_taken(ngx_vmess_mux_flow_t *flow,
 static ssize_t ngx_vmess_mux_send(void *data, u_char *buf, size_t size);
 static ngx_chain_t *ngx_vmess_mux_send_packets(ngx_connection_t *fc,
     ngx_chain_t *in, off_t limit);
-static ngx_int_t ngx_vmess_mux_verdict(void *data, ngx_uint_t authentic);
 static void ngx_vmess_mux_flow_close(void *data);
 
 
@@ -70,7 +69,7 @@ static const ngx_vmess_carrier_t  ngx_vmess_mux_carrier = {
     ngx_string("mux"),
     ngx_vmess_mux_recv,
     ngx_vmess_mux_send,
-    ngx_vmess_mux_verdict,
+    NULL,
     ngx_vmess_mux_flow_close,
     0
 };
@@ -1298,13 +1297,6 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
     }
 
     return NULL;
-}
-
-
-static ngx_int_t
-ngx_vmess_mux_verdict(void *data, ngx_uint_t authentic)
-{
-    return NGX_OK;
 }
 
 

@@ -33,7 +33,7 @@ ngx_vmess_send(ngx_connection_t *c, u_char *buf, size_t size)
     out.buf = &b;
     out.next = NULL;
 
-    cl = ngx_vmess_send_chain(c, &out, 0);
+    cl = c->send_chain(c, &out, 0);
 
     if (cl == NGX_CHAIN_ERROR) {
         return NGX_ERROR;

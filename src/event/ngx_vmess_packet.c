@@ -290,29 +290,6 @@ ngx_vmess_packet_end(ngx_vmess_connection_t *vc)
 }
 
 
-ssize_t
-ngx_vmess_packet_send(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    ngx_buf_t    b;
-    ngx_chain_t  out;
-
-    ngx_memzero(&b, sizeof(ngx_buf_t));
-
-    b.pos = buf;
-    b.last = buf + size;
-    b.memory = 1;
-
-    out.buf = &b;
-    out.next = NULL;
-
-    if (ngx_vmess_packet_send_chain(c, &out, 0) == NGX_CHAIN_ERROR) {
-        return NGX_ERROR;
-    }
-
-    return size;
-}
-
-
 ngx_chain_t *
 ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 {

@@ -26,7 +26,6 @@
  */
 
 ssize_t ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size);
-ssize_t ngx_vmess_packet_send(ngx_connection_t *c, u_char *buf, size_t size);
 ngx_chain_t *ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     off_t limit);
 

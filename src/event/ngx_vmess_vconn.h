@@ -28,7 +28,8 @@
  *          write to, and what is in buf may be changed
  * verdict  the client was found authentic or not.  For one that is not, NGX_OK
  *          means that the owner takes the client back, and the session is
- *          closed; NGX_DECLINED that it cannot
+ *          closed; NGX_DECLINED that it cannot.  NULL where clients have no
+ *          header, as they were found authentic before
  * close    the virtual connection is being closed; the owner must not end what
  *          the call may have come from, but post an event
  *
