@@ -17,7 +17,8 @@
 
 typedef struct {
     ngx_connection_t            *connection;
-    ngx_http_connection_t       *hc;         /* c->data between requests */
+    ngx_http_connection_t       *hc;         /* c->data between requests, */
+    ngx_event_handler_pt         handler;    /* and that of c->read */
     ngx_msec_t                   timeout;
     ngx_event_t                  event;      /* posted: a request has ended */
     ngx_event_t                  timer;
@@ -124,22 +125,31 @@ ngx_http_vmess_keepalive_get(ngx_connection_t *c)
 static void
 ngx_http_vmess_keepalive_handler(ngx_event_t *ev)
 {
+    ngx_uint_t                   waiting;
     ngx_connection_t            *c;
     ngx_http_vmess_keepalive_t  *ka;
 
     ka = ev->data;
     c = ka->connection;
 
+    if (ev == &ka->event && c->data == ka->hc) {
+        ka->handler = c->read->handler;
+    }
+
+    /* not one that is being read from, or that TLS shuts down */
+
+    waiting = c->data == ka->hc && c->read->handler == ka->handler;
+
     if (!ngx_http_vmess_session_alive(ka->sid)) {
 
-        if (c->data == ka->hc) {
+        if (waiting) {
             ngx_http_vmess_keepalive_release(ka);
         }
 
         return;
     }
 
-    if (c->data == ka->hc) {
+    if (waiting) {
 
         /* as while a request is read; the handler of nginx deletes a timer */
 
