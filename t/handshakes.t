@@ -175,7 +175,33 @@ is(log_count(qr/too many clients/), 0, 'never more than a few');
 --- stream_response: 1
 
 
-=== TEST 4: the configuration
+=== TEST 4: packets of XHTTP that wait for their session
+--- servers
+echo echo
+--- stream_config
+vmess_handshakes worker=8 address=4;
+server { vmess_listen flows; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location /ray/ { vmess_pass flows; }
+}
+--- config
+location /ws { vmess_pass flows; }
+--- stream_client
+my $c = h2();
+my @s = map { $c->request('POST', "/ray/s$_/0?$padding", data => 'x', end => 1) }
+            1 .. 6;
+is($_->status, 404, 'the oldest is the site\'s') for @s[0, 1];
+is(flow(via => ws(path => '/ws'), to => 'echo', data => 'hello')->read(5),
+   'hello', 'a flow');
+is($s[2]->status, 404, 'which takes the place of another one');
+$c->close;
+1;
+--- stream_response: 1
+
+
+=== TEST 5: the configuration
 --- stream_server_config
 vmess main;
 proxy_pass vmess_target;

@@ -154,6 +154,6 @@ is(length $f->read(3000), 3000, 'sent several times');
 idle();
 my $n = length $f->{in};
 $n += length $b while sysread $f->{sock}, $b, 65536;
-cmp_ok($n, '<', 100_000, 'of which each time is limited');
+cmp_ok($n, '<', 20_000, 'of which each time is limited');
 1;
 --- stream_response: 1

@@ -59,6 +59,7 @@ typedef struct {
     ngx_http_vmess_upload_t      upload;
     ngx_http_vmess_link_t       *link;       /* for the upload */
     u_char                       sid[NGX_VMESS_WORKER_ID_LEN];
+    ngx_vmess_pending_t          pending;    /* an upload, until it is told */
 
     unsigned                     done:1;     /* the upload was told so */
     unsigned                     error:1;

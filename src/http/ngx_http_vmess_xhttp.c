@@ -51,6 +51,7 @@ static ssize_t ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload,
     u_char *buf, size_t size);
 static void ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload,
     u_char status);
+static void ngx_http_vmess_upload_evict(ngx_vmess_pending_t *pending);
 static void ngx_http_vmess_upload_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_vmess_upload_drain(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_upload_drain_handler(ngx_event_t *ev);
@@ -334,6 +335,14 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
     x->upload.tell = ngx_http_vmess_upload_tell;
     x->upload.data = ctx;
 
+    /* it has no virtual connection, but may wait as long as one */
+
+    x->pending.evict = ngx_http_vmess_upload_evict;
+    x->pending.data = ctx;
+
+    (void) ngx_vmess_pending_add(&x->pending, r->connection->sockaddr, 1,
+                                 r->connection->log);
+
     if (s) {
         ngx_http_vmess_upload_add(s, &x->upload);
 
@@ -483,6 +492,8 @@ ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx)
     }
 
     ngx_http_vmess_upload_abort(&x->upload);
+
+    ngx_vmess_pending_remove(&x->pending);
 }
 
 
@@ -640,6 +651,8 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
     ctx = upload->data;
     x = ctx->data;
 
+    ngx_vmess_pending_remove(&x->pending);
+
     switch (status) {
 
     case NGX_HTTP_VMESS_UPLOAD_AUTHENTIC:
@@ -679,6 +692,25 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
     }
 
     ngx_post_event(&ctx->event, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_vmess_upload_evict(ngx_vmess_pending_t *pending)
+{
+    ngx_http_vmess_ctx_t *ctx = pending->data;
+
+    ngx_http_vmess_xhttp_t  *x;
+
+    x = ctx->data;
+
+    if (x->link) {
+        ngx_http_vmess_link_close(x->link);
+    }
+
+    ngx_http_vmess_upload_abort(&x->upload);
+
+    ngx_http_vmess_upload_tell(&x->upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
 }
 
 
