@@ -181,6 +181,7 @@ for my $h2 (0, 1) {
 echo echo
 app app
 --- stream_config
+vmess_handshakes worker=1000 address=1000;
 server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
 --- http_config
 server {
@@ -1249,6 +1250,7 @@ wait_for(sub { active() == $start });
 --- servers
 echo echo
 --- stream_config
+vmess_handshakes worker=1000 address=1000;
 server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
 --- http_config
 server {
@@ -1454,6 +1456,7 @@ for my $size (5, 600_000) {
 --- servers
 echo echo
 --- stream_config
+vmess_handshakes worker=1000 address=1000;
 server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
 --- config
 location /x { vmess_pass ray; return 404; }
