@@ -143,13 +143,23 @@ ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size)
     ngx_http_vmess_ctx_t *ctx = data;
 
     u_char                 *out;
+    size_t                  total;
     ssize_t                 n;
     ngx_buf_t               b;
     ngx_http_vmess_grpc_t  *grpc;
 
     grpc = ctx->data;
 
-    for ( ;; ) {
+    for (total = 0; /* void */ ; total += n) {
+
+        if (total >= NGX_HTTP_VMESS_BODY_MAX) {
+
+            /* messages without data: others have their turn */
+
+            ngx_vmess_vconn_yield(ctx->vconn);
+
+            return NGX_AGAIN;
+        }
 
         n = grpc->error ? NGX_ERROR : ngx_http_vmess_body_read(ctx, buf, size);
 
