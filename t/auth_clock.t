@@ -63,7 +63,7 @@ system($ENV{CC} || 'cc', '-shared', '-fPIC', '-o', "$tmp/clock.so",
 chmod 0755, $tmp;
 
 $ENV{VMESS_TEST_CLOCK} = "$tmp/clock";
-$ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (), 'verify_asan_link_order=0';
+$ENV{ASAN_OPTIONS} = join ',', 'verify_asan_link_order=0', $ENV{ASAN_OPTIONS} // ();
 $ENV{TEST_NGINX_LD_PRELOAD} = join ' ', $ENV{TEST_NGINX_LD_PRELOAD} // (),
                                    "$tmp/clock.so";
 
