@@ -223,6 +223,7 @@ log_count(qr/\[(?:alert|crit|emerg)\]/);
 --- servers
 echo echo
 --- stream_config
+vmess_handshakes worker=1000 address=1000;
 server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
 --- config
 location = /ray { vmess_pass ray; root html; log_not_found off; }
