@@ -91,13 +91,14 @@ async def main():
         if n < len(body):
             c.transmit()
             await asyncio.sleep(0.2)
-            c.h3.send_data(id, body[n:], False)
+            if not c.done.is_set():
+                c.h3.send_data(id, body[n:], False)
         if reset:
             c._quic.reset_stream(id, 0x10c)
             c.transmit()
             await c.ping()
             return
-        if not left_open:
+        if not left_open and not c.done.is_set():
             c._quic.send_stream_data(id, b'', True)
         c.transmit()
         try:
