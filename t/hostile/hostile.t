@@ -4,7 +4,7 @@
 #
 #   VMESS_HOSTILE_SECONDS   how long, 20 by default
 #   VMESS_HOSTILE_SEED      the seed of an earlier run
-#   VMESS_HOSTILE_CLIENTS   processes, 3 by default
+#   VMESS_HOSTILE_CLIENTS   processes, 4 by default
 #   VMESS_FAIL_ALLOC        one in so many allocations fails (see failing.c);
 #                           then only crashes, hangs and leaks are faults
 #
@@ -288,10 +288,14 @@ sub plain {
     return ($t, $t);
 }
 
+our $place = '';                # a location
+
+sub place { return $place = '/' . one(@name) . '/' }
+
 sub web {
     my (%o) = @_;
     my $t = tcp(http_port());
-    return (ws(via => $t, path => '/' . one(@name) . '/', %o), $t);
+    return (ws(via => $t, path => place(), %o), $t);
 }
 
 sub xhttp {
@@ -300,7 +304,7 @@ sub xhttp {
     my $c = $h2 && VMess::HTTP2->new($t);
     return (VMess::XHTTP->new(
         connect => sub { $c || VMess::XHTTP::H1->new(tcp(http_port())) },
-        path => '/' . one(@name) . '/', mode => one(qw(packet-up stream-up stream-one)),
+        path => place(), mode => one(qw(packet-up stream-up stream-one)),
         padding => one(100, 200, 200, 200, 1000), chunked => maybe(.3)), $t);
 }
 
@@ -318,7 +322,7 @@ our @carrier = (
     [ 'XHTTP over HTTP/2', sub { xhttp(1) } ],
     [ 'HTTP/2', sub {
         my $t = tcp(at(2));
-        (VMess::HTTP2->new($t)->request('PUT', '/' . one(@name) . '/'), $t);
+        (VMess::HTTP2->new($t)->request('PUT', place()), $t);
     } ],
     [ 'gRPC', sub {
         my $t = tcp(at(2));
@@ -379,7 +383,7 @@ sub flow_of_client {
 
     my $got = $v->read(length $data);
 
-    bad(length($got) . ' of ' . length($data) . ' bytes came back'
+    bad(length($got) . ' of ' . length($data) . " bytes came back at $place"
         . ($v->{error} ? ", $v->{error}" : '')) if $got ne $data;
 
     push @past, $v->header if @past < 50;
@@ -412,7 +416,7 @@ sub attack {
     shutdown $t, 1 if $end == 2;
 
     my $in = '';
-    my $limit = Time::HiRes::time() + rand 1;
+    my $limit = Time::HiRes::time() + rand .3;
 
     while (Time::HiRes::time() < $limit && length $in < 100_000) {
         my $n = sysread $h, my $b, 1 << 16;
@@ -476,11 +480,11 @@ sub request {
 }
 
 
-# is it an answer to a client, who waits for it before he tells his id?
+# is it an answer to a client, who waits for it before he tells his id, or none?
 
 sub early {
     my ($answer) = @_;
-    return $answer =~ m{^HTTP/1.1 101 |^x-padding:|^content-type: application/grpc|^cache-control: no-store}mi;
+    return !length $answer || $answer =~ m{^HTTP/1.1 101 |^x-padding:|^content-type: application/grpc|^cache-control: no-store}mi;
 }
 
 
@@ -548,7 +552,13 @@ sub answer_h1 {
     my ($in, $limit) = ('', Time::HiRes::time() + 10 * $Scale);
 
     until (complete($in, $method)) {
-        die "no answer from $port to $head\n" if Time::HiRes::time() > $limit;
+        if (Time::HiRes::time() > $limit) {
+
+            # an upload of XHTTP waits for the download of its session
+
+            die "no answer from $port to $head\n" unless $head =~ /x_padding=X{100,1000}\b/;
+            last;
+        }
         IO::Select->new($s)->can_read(1) or next;
         my $n = sysread $s, my $b, 1 << 16;
         last if defined $n ? !$n : !$!{EAGAIN};
@@ -724,7 +734,7 @@ sub rounds {
     my ($time, $seed, $signals) = @_;
 
     my $end = Time::HiRes::time() + $time;
-    my $count = $ENV{VMESS_HOSTILE_CLIENTS} || 3;
+    my $count = $ENV{VMESS_HOSTILE_CLIENTS} || 4;
     my %pid = map { $_ => 1 } attackers($end, $seed, $count);
     my $next = 0;
     my @wrong;
@@ -813,6 +823,8 @@ is(wait_for(sub { workers_alive() == 2 && alive() }, 90), 1, 'old workers leave'
 Test::More::note("$done attacks, " . keys(%killed) . ' workers killed');
 cmp_ok($done, '>', $seconds, 'there was something to do');
 
-join '', grep { !/process (\d+) exited on signal 9/ || !$killed{$1} }
+# njs sends two headers where the client sends a body that it does not read
+join '', grep { !/header already sent, .*"\w+ \/js\// }
+         grep { !/process (\d+) exited on signal 9/ || !$killed{$1} }
          grep { /\[(?:alert|emerg|crit)\]|exited with code [1-9]/ } split /^/, error_log();
 --- stream_response:
