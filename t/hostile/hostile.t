@@ -48,6 +48,18 @@ our $failing = $ENV{VMESS_FAIL_ALLOC};
 our $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
 our $modules = `$nginx -V 2>&1`;
 our @njs;
+our $v3 = $modules =~ /--with-http_v3_module/;
+our $python = '';
+
+if ($v3) {
+    chomp($python = `t/tools/quic-client`);
+    die "no aioquic\n" if !$python && $ENV{CI};
+    $v3 = '' if !$python;
+}
+
+# a further listen of a server, where there is QUIC
+sub over_udp { return $v3 ? $_[0] : '' }
+
 
 
 # ---- the site: what nginx offers beside vmess_pass, each in a location
@@ -86,7 +98,7 @@ our @location = (
         ? (auth => 'auth_request /auth; root html;') : (),
     $modules =~ /http_addition_module/
         ? (add => 'addition_types *; add_after_body /text/; root html;') : (),
-    $modules =~ /http_dav_module/ ? (dav => 'dav_methods PUT DELETE; root html;') : (),
+    $modules =~ /http_dav_module/ ? (dav => 'dav_methods PUT DELETE; create_full_put_path on; root html;') : (),
     $modules =~ /http_slice_module/
         ? (slice => 'slice 10; proxy_set_header Range $slice_range;'
                     . ' proxy_pass http://127.0.0.1:%%app%%;') : (),
@@ -128,7 +140,10 @@ grpc_read_timeout 5s;
 keepalive_requests 50;
 END
 . join '', map({ my ($port, $h2, $p) = @$_;
-    "server { listen 127.0.0.1:%%PORT_$port%% $h2;\nkeepalive_timeout 3s;\n" . locations($p) . "}\n" }
+    "server { listen 127.0.0.1:%%PORT_$port%% $h2;\nkeepalive_timeout 3s;\n"
+    . over_udp($h2 ? "listen 127.0.0.1:%%PORT_$port%% quic reuseport;\n"
+                     . "ssl_certificate %%CERT%%; ssl_certificate_key %%KEY%%;\n" : '')
+     . locations($p) . "}\n" }
     [ 1, '', '' ], [ 2, 'http2', $pass ], [ 3, 'http2', '' ]), <<'END';
 server {
     listen 127.0.0.1:%%PORT_9%% http2;
@@ -137,7 +152,7 @@ server {
 END
 
 our $stream = (@njs == 2 ? 'js_import main from %%DIR%%/../html/main.js; js_set $js main.value;'
-                          . ' limit_conn_zone $js zone=flows_js:1m; limit_conn flows_js 1000;' : '') . <<'END';
+                          . ' limit_conn_zone $js zone=flows_js:1m; limit_conn flows_js 1000;' : '') . <<'END'
 limit_conn_zone $remote_addr zone=flows:1m;
 vmess_users main:2m { alice %%ALICE%%; bob %%BOB%% alter_id=2; }
 vmess_ciphers aes-128-gcm chacha20-poly1305 aes-128-cfb none zero;
@@ -180,6 +195,17 @@ server {
     limit_conn flows 100;
     vmess main;
     vmess_fallback site;
+    proxy_pass vmess_target;
+}
+END
+. over_udp(<<'END');
+server {
+    listen 127.0.0.1:%%PORT_4%% udp reuseport;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    vmess main;
+    vmess_quic;
+    vmess_fallback 127.0.0.1:%%site%%;
     proxy_pass vmess_target;
 }
 END
@@ -310,7 +336,21 @@ sub xhttp {
 
 our $proxied = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" . "\x7f\0\0\1" x 3;
 
+
+# a stream of QUIC, by the process of this attacker
+
+our ($streams, $quic) = 0;
+
+sub quic {
+    my $s = unix_sock($quic);
+    $streams++;
+    put($s, one(qw(stream stream stream stream uni)) . ' c' . int($streams / 20) . " s$streams\n");
+    read_n($s, 3) eq "ok\n" or die "no connection of QUIC\n";
+    return ($s, $s);
+}
+
 our @carrier = (
+    $v3 ? [ 'QUIC', \&quic ] : (),
     [ 'TCP', sub { plain(0) } ],
     [ 'TCP with a site', sub { plain(8) } ],
     [ 'TLS', sub { my $t = tcp(at(4)); (tls(sock => $t), $t) } ],
@@ -345,7 +385,7 @@ our @carrier = (
     } ],
 );
 
-our $flows = 10;                # of these, the last that takes flows
+our $flows = 10 + !!$v3;        # of these, the last that takes flows
 
 # these have a location in front that may refuse what is a flow
 our %refused = map { $_ => 1 } qw(deny refuse limit basic rate if);
@@ -694,6 +734,28 @@ sub write_file {
 }
 
 
+# the client of QUIC of an attacker, which goes with it
+
+sub quic_client {
+    $quic = "$Dir/quic.$_[0]";
+    unlink $quic;
+    return open our $input, '|-', $python, 't/lib/quic.py', $quic, at(4);
+}
+
+
+# a client of HTTP/3, which compares answers, too
+
+sub h3_client {
+    my ($seed, $time) = @_;
+
+    write_file('payloads', join '', map { unpack('H*', one(@payload)->()) . "\n" } 1 .. 100);
+
+    my @command = ($python, 't/hostile/h3.py', int $time, $seed, at(3), at(2), "$Dir/payloads",
+                   grep { !$varies{$_} } @name);
+    return open our $answers, '-|', @command;
+}
+
+
 sub attackers {
     my ($end, $seed, $count) = @_;
 
@@ -703,7 +765,9 @@ sub attackers {
             $SIG{$_} = 'DEFAULT' for qw(TERM INT ALRM CHLD);
             $SIG{PIPE} = 'IGNORE';
             srand $seed + $_;
+            my $client = quic_client($_) if $v3;
             eval { attacker($_, $end) };
+            kill 'KILL', $client if $client;
             POSIX::_exit(0);
         }
         $pid;
@@ -736,6 +800,7 @@ sub rounds {
     my $end = Time::HiRes::time() + $time;
     my $count = $ENV{VMESS_HOSTILE_CLIENTS} || 4;
     my %pid = map { $_ => 1 } attackers($end, $seed, $count);
+    my $h3 = $v3 && h3_client($seed, $time);
     my $next = 0;
     my @wrong;
 
@@ -765,6 +830,16 @@ sub rounds {
     for my $number (1 .. $count) {
         push @wrong, split /\0/, TestVMess::file_text("$Dir/bad.$number");
         $done += TestVMess::file_text("$Dir/done.$number") || 0;
+    }
+
+    # with connections of old workers, or of one that was killed, there is nothing to compare
+
+    if ($h3) {
+        my $out = do { local $/; readline our $answers };
+        $out =~ s/^requests (\d+)\n\z//m or push @wrong, 'the client of HTTP/3 died';
+        $done += $1 // 0;
+        push @wrong, $out if length $out && !$failing && !$signals;
+        CORE::close our $answers;
     }
 
     return join "\n", @wrong;
