@@ -594,8 +594,6 @@ sub answer_h1 {
     until (complete($in, $method)) {
         if (Time::HiRes::time() > $limit) {
 
-            # an upload of XHTTP waits for the download of its session
-
             die "no answer from $port to $head\n" unless $head =~ /x_padding=X{100,1000}\b/;
             last;
         }
@@ -632,7 +630,7 @@ sub same_h2 {
     for (1 .. 1 + rand 5) {
         my ($at, $method, $path, $h, $body) = request();
 
-        $kind = "HTTP/2 $method /$at/";
+        $kind = "HTTP/2 $method $path @$h, " . length($body // "");
 
         my @headers = map { $_ % 2 ? $h->[$_] : lc $h->[$_] } 0 .. $#$h;
         push @headers, 'content-length' => length $body if defined $body && maybe(.5);
@@ -646,6 +644,8 @@ sub same_h2 {
 
         my $step = maybe(.3) ? 1 + size(14) : 1 << 20;
         my ($site, $ours) = map {
+            $kind =~ s/ at \d+$//;
+            $kind .= ' at ' . $_->{sock}->peerport if $_->{sock}->can('peerport');
             my $s = $_->request($method, $path, %o, end => !length($body // ''));
             my $left = $body // '';
             while (length $left && !$s->ended) {
@@ -715,9 +715,11 @@ sub attacker {
         };
         alarm 0;
 
-        # a connection that ends is an answer, none is a fault
+        # a connection that ends is an answer, none is a fault, but for an upload of
+        # XHTTP, which waits for the download of its session
 
-        bad($@) if $@ && $@ =~ /hangs|timed out|no answer/;
+        bad($@) if $@ && $@ =~ /hangs|timed out|no answer/
+                   && !($kind =~ /x_padding=X{100,1000}\b/ && $@ =~ /timed out/);
 
         # but for what was open when a worker was killed
 
@@ -902,8 +904,9 @@ is(wait_for(sub { workers_alive() == 2 && alive() }, 90), 1, 'old workers leave'
 Test::More::note("$done attacks, " . keys(%killed) . ' workers killed');
 cmp_ok($done, '>', $seconds, 'there was something to do');
 
-# njs sends two headers where the client sends a body that it does not read
-join '', grep { !/header already sent, .*"\w+ \/js\// }
+# njs sends two headers where the client sends a body that it does not read;
+# before 1.23 nginx took data behind a close notify for a fault of its own
+join '', grep { !/header already sent, .*"\w+ \/js\/|application data after close notify/ }
          grep { !/process (\d+) exited on signal 9/ || !$killed{$1} }
          grep { /\[(?:alert|emerg|crit)\]|exited with code [1-9]/ } split /^/, error_log();
 --- stream_response:
