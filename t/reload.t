@@ -869,10 +869,13 @@ for (1 .. 20) {
     $f->close;
 }
 
-my $s = tcp();
-put($s, $used->header . 'x' x 5000);
-slurp($s);
---- stream_response:
+# a second has passed when refusals are logged again
+
+is(wait_for(sub { my $s = tcp();
+                  put($s, $used->header . 'x' x 5000);
+                  slurp($s);
+                  log_count(qr/client sent replayed VMess header of user "alice"/) }),
+   1, 'and no replay');
+1;
+--- stream_response: 1
 --- may_alert
---- error_log
-client sent replayed VMess header of user "alice"
