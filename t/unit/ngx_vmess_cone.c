@@ -270,7 +270,7 @@ test_drops(int peer)
     (void) recvfrom(peer, buf, 1, 0, (struct sockaddr *) &sin, &len);
 
     for (i = 0; i < 70; i++) {
-        (void) sendto(peer, "too large", 11, 0, (struct sockaddr *) &sin, len);
+        (void) sendto(peer, "too large for it", 16, 0, (struct sockaddr *) &sin, len);
     }
 
     (void) sendto(peer, "answer", 6, 0, (struct sockaddr *) &sin, len);
