@@ -75,6 +75,8 @@ $v->read(5);
 === TEST 4: a header and its data cut anywhere
 --- servers
 echo echo
+--- stream_config
+vmess_handshakes worker=400 address=400;
 --- stream_server_config
 vmess main;
 proxy_pass vmess_target;
@@ -436,7 +438,7 @@ log_count(qr/client timed out while sending VMess header/);
 --- servers
 echo echo
 --- stream_config eval
-"vmess_users main:4m {\n"
+"vmess_users main:8m {\n"
 . CORE::join('', map { sprintf "u%d 00000000-0000-4000-8000-%012x;\n", $_, $_ }
            1 .. 5000)
 . "}"
