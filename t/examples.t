@@ -210,7 +210,7 @@ is(flow(told(), uuid => $bob, hangs => 1), '', 'none without a user');
 stop();
 like(text("$dir/logs/error.log"),
      !$realip ? qr/no VMess header of a known user/
-     : qr/no VMess header of a known user .*, client: 192\.0\.2\.99,/,
+     : qr/no VMess header of a known user\b.*, client: 192\.0\.2\.99,/,
      'the client is who the balancer told');
 
 start('README.conf');
