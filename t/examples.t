@@ -56,6 +56,7 @@ system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 my %subst = (
     '127.0.0.53'            => "127.0.0.1:$target",     # never asked
     '127.0.0.1:8080'        => '127.0.0.1:' . ($port + 1),
+    '127.0.0.1:8081'        => '127.0.0.1:' . ($port + 2),
     '127.0.0.1:8443'        => "127.0.0.1:$other",
     '192.0.2.0/24'          => '127.0.0.0/8',
     '192.0.2.10:443'        => "127.0.0.1:$other",
@@ -165,6 +166,21 @@ is($h2->request('POST', '/ray/', data => 'a form', end => 1)->status, 404,
 stop();
 is_deeply([text("$dir/logs/flows.log") =~ /^\S+ 127\.0\.0\.1 alice (\w+)/mg],
           [qw(websocket httpupgrade http grpc xhttp)], 'all are logged');
+
+start('one-port.conf');
+$h2 = h2();
+is(flow(tls()), 'target: hello', 'TLS alone by one-port.conf');
+is(flow(ws()), 'target: hello', 'WebSocket on the same port');
+is(flow(ws(upgrade => 1)), 'target: hello', 'HTTPUpgrade');
+is(flow($h2->request('PUT', '/ray')), 'target: hello', 'HTTP/2');
+is(flow(grpc($h2, '/ray/Tun')), 'target: hello', 'gRPC');
+is(flow(xhttp(sub { $h2 }, path => '/ray/')), 'target: hello', 'XHTTP');
+is(get(tls()), "a web site\n", 'and the web site');
+is($h2->request('GET', '/', end => 1)->rest, "a web site\n",
+   'over HTTP/2 as well');
+stop();
+is_deeply([text("$dir/logs/flows.log") =~ /^\S+ 127\.0\.0\.1 alice (\w+)/mg],
+          [qw(tls websocket httpupgrade http grpc xhttp)], 'all are logged');
 
 if ($quic) {
     start('quic.conf');
