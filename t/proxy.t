@@ -467,3 +467,32 @@ for my $sec (qw(aes-128-gcm chacha20-poly1305)) {
 1;
 --- stream_response: 1
 --- may_alert
+
+
+=== TEST 23: proxy_ssl with an address that does not answer, beside others
+--- servers
+tag tag here
+dns dns two.test=127.0.0.2,127.0.0.1
+--- stream_config
+resolver 127.0.0.1:%%dns%% ipv6=off;
+server {
+    listen 127.0.0.1:%%PORT_1%% ssl;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    proxy_pass 127.0.0.1:%%tag%%;
+}
+--- stream_server_config
+vmess main;
+proxy_ssl on;
+proxy_connect_timeout 1s;
+proxy_pass vmess_target;
+--- stream_client
+# it takes connections, but knows nothing of TLS: no other address is tried
+# while it may, which was tried first in half of the flows
+my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.2', LocalPort => stream_port() + 1,
+                              Proto => 'tcp', Listen => 16, ReuseAddr => 1) or die $!;
+my @f = map { flow(host => 'two.test', port => stream_port() + 1, data => $_) } 0 .. 7;
+join ' ', map { $f[$_]->read(6) } 0 .. 7;
+--- stream_response: here:0 here:1 here:2 here:3 here:4 here:5 here:6 here:7
+--- no_error_log
+[alert]

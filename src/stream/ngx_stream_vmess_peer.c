@@ -51,6 +51,8 @@ static ngx_int_t ngx_stream_vmess_peer_set_session(ngx_peer_connection_t *pc,
 static void ngx_stream_vmess_peer_save_session(ngx_peer_connection_t *pc,
     void *data);
 #endif
+static ngx_uint_t ngx_stream_vmess_peer_connecting(
+    ngx_stream_vmess_peer_t *peer);
 static void ngx_stream_vmess_peer_wait(ngx_stream_vmess_peer_t *peer);
 static void ngx_stream_vmess_peer_timer_handler(ngx_event_t *ev);
 static void ngx_stream_vmess_peer_try(ngx_stream_vmess_peer_t *peer);
@@ -230,6 +232,35 @@ ngx_stream_vmess_peer_save_session(ngx_peer_connection_t *pc, void *data)
 #endif
 
 
+/*
+ * Does the proxy module wait for its connection yet?  It may have one, with
+ * which it shakes hands by "proxy_ssl"; or none any more, as the session has
+ * ended, and TLS of the client is being shut down.
+ */
+
+static ngx_uint_t
+ngx_stream_vmess_peer_connecting(ngx_stream_vmess_peer_t *peer)
+{
+    ngx_stream_upstream_t  *u;
+
+    u = peer->session->upstream;
+
+    if (u->peer.connection == NULL || u->connected) {
+        return 0;
+    }
+
+#if (NGX_SSL)
+
+    if (u->peer.connection->ssl) {
+        return 0;
+    }
+
+#endif
+
+    return 1;
+}
+
+
 static void
 ngx_stream_vmess_peer_wait(ngx_stream_vmess_peer_t *peer)
 {
@@ -263,11 +294,11 @@ ngx_stream_vmess_peer_try(ngx_stream_vmess_peer_t *peer)
     ngx_stream_upstream_t       *u;
     ngx_stream_vmess_attempt_t  *attempt;
 
-    u = peer->session->upstream;
-
-    if (u->peer.connection == NULL || u->connected) {
+    if (!ngx_stream_vmess_peer_connecting(peer)) {
         return;
     }
+
+    u = peer->session->upstream;
 
     for (i = 0; i < NGX_STREAM_VMESS_PEER_MAX; i++) {
         if (peer->attempts[i].pc.connection == NULL) {
@@ -331,6 +362,11 @@ ngx_stream_vmess_peer_connect_handler(ngx_event_t *ev)
 
     c = ev->data;
     attempt = c->data;
+
+    if (!ngx_stream_vmess_peer_connecting(attempt->peer)) {
+        ngx_stream_vmess_peer_stop(attempt->peer);
+        return;
+    }
 
     err = 0;
     len = sizeof(int);
