@@ -481,3 +481,32 @@ is(slurp($s[0]), '', 'closed');
 like(read_n($s[1], 6), qr/^here:/, 'the site has it');
 log_count(qr/client timed out while sending VMess header/);
 --- stream_response: 2
+
+
+=== TEST 17: a late header with the end of the client behind it
+--- servers
+site sink
+sink sink
+--- stream_server_config
+vmess main;
+vmess_fallback 127.0.0.1:%%site%%;
+vmess_handshake_timeout 1h;
+access_log %%DIR%%/main.log main;
+proxy_pass vmess_target;
+--- stream_config
+log_format main '$vmess_status $status $bytes_received';
+--- stream_client
+my $s = tcp();
+wait_log(qr/proxy \S+ connected to/) or die 'no site';
+
+# the worker sees both at once: no other event comes
+my @workers = children();
+kill 'STOP', @workers;
+put($s, vmess(to => 'sink')->header);
+shutdown $s, 1;
+kill 'CONT', @workers;
+
+wait_for(sub { access_log('main.log') });
+access_log('main.log');
+--- stream_response
+ok 200 0

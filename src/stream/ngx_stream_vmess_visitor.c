@@ -184,7 +184,6 @@ ngx_stream_vmess_visitor_recv(ngx_connection_t *c, u_char *buf, size_t size)
     b = &vc->raw;
 
     if (visit->back) {
-        c->read->ready = 0;
         return NGX_AGAIN;
     }
 
@@ -218,13 +217,12 @@ ngx_stream_vmess_visitor_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
             /*
              * NGX_OK, or NGX_ERROR after a header that is authentic and
-             * wrong: the proxy module, which is asking, cannot go now
+             * wrong: the proxy module, which is asking, cannot go now.  What
+             * is behind the header, such as an end, was told, and stays ready
              */
 
             visit->back = 1;
             ngx_post_event(&visit->verdict, &ngx_posted_events);
-
-            c->read->ready = 0;
 
             return NGX_AGAIN;
         }
