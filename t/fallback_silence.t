@@ -510,3 +510,50 @@ wait_for(sub { access_log('main.log') });
 access_log('main.log');
 --- stream_response
 ok 200 0
+
+
+=== TEST 18: under TLS, a late header and the end of the site at once
+--- servers
+sink sink
+--- listen: ssl
+--- stream_config
+log_format main '$vmess_status $status';
+server {
+    vmess_listen site;
+    access_log %%DIR%%/own.log main;
+    proxy_pass 127.0.0.2:%%sink%%;
+}
+--- stream_server_config
+ssl_certificate %%CERT%%;
+ssl_certificate_key %%KEY%%;
+vmess main;
+vmess_fallback site;
+vmess_handshake_timeout 1h;
+access_log %%DIR%%/main.log main;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+require IO::Socket::SSL;
+my $start = active();
+my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.2', LocalPort => port('sink'),
+                              Proto => 'tcp', Listen => 1, ReuseAddr => 1) or die $!;
+my $s = IO::Socket::SSL->start_SSL(tcp(), SSL_verify_mode => 0) || die;
+my $site = $l->accept;
+wait_log(qr/proxy \S+ connected to 127\.0\.0\.2/) or die 'no site';
+
+my @workers = children();
+kill 'STOP', @workers;
+put($s, vmess(to => 'sink')->header);
+$site->close;
+kill 'CONT', @workers;
+
+# the site was first: nothing of the session goes on while TLS is shut down
+wait_for(sub { access_log('own.log') });
+$s->stop_SSL(SSL_no_shutdown => 1);
+$s->close;
+wait_for(sub { active() == $start });
+is(access_log('main.log'), '', 'it ends once');
+access_log('own.log');
+--- stream_response
+ok 200

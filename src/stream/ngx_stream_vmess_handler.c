@@ -869,10 +869,17 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
         return NGX_OK;
     }
 
-    /* the site has closed the connection before there was a verdict */
+    if (ctx->visit) {
 
-    if (ctx->visit && ctx->vc->status == NGX_VMESS_STATUS_NONE) {
-        ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+        /* the site has closed the connection before there was a verdict */
+
+        if (ctx->vc->status == NGX_VMESS_STATUS_NONE) {
+            ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+        }
+
+        /* its events must not come while TLS is being shut down */
+
+        ngx_stream_vmess_visitor_stop(s);
     }
 
     ngx_stream_vmess_loop_leave(ctx);
