@@ -487,7 +487,8 @@ ngx_stream_vmess_user_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
     if (text->len < NGX_STREAM_VMESS_ID_TEXT || n < bytes) {
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                            "id of user \"%V\" is easily guessed, it should be "
-                           "a random UUID, \"uuidgen\" makes one", name);
+                           "a random UUID, as /proc/sys/kernel/random/uuid "
+                           "has", name);
 
     } else if (hex && text->len >= 20 && text->len <= 30) {
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
