@@ -57,6 +57,7 @@ ngx_vmess_pending_add(ngx_vmess_pending_t *pending, struct sockaddr *sockaddr,
     /* from now on evictions cannot free it */
 
     source->n += weight;
+    ngx_vmess_pending_n += weight;
 
     vcf = (ngx_vmess_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
                                             ngx_vmess_module);
@@ -65,7 +66,7 @@ ngx_vmess_pending_add(ngx_vmess_pending_t *pending, struct sockaddr *sockaddr,
 
     max = vcf->handshakes ? vcf->handshakes : ngx_cycle->connection_n / 4;
 
-    while (ngx_vmess_pending_n + weight > max
+    while (ngx_vmess_pending_n > max
            && !ngx_queue_empty(&ngx_vmess_pending_queue))
     {
         ngx_vmess_pending_evict(ngx_queue_head(&ngx_vmess_pending_queue),
@@ -82,8 +83,6 @@ ngx_vmess_pending_add(ngx_vmess_pending_t *pending, struct sockaddr *sockaddr,
         ngx_vmess_pending_evict(ngx_queue_head(&source->queue),
                                 offsetof(ngx_vmess_pending_t, siblings), log);
     }
-
-    ngx_vmess_pending_n += weight;
 
     pending->source = source;
     pending->weight = weight;
