@@ -223,3 +223,47 @@ is(wait_for(sub { active() == $start }), 1, 'all have gone');
 is("@{[ children() ]}", "@old", 'the workers are the same');
 --- no_error_log
 [alert]
+
+
+=== TEST 5: clients that go while "post_action" has more to do
+--- servers
+held held
+echo echo
+--- stream_config
+log_format end 'closed';
+server {
+    vmess_listen ray; vmess main; vmess_handshake_timeout 1s;
+    proxy_pass vmess_target; access_log %%DIR%%/stream.log end;
+}
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%%;
+    location /x { root html; post_action @after; vmess_pass ray; }
+    location @after {
+        proxy_pass http://127.0.0.1:%%held%%;
+        proxy_pass_request_body off; proxy_set_header Content-Length "";
+    }
+}
+--- config
+location = /status { stub_status; }
+--- stream_client
+my @old = children();
+my $start = active();
+
+# one that is not authentic, and one with a flow
+my $get = x(2, late => 1)->get;
+wait_for(sub { log_count(qr/connected to vmess:ray/) == 1 });
+$get->reset;
+
+my $x = x(2);
+my $f = flow(via => $x, to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+$x->down->reset;
+is(wait_for(sub { access_log() =~ /closed.*closed/s }), 1, 'both have ended');
+
+open my $fh, '>', "$Dir/go";
+$f->close;
+is(wait_for(sub { active() == $start }), 1, 'all have gone');
+is("@{[ children() ]}", "@old", 'the workers are the same');
+--- no_error_log
+[alert]

@@ -636,7 +636,7 @@ ngx_http_vmess_body_read_handler(ngx_http_request_t *r)
     if (!r->connection->error
         && !r->reading_body && !ngx_http_vmess_body_left(ctx))
     {
-        ngx_http_test_reading(r);
+        ngx_http_vmess_test_reading(ctx);
         return;
     }
 
@@ -721,7 +721,7 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
 
             /* finalizes the request if the client is gone */
 
-            ngx_http_test_reading(r);
+            ngx_http_vmess_test_reading(ctx);
             return;
         }
 

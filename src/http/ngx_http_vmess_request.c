@@ -318,6 +318,58 @@ ngx_http_vmess_client_gone(ngx_http_vmess_ctx_t *ctx)
 }
 
 
+/* that finalizes the request itself, and "post_action" would go on with it */
+
+void
+ngx_http_vmess_test_reading(ngx_http_vmess_ctx_t *ctx)
+{
+    int                  n;
+    char                 buf[1];
+    ngx_err_t            err;
+    ngx_event_t         *rev;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+    rev = c->read;
+    err = 0;
+
+    if (r->http_version >= NGX_HTTP_VERSION_20) {
+
+        if (!c->error && !rev->error) {
+            return;
+        }
+
+    } else if (!rev->pending_eof) {
+
+        n = recv(c->fd, buf, 1, MSG_PEEK);
+
+        if (n == -1) {
+            err = ngx_socket_errno;
+        }
+
+        if (n > 0 || err == NGX_EAGAIN) {
+
+            if ((ngx_event_flags & NGX_USE_LEVEL_EVENT) && rev->active
+                && ngx_del_event(rev, NGX_READ_EVENT, 0) != NGX_OK)
+            {
+                ngx_http_vmess_finalize(ctx, NGX_ERROR);
+            }
+
+            return;
+        }
+    }
+
+    c->error = 1;
+
+    ngx_log_error(NGX_LOG_INFO, c->log, err,
+                  "client prematurely closed connection");
+
+    ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+}
+
+
 void
 ngx_http_vmess_read_handler(ngx_http_request_t *r)
 {

@@ -177,6 +177,9 @@ void ngx_http_vmess_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc);
 /* the client of a session has gone: ends the request */
 void ngx_http_vmess_client_gone(ngx_http_vmess_ctx_t *ctx);
 
+/* as ngx_http_test_reading(): ends the request if its client has gone */
+void ngx_http_vmess_test_reading(ngx_http_vmess_ctx_t *ctx);
+
 /* r->read_event_handler and r->write_event_handler */
 void ngx_http_vmess_read_handler(ngx_http_request_t *r);
 void ngx_http_vmess_write_handler(ngx_http_request_t *r);

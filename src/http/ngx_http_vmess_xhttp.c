@@ -573,7 +573,7 @@ ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx)
     if (r->http_version >= NGX_HTTP_VERSION_20) {
 
         if (r->reading_body) {
-            ngx_http_test_reading(r);
+            ngx_http_vmess_test_reading(ctx);
         }
 
         return;
@@ -597,7 +597,7 @@ ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx)
 #endif
 
     if (r->reading_body && (n == 0 || err)) {
-        ngx_http_test_reading(r);
+        ngx_http_vmess_test_reading(ctx);
         return;
     }
 
