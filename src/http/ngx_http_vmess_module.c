@@ -266,7 +266,9 @@ ngx_http_vmess_access(ngx_http_request_t *r, ngx_http_phase_handler_t *ph,
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (rc == NGX_OK || rc == NGX_DECLINED
+    /* a handler may also have answered on its own */
+
+    if (rc == NGX_OK || rc == NGX_DECLINED || r->header_sent
         || (clcf->satisfy == NGX_HTTP_SATISFY_ANY
             && (rc == NGX_HTTP_FORBIDDEN || rc == NGX_HTTP_UNAUTHORIZED)))
     {
