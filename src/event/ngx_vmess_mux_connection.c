@@ -252,8 +252,10 @@ ngx_vmess_mux_read_client(ngx_vmess_mux_connection_t *mux)
             return NGX_OK;
         }
 
+        /* a client that resets has gone, as for the stream proxy */
+
         if (n <= 0) {
-            ngx_vmess_mux_close(mux, n == NGX_ERROR);
+            ngx_vmess_mux_close(mux, 0);
             return NGX_DONE;
         }
 
