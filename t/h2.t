@@ -1149,3 +1149,34 @@ for my $flows (1, 5) {
 }
 --- no_error_log
 [error]
+
+
+=== TEST 21: the window of an upload is that of the location
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    http2_body_preread_size 20k;
+    location = /ray { vmess_pass ray; }
+    location = /wide { client_body_buffer_size 512k; vmess_pass ray; }
+}
+--- config
+location = /alive { return 200; }
+--- stream_client
+for (['/ray', 64 * 1024], ['/wide', 512 * 1024]) {
+    my ($path, $window) = @$_;
+    my $c = h2();
+    $c->ping;                   # the settings, which have the window
+    my $f = on($c, path => $path, to => 'echo', data => 'hello');
+    is($f->read(5), 'hello', $path);
+    is($f->exchange('again', 5), 'again', 'and on');
+    $c->ping;
+    cmp_ok($f->{sock}->h->{send_window}, '>', $window - 1000, 'the window');
+    cmp_ok($f->{sock}->h->{send_window}, '<=', $window, 'and no more');
+    $f->close;
+}
+--- no_error_log
+[error]

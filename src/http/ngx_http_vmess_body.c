@@ -394,14 +394,18 @@ static ssize_t
 ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx, u_char *buf,
     size_t size)
 {
-    ngx_int_t                 rc;
-    ngx_buf_t                *b;
-    ngx_uint_t                keep;
-    ngx_http_request_t       *r;
-    ngx_http_request_body_t  *rb;
+    size_t                     window;
+    ngx_int_t                  rc;
+    ngx_buf_t                 *b;
+    ngx_uint_t                 keep;
+    ngx_http_request_t        *r;
+    ngx_http_vmess_body_t     *body;
+    ngx_http_request_body_t   *rb;
+    ngx_http_core_loc_conf_t  *clcf;
 
     r = ctx->request;
     rb = r->request_body;
+    body = ctx->data;
 
     keep = (ctx->state == NGX_HTTP_VMESS_OPEN);
 
@@ -449,9 +453,18 @@ ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx, u_char *buf,
             return b->last == b->end ? NGX_ERROR : NGX_AGAIN;
         }
 
-        if (keep || b->end - b->start < NGX_HTTP_VMESS_BODY_MAX) {
+        /* from now on as large a window as the location has for bodies */
 
-            rb->buf = ngx_create_temp_buf(r->pool, NGX_HTTP_VMESS_BODY_MAX);
+        clcf = body->loc_conf[ngx_http_core_module.ctx_index];
+
+        window = keep ? NGX_HTTP_VMESS_BODY_MAX
+                      : ngx_max(NGX_HTTP_VMESS_BODY_MAX,
+                                clcf->client_body_buffer_size);
+        window = ngx_min(window, NGX_HTTP_V2_MAX_WINDOW);
+
+        if ((size_t) (b->end - b->start) < window) {
+
+            rb->buf = ngx_create_temp_buf(r->pool, window);
             if (rb->buf == NULL) {
                 return NGX_ERROR;
             }
