@@ -318,7 +318,10 @@ ngx_http_vmess_client_gone(ngx_http_vmess_ctx_t *ctx)
 }
 
 
-/* that finalizes the request itself, and "post_action" would go on with it */
+/*
+ * ngx_http_test_reading() finalizes the request on its own, and "post_action"
+ * would go on with it while the session is there.
+ */
 
 void
 ngx_http_vmess_test_reading(ngx_http_vmess_ctx_t *ctx)
