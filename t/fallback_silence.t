@@ -557,3 +557,48 @@ is(access_log('main.log'), '', 'it ends once');
 access_log('own.log');
 --- stream_response
 ok 200
+
+
+=== TEST 19: what njs began for the site ends with the session
+--- skip_eval
+3: $ENV{TEST_NGINX_BINARY} ne '/usr/sbin/nginx'
+   || !-e '/usr/lib/nginx/modules/ngx_stream_js_module.so'
+--- main_config
+load_module /usr/lib/nginx/modules/ngx_stream_js_module.so;
+--- user_files
+>>> site.js
+function access(s) {
+    setTimeout(() => s.warn('fired'), 1000);
+    s.allow();
+}
+export default { access };
+--- servers
+sink sink
+echo echo
+--- stream_config
+js_path %%DIR%%/../html;
+js_import site.js;
+server {
+    vmess_listen site;
+    js_access site.access;
+    proxy_pass 127.0.0.1:%%sink%%;
+}
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+vmess_handshake_timeout 1h;
+proxy_pass vmess_target;
+--- config
+location = /status { stub_status; }
+--- stream_client
+my $start = active();
+my $f = late(vmess(to => 'echo'), 0, data => 'hello');
+is($f->read(5), 'hello', 'a late client');
+wait_log(qr/fired/) or die 'no timer';
+$f->send('more');
+is($f->read(4), 'more', 'and on');
+$f->close;
+wait_for(sub { active() == $start });
+--- stream_response: 1
+--- no_error_log
+[alert]

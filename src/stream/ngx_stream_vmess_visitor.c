@@ -40,6 +40,8 @@ static ngx_uint_t ngx_stream_vmess_visitor_closed(ngx_stream_session_t *s);
 static void ngx_stream_vmess_visitor_timeout(ngx_event_t *ev);
 static void ngx_stream_vmess_visitor_note(ngx_event_t *ev);
 static void ngx_stream_vmess_visitor_back(ngx_event_t *ev);
+static void ngx_stream_vmess_visitor_restore(ngx_stream_session_t *s,
+    ngx_stream_vmess_visit_t *visit);
 static void ngx_stream_vmess_visitor_close_upstream(ngx_stream_session_t *s);
 
 
@@ -461,7 +463,7 @@ ngx_stream_vmess_visitor_back(ngx_event_t *ev)
 
     ngx_stream_vmess_move(s, cscf);
 
-    ngx_memcpy(s->ctx, visit->ctx, sizeof(void *) * ngx_stream_max_module);
+    ngx_stream_vmess_visitor_restore(s, visit);
 
     c->write->handler = ngx_stream_session_handler;
 
@@ -471,6 +473,32 @@ ngx_stream_vmess_visitor_back(ngx_event_t *ev)
     ctx->returned = 1;
 
     ngx_stream_core_run_phases(s);
+}
+
+
+/*
+ * What modules keep may point into the buffer that has gone, so they have what
+ * they had before.  But njs looks for its context when its timers and cleanups
+ * are called, whichever server they are from.
+ */
+
+static void
+ngx_stream_vmess_visitor_restore(ngx_stream_session_t *s,
+    ngx_stream_vmess_visit_t *visit)
+{
+    ngx_uint_t     i;
+    ngx_module_t  *module;
+
+    for (i = 0; ngx_cycle->modules[i]; i++) {
+
+        module = ngx_cycle->modules[i];
+
+        if (module->type == NGX_STREAM_MODULE
+            && ngx_strcmp(module->name, "ngx_stream_js_module") != 0)
+        {
+            s->ctx[module->ctx_index] = visit->ctx[module->ctx_index];
+        }
+    }
 }
 
 
