@@ -334,7 +334,11 @@ ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
             len = ngx_min((size_t) (b->last - b->pos), size - n);
 
-            ngx_memcpy(buf + n, b->pos, len);
+            /* that of the end of a body has no memory */
+
+            if (len) {
+                ngx_memcpy(buf + n, b->pos, len);
+            }
 
             b->pos += len;
             n += len;
@@ -881,7 +885,7 @@ ngx_http_vmess_body_preread(ngx_http_vmess_ctx_t *ctx)
         b->pos = b->start;
     }
 
-    if (raw) {
+    if (raw && b) {
 
         /*
          * The buffer was too small for a header, and a window was sent: there

@@ -204,11 +204,14 @@ server {
     ssl_certificate %%CERT%%;
     ssl_certificate_key %%KEY%%;
     vmess main;
-    vmess_quic;
+    vmess_quic timeout=5s;
     vmess_fallback 127.0.0.1:%%site%%;
     proxy_pass vmess_target;
 }
 END
+
+
+our ($kind, @bad);              # what this process does, and what was wrong
 
 
 # ---- chance
@@ -344,7 +347,7 @@ our ($streams, $quic) = 0;
 sub quic {
     my $s = unix_sock($quic);
     $streams++;
-    put($s, one(qw(stream stream stream stream uni)) . ' c' . int($streams / 20) . " s$streams\n");
+    put($s, ($kind =~ /flow/ || maybe(.8) ? 'stream' : 'uni') . ' c' . int($streams / 20) . " s$streams\n");
     read_n($s, 3) eq "ok\n" or die "no connection of QUIC\n";
     return ($s, $s);
 }
@@ -397,7 +400,6 @@ our $files = join '', map { ">>> $_->[0]\n$_->[1]\n" }
     map { [ "$_/index.html", "a page <!--# echo var='request_method' --> at $_" ] } @name;
 
 
-our ($kind, @bad);              # what this process does, and what was wrong
 
 sub bad { push @bad, "$kind: $_[0]" if @bad < 20 }
 

@@ -181,6 +181,7 @@ our %Kind;
         my $in = '';
         while ($in !~ /\r\n\r\n/ && sysread($s, my $b, 4096)) { $in .= $b }
         my ($head, $body) = split /\r\n\r\n/, $in, 2;
+        return if !defined $head;
 
         if ($head =~ /^Content-Length: (\d+)/mi) {
             $body .= read_n($s, $1 - length $body);
