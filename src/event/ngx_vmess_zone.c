@@ -267,17 +267,25 @@ ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 ngx_vmess_conf_t *
 ngx_vmess_zone_old_conf(ngx_cycle_t *cycle)
 {
+    ngx_uint_t  i;
+
     cycle = cycle->old_cycle;
 
-    if (cycle->conf_ctx == NULL
-        || cycle->modules_n <= ngx_vmess_module.index
-        || cycle->modules[ngx_vmess_module.index] != &ngx_vmess_module)
-    {
+    if (cycle->conf_ctx == NULL) {
         return NULL;
     }
 
-    return (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx,
-                                             ngx_vmess_module);
+    /* modules are not in the order of their indices */
+
+    for (i = 0; i < cycle->modules_n; i++) {
+
+        if (cycle->modules[i] == &ngx_vmess_module) {
+            return (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx,
+                                                     ngx_vmess_module);
+        }
+    }
+
+    return NULL;
 }
 
 
