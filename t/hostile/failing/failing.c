@@ -1,7 +1,7 @@
 
 /*
  * Allocations of a worker fail now and then: one in $VMESS_FAIL_ALLOC, by
- * chance, once its event loop runs.  Without that variable nothing changes.  The
+ * chance, in its event loop.  Without that variable nothing changes.  The
  * functions that are wrapped stand in "config".
  */
 
@@ -18,12 +18,13 @@ void __real_ngx_process_events_and_timers(ngx_cycle_t *cycle);
 
 
 static unsigned long  one_in;
+static int            looping;
 
 
 static int
 fails(void)
 {
-    return one_in && random() % one_in == 0;
+    return looping && one_in && random() % one_in == 0;
 }
 
 
@@ -71,5 +72,9 @@ __wrap_ngx_process_events_and_timers(ngx_cycle_t *cycle)
         }
     }
 
+    looping = 1;
+
     __real_ngx_process_events_and_timers(cycle);
+
+    looping = 0;
 }
