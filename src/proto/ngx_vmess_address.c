@@ -146,8 +146,9 @@ ngx_vmess_address_domain(ngx_vmess_address_t *address, u_char *p, size_t len)
 
 /*
  * Go peers try as an address what starts with a digit or a bracket; no name has
- * a colon either, so that "::1" is one, too.  Only the one spelling that all software agrees on is taken: ngx_inet_addr() reads
- * "0177.0.0.1" as decimal, and others as octal.
+ * a colon either, so that "::1" is one, too.  Only the one spelling that all
+ * software agrees on is taken: ngx_inet_addr() reads "0177.0.0.1" as decimal,
+ * and others as octal.
  */
 
 static ngx_int_t

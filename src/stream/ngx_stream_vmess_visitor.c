@@ -15,8 +15,8 @@
 struct ngx_stream_vmess_visit_s {
     size_t                  passed;      /* bytes that the site was given */
     ngx_event_t             timer;       /* of the handshake */
-    ngx_event_t             verdict;     /* the session comes back */
-    ngx_event_t             note;        /* of a fallback that leads back */
+    ngx_event_t             verdict;     /* posted: the session comes back */
+    ngx_event_t             note;        /* timer: the fallback may lead back */
 
     /* the server with VMess, and what modules had for it */
 
@@ -118,7 +118,7 @@ ngx_stream_vmess_visitor_start(ngx_stream_session_t *s)
     visit->note.log = c->log;
 
     ngx_add_timer(&visit->timer, ctx->deadline - ngx_current_msec);
-    ngx_post_event(&visit->note, &ngx_posted_events);
+    ngx_add_timer(&visit->note, 0);
 
     ctx->visit = visit;
     ctx->moved = 1;
@@ -151,10 +151,6 @@ ngx_stream_vmess_visitor_cleanup(void *data)
 
     if (visit->verdict.posted) {
         ngx_delete_posted_event(&visit->verdict);
-    }
-
-    if (visit->note.posted) {
-        ngx_delete_posted_event(&visit->note);
     }
 
     if (visit->note.timer_set) {
