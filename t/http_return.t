@@ -193,3 +193,111 @@ for my $path ('/re/any', '/ex/any') {
 }
 --- no_error_log
 [alert]
+
+
+=== TEST 4: "set" comes before limits and logs, and has its effect once
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- http_config
+limit_req_zone $key zone=key:1m rate=1r/m;
+limit_req_zone $mapped zone=mapped:1m rate=1000r/s;
+log_format set '$status $uri $key $twice "$late"';
+map $uri $mapped { ~^/(capture)/ $1; }
+--- user_files
+>>> page
+a page
+--- config
+uninitialized_variable_warn off;
+access_log %%DIR%%/http.log set;
+location /set/ {
+    set $key "key $arg_k";
+    set $part b;
+    set $twice "${twice}$part";
+    set $twice "${twice}c";
+    vmess_pass ray;
+    limit_req zone=key;
+    if ($args) { set $late late; }
+    return 200 "$key $twice $late\n";
+}
+location /content {
+    set $key "key $arg_k";
+    set $twice "${twice}b";
+    vmess_pass ray;
+    limit_req zone=key;
+    alias html/page;
+}
+location /args/ {
+    set $key "";
+    set $args "$args&a";
+    vmess_pass ray;
+    return 200 "$args\n";
+}
+location /value/ {
+    vmess_pass ray;
+    if (-f "$document_root/$arg_k") { return 200 "file\n"; }
+    if ($arg_k = "$uri") { return 200 "uri\n"; }
+    return 200 "none\n";
+}
+location ~ ^/capture/(\w+)$ {
+    set $key $1;
+    vmess_pass ray;
+    limit_req zone=mapped burst=1000 nodelay;
+    return 200 "$1 $key\n";
+}
+--- stream_client
+my @ws = ('Connection: Upgrade', 'Upgrade: websocket',
+          'Sec-WebSocket-Version: 13',
+          'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+          'Sec-WebSocket-Protocol: ' . 'x' x 400);
+my @put = ('Connection: close', 'Transfer-Encoding: chunked',
+           'Referer: http://a/?x_padding=' . 'X' x 200);
+my $site = sub {
+    my ($path, $method, @headers) = @_;
+    my $s = tcp(http_port());
+    put($s, join("\r\n", "$method $path HTTP/1.1", 'Host: a', @headers, '', '')
+            . ($method eq 'PUT' ? "1\r\nx\r\n0\r\n\r\n" : ''));
+    shutdown $s, 1;
+    return (split /\r\n\r\n/, slurp($s), 2)[1];
+};
+my $log = sub {
+    my ($want, $name) = @_;
+    wait_for(sub { access_log('http.log') =~ /\n/ });
+    is(access_log('http.log'), "$want\n", "$name, in the log");
+    truncate "$Dir/http.log", 0;
+};
+
+# of clients
+for my $k (1, 2) {
+    my $f = flow(via => ws(path => "/set/?k=$k"), to => 'echo',
+                 data => 'hello');
+    is($f->read(5), 'hello', "a flow with the key $k");
+    $f->close;
+    $log->("101 /set/ key $k bc \"\"", 'what was set before "if"');
+}
+is(VMess::WebSocket->new(tcp(http_port()), path => '/set/?k=1')->status, 200,
+   'one more with a key that is used up');
+$log->('200 /set/ key 1 bc "late"', 'the answer of the site');
+
+# of the site
+is($site->('/set/?k=3', GET => @ws), "key 3 bc late\n", 'early data of nobody');
+$log->('200 /set/ key 3 bc "late"', 'that');
+is($site->('/set/?k=3', PUT => @put), "key 3 bc late\n", 'a body');
+$log->('200 /set/ key 3 bc "late"', 'that');
+is($site->('/content?k=4', GET => @ws), "a page\n", 'content');
+$log->('200 /content key 4 b ""', 'that');
+like($site->('/content?k=4', GET => @ws), qr/503/, 'limited content');
+$log->('503 /content key 4 b ""', 'that');
+
+# what stays as it is
+for my $case (['/args/?b', "b&a\n"], ['/value/?k=none', "none\n"],
+              ['/value/?k=page', "file\n"], ['/value/?k=/value/', "uri\n"],
+              ['/capture/word', "word word\n"])
+{
+    my ($path, $want) = @$case;
+    is($site->($path, PUT => @put), $want, $path);
+    is($site->($path, GET => @ws), $want, "$path, WebSocket");
+}
+--- no_error_log
+[alert]

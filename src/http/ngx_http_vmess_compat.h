@@ -123,4 +123,40 @@ ngx_http_vmess_clear_authenticate(ngx_http_request_t *r)
 }
 
 
+/*
+ * The module may be left out of nginx.  The end of a value with variables came
+ * with 1.31.3 and in security updates of earlier versions, also without a
+ * declaration.
+ */
+
+extern ngx_module_t  ngx_http_rewrite_module __attribute__((weak));
+
+void ngx_http_script_complex_value_end_code(ngx_http_script_engine_t *e)
+    __attribute__((weak));
+
+
+/* the start of the private ngx_http_rewrite_loc_conf_t of all versions */
+
+typedef struct {
+    ngx_array_t  *codes;
+} ngx_http_vmess_rewrite_loc_conf_t;
+
+
+/* the codes of the rewrite module for a location, which end with NULL */
+
+static ngx_inline u_char *
+ngx_http_vmess_rewrite_codes(ngx_http_request_t *r)
+{
+    ngx_http_vmess_rewrite_loc_conf_t  *rlcf;
+
+    if (&ngx_http_rewrite_module == NULL) {
+        return NULL;
+    }
+
+    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_rewrite_module);
+
+    return rlcf->codes ? rlcf->codes->elts : NULL;
+}
+
+
 #endif /* _NGX_HTTP_VMESS_COMPAT_H_INCLUDED_ */

@@ -9,6 +9,7 @@
 #include "ngx_http_vmess_h2.h"
 #include "ngx_http_vmess_grpc.h"
 #include "ngx_http_vmess_xhttp.h"
+#include "ngx_http_vmess_rewrite.h"
 #include "ngx_http_vmess_explain.h"
 #include "ngx_http_vmess_compat.h"
 #include "ngx_vmess_param.h"
@@ -147,8 +148,8 @@ ngx_module_t  ngx_http_vmess_module = {
 
 /*
  * In the place of ngx_http_core_rewrite_phase() for locations: a request that
- * may be VMess passes by "return" and others of the rewrite module, and comes
- * back to them if it is not.
+ * may be VMess passes by "return" and others of the rewrite module, but for the
+ * "set" before them, and comes back to them if it is not.
  */
 
 static ngx_int_t
@@ -161,8 +162,13 @@ ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
-    if (vlcf->listen == NULL || r != r->main
-        || ngx_http_get_module_ctx(r, ngx_http_vmess_module)
+    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_module);
+
+    if (ctx && r == r->main) {
+        ngx_http_vmess_rewrite_restore(ctx);
+    }
+
+    if (vlcf->listen == NULL || r != r->main || ctx
         || ngx_http_vmess_lookup(r))
     {
         return ngx_http_core_rewrite_phase(r, ph);
@@ -187,6 +193,11 @@ ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
     }
 
     ctx->rewrite = r->phase_handler;
+
+    if (ngx_http_vmess_rewrite_set(ctx) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return NGX_OK;
+    }
 
     r->phase_handler = ph->next;
 

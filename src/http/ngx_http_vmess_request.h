@@ -67,6 +67,7 @@ typedef enum {
 
 
 typedef struct ngx_http_vmess_ctx_s  ngx_http_vmess_ctx_t;
+typedef struct ngx_http_vmess_saved_s  ngx_http_vmess_saved_t;
 
 
 /* what carries a session, each in its own file; functions may be NULL */
@@ -120,6 +121,7 @@ struct ngx_http_vmess_ctx_s {
 
     ngx_vmess_vconn_t         *vconn;        /* NULL once it is closed */
     ngx_int_t                  rewrite;      /* handler passed by, or 0 */
+    ngx_http_vmess_saved_t    *saved;        /* before that, or NULL */
     ngx_int_t                  access;       /* what its handler returned */
     u_char                    *pos;          /* behind the request */
 
