@@ -15,7 +15,10 @@ __DATA__
 --- servers
 app app brief
 --- stream_config
-server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+server {
+    vmess_listen ray; vmess main; proxy_pass vmess_target;
+    vmess_handshake_timeout 1s;
+}
 --- http_config eval
 VMess::Site::twice(<<'END');
     listen 127.0.0.1:%%PORT_2%%;
@@ -63,9 +66,49 @@ my %body = (
     'not all' => $chunk->($bad) . "a\r\nx",
     'empty' => "0\r\n\r\n$last",
 );
-my %seen;
+my (%seen, @download);
 
-for my $path (qw(/app /stream /try /error /none /file /deny /late)) {
+sub send_parts {
+    my ($n, @part) = @_;
+    my $s = tcp(stream_port() + $n);
+    put($s, shift @part);
+    for (@part) {
+        select undef, undef, undef, 0.02;
+        put($s, $_);
+    }
+    return $s;
+}
+
+sub compare {
+    my ($name, @s) = @_;
+    my ($site, $ours) = map { slurp($_) =~ s/^Date: .*\r\n//mgr } @s;
+    is($ours, $site, $name);
+    $seen{$1} = 1 while $site =~ m{^HTTP/1.1 (\d+)}mg;
+}
+
+# all requests for a path are made at once, as each waits for some timeout
+my @path = qw(/app /stream /try /error /none /file /deny /late);
+
+# a packet waits for the download of its session, that of the first path in
+# vain: this takes half a minute
+my %sid = map { ($path[$_] => "sid$_") } 0 .. $#path;
+
+sub packets {
+    my ($path) = @_;
+    my $get = "GET $path/$sid{$path}?x_padding=" . 'X' x 200
+              . " HTTP/1.1\r\nHost: site\r\n\r\n";
+    my $text = "POST $path/$sid{$path}/0 HTTP/1.1\r\nHost: site\r\n$padding"
+               . "Content-Length: 100\r\n\r\n" . substr("$bad$bad", 0, 100)
+               . "$get$last";
+    my @s = map { send_parts($_, $text) } 2, 3;
+    push @download, send_parts(3, $get) if $path ne $path[0];
+    return @s;
+}
+
+my %packet = map { ($_ => [packets($_)]) } @path;
+
+for my $path (@path) {
+    my @test;
     for my $name (sort keys %body) {
         for my $case (['', 0], [$long->(600), 0], [$long->(3000), 50],
                       ["Expect: 100-continue\r\n", 0])
@@ -77,30 +120,23 @@ for my $path (qw(/app /stream /try /error /none /file /deny /late)) {
                        . "Transfer-Encoding: chunked\r\n\r\n";
             my $all = $text . $body{$name};
             my $cut = $first ? length($text) + $first : length $all;
-            my ($site, $ours) = map {
-                my $s = tcp(stream_port() + $_);
-                put($s, substr $all, 0, $cut);
-                if ($cut < length $all) {
-                    select undef, undef, undef, 0.02;
-                    put($s, substr $all, $cut);
-                }
-                slurp($s) =~ s/^Date: .*\r\n//mgr;
-            } 2, 3;
-            is($ours, $site, "$path, $name, " . substr $header, 0, 9);
-            $seen{$1} = 1 while $site =~ m{^HTTP/1.1 (\d+)}mg;
+            push @test, ["$path, $name, " . substr($header, 0, 9),
+                         grep { length } substr($all, 0, $cut),
+                                         substr $all, $cut];
         }
     }
 
-    my ($site, $ours) = map {
-        my $s = tcp(stream_port() + $_);
-        put($s, "POST $path/sid/0 HTTP/1.1\r\nHost: site\r\n$padding"
-                . "Content-Length: 100\r\n\r\n" . substr("$bad$bad", 0, 100)
-                . "GET $path/sid?x_padding=" . 'X' x 200
-                . " HTTP/1.1\r\nHost: site\r\n\r\n$last");
-        slurp($s) =~ s/^Date: .*\r\n//mgr;
-    } 2, 3;
-    is($ours, $site, "$path, a packet");
+    for (@test) {
+        my ($name, @part) = @$_;
+        $_ = [$name, send_parts(2, @part), send_parts(3, @part)];
+    }
+    compare(@$_) for @test;
 }
+
+shift @path;
+compare("$_, a packet", @{ $packet{$_} }) for @path;
+compare("$_, a packet of a session that has ended", packets($_)) for @path;
+compare('a packet without a download', @{ $packet{'/app'} });
 
 # two that are answered before a limit tells its status
 ok($seen{$_}, "an answer $_") for 100, 200, 403, 404, 405, 413;
