@@ -66,7 +66,7 @@ sub drained {
     my ($limit, @probes) = @_;
     my @bad;
 
-    while (my @now = splice @probes, 0, 100) {
+    while (my @now = splice @probes, 0, 50) {
         my @s = map { tcp() } @now;
         my $all = sub {
             my ($n) = @_;
