@@ -545,6 +545,7 @@ if ($ENV{VMESS_MUTATIONS}) {
 --- servers
 echo echo
 --- stream_config
+vmess_handshakes worker=200 address=200;
 vmess_users main:8m { alice %%ALICE%% alter_id=16; bob %%BOB%%;
                       carol %%CAROL%% alter_id=256; }
 --- stream_server_config
