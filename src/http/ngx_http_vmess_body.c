@@ -468,12 +468,15 @@ ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx, u_char *buf,
 
         if ((size_t) (b->end - b->start) < window) {
 
-            rb->buf = ngx_create_temp_buf(r->pool, window);
-            if (rb->buf == NULL) {
+            /* without memory the site gets what is in the buffer there is */
+
+            b = ngx_create_temp_buf(r->pool, window);
+            if (b == NULL) {
                 return NGX_ERROR;
             }
 
-            ngx_pfree(r->pool, b->start);
+            ngx_pfree(r->pool, rb->buf->start);
+            rb->buf = b;
         }
 
         /* the buffer is empty: this sends a window */
