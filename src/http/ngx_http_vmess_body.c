@@ -881,14 +881,20 @@ ngx_http_vmess_body_preread(ngx_http_vmess_ctx_t *ctx)
     body = ctx->data;
     stream = r->stream;
 
+    /* there was nothing to read, or no memory to do so */
+
+    if (r->request_body == NULL || r->request_body->buf == NULL) {
+        return NGX_OK;
+    }
+
     b = r->request_body->buf;
     raw = body->raw;
 
-    if (b && b->end - b->start >= NGX_HTTP_VMESS_BODY_HEAD) {
+    if (b->end - b->start >= NGX_HTTP_VMESS_BODY_HEAD) {
         b->pos = b->start;
     }
 
-    if (raw && b) {
+    if (raw) {
 
         /*
          * The buffer was too small for a header, and a window was sent: there
@@ -909,7 +915,7 @@ ngx_http_vmess_body_preread(ngx_http_vmess_ctx_t *ctx)
         b = preread;
     }
 
-    stream->preread = b && b->pos < b->last ? b : NULL;
+    stream->preread = b->pos < b->last ? b : NULL;
 
     return NGX_OK;
 }
