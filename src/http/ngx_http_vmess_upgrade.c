@@ -59,7 +59,6 @@ ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
     clcf = vlcf->location;
 
     if (!clcf->named

@@ -10,6 +10,7 @@
 #include "ngx_stream_vmess_limit.h"
 #include "ngx_stream_vmess_loop.h"
 #include "event/ngx_vmess_handshake.h"
+#include "event/ngx_vmess_output.h"
 
 
 struct ngx_stream_vmess_visit_s {
@@ -31,8 +32,6 @@ struct ngx_stream_vmess_visit_s {
 
 static void ngx_stream_vmess_visitor_cleanup(void *data);
 static ssize_t ngx_stream_vmess_visitor_recv(ngx_connection_t *c, u_char *buf,
-    size_t size);
-static ssize_t ngx_stream_vmess_visitor_send(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_chain_t *ngx_stream_vmess_visitor_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
@@ -124,7 +123,7 @@ ngx_stream_vmess_visitor_start(ngx_stream_session_t *s)
     ctx->moved = 1;
 
     c->recv = ngx_stream_vmess_visitor_recv;
-    c->send = ngx_stream_vmess_visitor_send;
+    c->send = ngx_vmess_send;
     c->send_chain = ngx_stream_vmess_visitor_send_chain;
 
     if (ctx->vc->raw.last != ctx->vc->raw.start) {
@@ -240,27 +239,6 @@ ngx_stream_vmess_visitor_recv(ngx_connection_t *c, u_char *buf, size_t size)
     }
 
     return n;
-}
-
-
-static ssize_t
-ngx_stream_vmess_visitor_send(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    ngx_stream_session_t    *s;
-    ngx_vmess_connection_t  *vc;
-    ngx_stream_vmess_ctx_t  *ctx;
-
-    vc = ngx_vmess_get_connection(c);
-    s = vc->data;
-
-    if (ngx_stream_vmess_visitor_closed(s)) {
-        return c->send(c, buf, size);
-    }
-
-    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
-    ctx->visit->held = 1;
-
-    return NGX_AGAIN;
 }
 
 
