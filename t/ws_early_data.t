@@ -304,7 +304,7 @@ is(ws(upgrade => 1, path => '/dir')->status, 101, 'a prefix location');
 is(ws(upgrade => 1, path => $_)->status, 404, $_) for qw(/dir/ /dirx /dir/x);
 is(ws(upgrade => 1, path => '/none')->status, 200, 'not allowed there');
 is(ws(upgrade => 1, via => tls(port => stream_port() + 2))->status, 101, 'TLS');
-is(ws(via => tls(port => stream_port() + 2), quiet => 1)->status, 101,
+is(ws(via => tls(port => stream_port() + 2))->status, 101,
    'a key of WebSocket makes none of it there');
 wait_for(sub { access_log() =~ /^httpupgrade ok$/m });
 --- stream_response: 1
