@@ -399,15 +399,22 @@ proxy_pass vmess_target;
 --- stream_client
 my @limit;
 for my $n (1 .. 4) {
-    my $s = tcp();
-    my $data = $n % 2 ? 'x' x 60 : vmess(skew => 999, port => 9)->header;
-    put($s, $data);
-    my $sent = length $data;
-    while ($sent < 3500 && !IO::Select->new($s)->can_read(0.002)) {
-        put($s, 'x' x 8);
-        $sent += 8;
+
+    # a busy machine sees the end late: the least of some tries
+
+    my $least = 3500;
+    for (1 .. 4) {
+        my $s = tcp();
+        my $data = $n % 2 ? 'x' x 60 : vmess(skew => 999, port => 9)->header;
+        put($s, $data);
+        my $sent = length $data;
+        while ($sent < $least && !IO::Select->new($s)->can_read(0.002)) {
+            put($s, 'x' x 8);
+            $sent += 8;
+        }
+        $least = $sent if $sent < $least;
     }
-    push @limit, $sent;
+    push @limit, $least;
 }
 my ($min, $max) = (sort { $a <=> $b } @limit)[0, -1];
 cmp_ok($max, '<=', 3400, 'the limit is that of the description');
