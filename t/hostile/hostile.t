@@ -65,7 +65,7 @@ sub over_udp { return $v3 ? $_[0] : '' }
 # ---- the site: what nginx offers beside vmess_pass, each in a location
 
 our @location = (
-    root => 'root html;',
+    files => 'root html;',
     ret => 'return 404;',
     text => 'return 200 "text\n";',
     proxy => 'proxy_pass http://127.0.0.1:%%app%%;',
@@ -89,8 +89,8 @@ our @location = (
     ssi => 'ssi on; ssi_types *; root html;',
     rate => 'limit_req zone=rate burst=5 nodelay; limit_conn addr 3; root html;',
     gzip => 'gzip on; gzip_types *; gzip_min_length 1; root html;',
-    inner => 'rewrite ^/inner/(.*) /root/$1 last;',
-    spread => 'error_page 404 405 412 = /root/; root html;',
+    inner => 'rewrite ^/inner/(.*) /files/$1 last;',
+    spread => 'error_page 404 405 412 = /files/; root html;',
     $modules =~ /http_sub_module/
         ? (sub => 'sub_filter_types *; sub_filter a b; sub_filter_once off; root html;')
         : (),
