@@ -340,14 +340,17 @@ sub xhttp {
 our $proxied = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" . "\x7f\0\0\1" x 3;
 
 
-# a stream of QUIC, by the process of this attacker
+# a stream of QUIC, by the process of this attacker; the server ends connections
+# that were idle for 5 seconds, and tells nobody
 
 our ($streams, $quic) = 0;
 
 sub quic {
     my $s = unix_sock($quic);
     $streams++;
-    put($s, ($kind =~ /flow/ || maybe(.8) ? 'stream' : 'uni') . ' c' . int($streams / 20) . " s$streams\n");
+    put($s, ($kind =~ /flow/ || maybe(.8) ? 'stream' : 'uni') . ' c'
+            . join('.', epoch_of('killed'), epoch_of('reloaded'), int time / 3)
+            . " s$streams\n");
     read_n($s, 3) eq "ok\n" or die "no connection of QUIC\n";
     return ($s, $s);
 }
@@ -695,9 +698,13 @@ sub datagrams {
 
 
 # ---- processes that attack until the time is over; what was wrong goes to a
-# file.  The parent tells by the file "epoch" when it kills.
+# file.  The parent tells when it kills a worker, or reloads.
 
-sub epoch { return -e "$Dir/epoch.odd" ? -1 : -s "$Dir/epoch" || 0 }
+sub epoch { return -e "$Dir/$_[0].odd" ? -1 : epoch_of($_[0]) }
+
+sub epoch_of { return -s "$Dir/$_[0]" || 0 }
+
+sub same_epoch { return $_[1] >= 0 && $_[1] == epoch($_[0]) }
 
 our @act = (\&attack, \&attack, \&attack, \&flow_of_client, \&flow_of_client, \&stranger,
             \&same_h1, \&same_h1, \&same_h2, \&datagrams);
@@ -707,7 +714,7 @@ sub attacker {
     my $done = 0;
 
     while (Time::HiRes::time() < $end) {
-        my $before = epoch();
+        my %before = map { $_ => epoch($_) } qw(killed reloaded);
         my $count = @bad;
 
         eval {
@@ -723,9 +730,11 @@ sub attacker {
         bad($@) if $@ && $@ =~ /hangs|timed out|no answer/
                    && !($kind =~ /x_padding=X{100,1000}\b/ && $@ =~ /timed out/);
 
-        # but for what was open when a worker was killed
+        # but for what was open when a worker was killed, and what a reload ends
 
-        $#bad = $count - 1 if $failing || $before < 0 || $before != epoch();
+        $#bad = $count - 1
+            if $failing || !same_epoch(killed => $before{killed})
+               || $kind =~ /QUIC|mKCP/ && !same_epoch(reloaded => $before{reloaded});
         $done++;
     }
 
@@ -827,8 +836,8 @@ sub rounds {
 
         next if !$signals || Time::HiRes::time() > $end;
 
-        one(sub { signal_nginx('USR1') }, sub { eval { reload() } }, \&kill_worker,
-            sub { }, sub { }, sub { })->();
+        one(sub { signal_nginx('USR1') }, sub { during(reloaded => \&reload) },
+            sub { during(killed => \&kill_worker) }, sub { }, sub { }, sub { })->();
     }
 
     push @wrong, 'a client hangs' if %pid;
@@ -854,15 +863,23 @@ sub rounds {
 }
 
 
+# tells the clients of it, by a file of that name
+
+sub during {
+    my ($name, $code) = @_;
+
+    write_file("$name.odd", '');
+    eval { $code->() };
+    write_file($name, 'x' x (1 + epoch_of($name)));
+    unlink "$Dir/$name.odd";
+}
+
 sub kill_worker {
     my $pid = one(children()) // return;
 
-    write_file('epoch.odd', '');
     $killed{$pid} = 1;
     kill 'KILL', $pid;
     wait_for(sub { !kill(0, $pid) && children() >= 2 });
-    write_file('epoch', 'x' x keys %killed);
-    unlink "$Dir/epoch.odd";
 }
 
 run_tests();
