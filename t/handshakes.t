@@ -11,7 +11,7 @@ sub h2 { return VMess::HTTP2->new(tcp(stream_port() + 2)) }
 
 # an XHTTP client's download, which waits for the upload
 
-my $padding = 'x_padding=' . 'X' x 100;
+our $padding = 'x_padding=' . 'X' x 100;
 
 sub download {
     my ($c, $n) = @_;
@@ -199,6 +199,8 @@ is($s[2]->status, 404, 'which takes the place of another one');
 $c->close;
 1;
 --- stream_response: 1
+--- error_log
+too many clients that are not authentic yet
 
 
 === TEST 5: the configuration
