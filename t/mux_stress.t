@@ -16,7 +16,7 @@ BEGIN {
 use lib "t/lib";
 use TestVMess;
 use List::Util qw(min max sum0 shuffle);
-use Socket qw(SOL_SOCKET SO_LINGER);
+use Socket qw(SOL_SOCKET SO_LINGER unpack_sockaddr_in);
 use VMess::GRPC;
 use VMess::HTTP2;
 use VMess::Mux;
@@ -102,7 +102,8 @@ sub serve {
         for my $u (@$udp) {
             for (1 .. 50) {
                 my $peer = recv($u, my $b, 1 << 16, 0) // last;
-                send($u, $b, 0, $peer);
+                my ($port) = unpack_sockaddr_in($peer);
+                send($u, "$port $b", 0, $peer);
             }
         }
 
@@ -348,13 +349,22 @@ sub look {
 
     if ($s->{kind} =~ /udp/) {
         for my $i (0 .. $#packets) {
-            my ($key, $port, $n) = $packets[$i] =~ /^(\d+) (\d+) (\d+) /;
-            my $text = substr($packets[$i], length "$key $port $n ");
+            my ($from, $key, $port, $n) = $packets[$i] =~ /^(\d+) (\d+) (\d+) (\d+) /;
+            my $text = substr($packets[$i], length "$from $key $port $n ");
             my $peer = $s->{kind} eq 'xudp' ? "127.0.0.1:$port" : '';
             bad($m, $s, "a datagram of $key from $peers[$i]")
-                if $key != $s->{key} || $peers[$i] ne $peer
-                   || $text ne piece($s, $n, length $text);
+                if $peers[$i] ne $peer
+                   || $text ne piece({ key => $key }, $n, length $text);
+            push @{ $s->{$key == $s->{key} ? 'own' : 'strays'} }, $from;
             $count{answers}++;
+        }
+
+        # an answer to one that ended comes late, to who got its port from the kernel
+
+        if ($s->{own} && $s->{strays}) {
+            bad($m, $s, 'datagrams of others')
+                if grep { $_ != $s->{own}[0] } @{ $s->{own} }, @{ $s->{strays} };
+            $count{strays} += @{ delete $s->{strays} };
         }
 
         # its session may be another's by now
