@@ -124,7 +124,7 @@ ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
         /* workers that do it at once write the same */
 
-        ngx_vmess_cmd_key(cmd_key, id);
+        ngx_vmess_id_cmd_key(cmd_key, id);
 
         rc = ngx_vmess_auth_method()->init(&users->temporary[slot], cmd_key);
 
@@ -186,7 +186,7 @@ ngx_vmess_detour_scan(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
     ngx_vmess_detour_derive(zone, account->cmd_key,
                             (users->until[i] + 1) / users->refresh - 2, id,
                             &random);
-    ngx_vmess_cmd_key(account->cmd_key, id);
+    ngx_vmess_id_cmd_key(account->cmd_key, id);
     ngx_explicit_memzero(id, sizeof(id));
 
     account->temporary = 1;
@@ -210,7 +210,7 @@ ngx_vmess_detour_derive(ngx_vmess_zone_t *zone, const u_char *cmd_key,
     ngx_memcpy(data + NGX_VMESS_SECRET_LEN + NGX_VMESS_KEY_LEN, &n,
                sizeof(uint64_t));
 
-    ngx_vmess_sha256(digest, data, sizeof(data));
+    ngx_vmess_hash_sha256(digest, data, sizeof(data));
 
     ngx_memcpy(id, digest, NGX_VMESS_ID_LEN);
     ngx_memcpy(random, digest + NGX_VMESS_ID_LEN, sizeof(uint32_t));

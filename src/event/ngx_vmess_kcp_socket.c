@@ -74,55 +74,56 @@ typedef struct {
 } ngx_vmess_kcp_session_t;
 
 
-static void ngx_vmess_kcp_read_handler(ngx_event_t *rev);
-static socklen_t ngx_vmess_kcp_local(struct msghdr *msg, ngx_listening_t *ls,
-    ngx_sockaddr_t *local);
-static void ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p,
+static void ngx_vmess_kcp_socket_read_handler(ngx_event_t *rev);
+static socklen_t ngx_vmess_kcp_socket_local(struct msghdr *msg,
+    ngx_listening_t *ls, ngx_sockaddr_t *local);
+static void ngx_vmess_kcp_socket_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p,
     size_t len, ngx_sockaddr_t *sockaddr, socklen_t socklen,
     ngx_sockaddr_t *local, socklen_t local_len);
-static ngx_vmess_kcp_session_t *ngx_vmess_kcp_create(
+static ngx_vmess_kcp_session_t *ngx_vmess_kcp_session_create(
     ngx_vmess_kcp_socket_t *ks, ngx_str_t *key, ngx_uint_t conv,
     ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
     socklen_t local_len);
-static ngx_int_t ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn);
-static ngx_int_t ngx_vmess_kcp_evict(ngx_vmess_kcp_socket_t *ks);
-static void ngx_vmess_kcp_prove(ngx_vmess_kcp_session_t *ksn);
-static void *ngx_vmess_kcp_find(ngx_rbtree_t *tree, ngx_str_t *key);
-static void ngx_vmess_kcp_insert(ngx_rbtree_t *tree, ngx_str_node_t *node,
-    u_char *data, ngx_str_t *key);
-static ngx_vmess_kcp_source_t *ngx_vmess_kcp_get_source(
+static ngx_int_t ngx_vmess_kcp_session_start(ngx_vmess_kcp_session_t *ksn);
+static ngx_int_t ngx_vmess_kcp_session_evict(ngx_vmess_kcp_socket_t *ks);
+static void ngx_vmess_kcp_session_prove(ngx_vmess_kcp_session_t *ksn);
+static void *ngx_vmess_kcp_session_find(ngx_rbtree_t *tree, ngx_str_t *key);
+static void ngx_vmess_kcp_session_insert(ngx_rbtree_t *tree,
+    ngx_str_node_t *node, u_char *data, ngx_str_t *key);
+static ngx_vmess_kcp_source_t *ngx_vmess_kcp_session_get_source(
     ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr);
-static void ngx_vmess_kcp_put_source(ngx_vmess_kcp_socket_t *ks,
+static void ngx_vmess_kcp_session_put_source(ngx_vmess_kcp_socket_t *ks,
     ngx_vmess_kcp_source_t *source);
-static void ngx_vmess_kcp_event_handler(ngx_event_t *ev);
-static void ngx_vmess_kcp_wake(ngx_vmess_kcp_session_t *ksn);
-static void ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn);
-static ngx_int_t ngx_vmess_kcp_send_datagram(ngx_vmess_kcp_session_t *ksn,
-    u_char *p, size_t len);
-static void ngx_vmess_kcp_free(ngx_vmess_kcp_session_t *ksn);
-static void ngx_vmess_kcp_quit_handler(ngx_event_t *rev);
-static void ngx_vmess_kcp_empty_handler(ngx_event_t *ev);
-static void *ngx_vmess_kcp_alloc(void *data, size_t size);
-static void ngx_vmess_kcp_release(void *data, void *p, size_t size);
+static void ngx_vmess_kcp_session_event_handler(ngx_event_t *ev);
+static void ngx_vmess_kcp_session_wake(ngx_vmess_kcp_session_t *ksn);
+static void ngx_vmess_kcp_session_flush(ngx_vmess_kcp_session_t *ksn);
+static ngx_int_t ngx_vmess_kcp_session_send_datagram(
+    ngx_vmess_kcp_session_t *ksn, u_char *p, size_t len);
+static void ngx_vmess_kcp_session_free(ngx_vmess_kcp_session_t *ksn);
+static void ngx_vmess_kcp_socket_quit_handler(ngx_event_t *rev);
+static void ngx_vmess_kcp_socket_empty_handler(ngx_event_t *ev);
+static void *ngx_vmess_kcp_socket_alloc(void *data, size_t size);
+static void ngx_vmess_kcp_socket_free(void *data, void *p, size_t size);
 
-static ssize_t ngx_vmess_kcp_recv(void *data, u_char *buf, size_t size);
-static ssize_t ngx_vmess_kcp_send(void *data, u_char *buf, size_t size);
-static ngx_int_t ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic);
-static void ngx_vmess_kcp_closed(void *data);
+static ssize_t ngx_vmess_kcp_session_recv(void *data, u_char *buf, size_t size);
+static ssize_t ngx_vmess_kcp_session_send(void *data, u_char *buf, size_t size);
+static ngx_int_t ngx_vmess_kcp_session_verdict(void *data,
+    ngx_uint_t authentic);
+static void ngx_vmess_kcp_session_closed(void *data);
 
 
-static const ngx_vmess_carrier_t  ngx_vmess_kcp_carrier = {
+static const ngx_vmess_carrier_t  ngx_vmess_kcp_session_carrier = {
     ngx_string("mkcp"),
-    ngx_vmess_kcp_recv,
-    ngx_vmess_kcp_send,
-    ngx_vmess_kcp_verdict,
-    ngx_vmess_kcp_closed,
+    ngx_vmess_kcp_session_recv,
+    ngx_vmess_kcp_session_send,
+    ngx_vmess_kcp_session_verdict,
+    ngx_vmess_kcp_session_closed,
     0
 };
 
 
 ngx_int_t
-ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
+ngx_vmess_kcp_socket_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     ngx_vmess_kcp_socket_conf_t *conf)
 {
     uint16_t                 start;
@@ -161,8 +162,8 @@ ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     }
 
     conf->kcp.overhead = ks->packet.head + ks->packet.tail;
-    conf->kcp.alloc = ngx_vmess_kcp_alloc;
-    conf->kcp.free = ngx_vmess_kcp_release;
+    conf->kcp.alloc = ngx_vmess_kcp_socket_alloc;
+    conf->kcp.free = ngx_vmess_kcp_socket_free;
 
     ngx_vmess_kcp_conf_init(&conf->kcp);
 
@@ -190,25 +191,25 @@ ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     c->type = SOCK_DGRAM;
     c->log_error = NGX_ERROR_INFO;
     c->listening = ls;
-    c->read->handler = ngx_vmess_kcp_quit_handler;
-    c->write->handler = ngx_vmess_kcp_empty_handler;
+    c->read->handler = ngx_vmess_kcp_socket_quit_handler;
+    c->write->handler = ngx_vmess_kcp_socket_empty_handler;
     c->write->ready = 1;
     c->idle = 1;
 
     ks->connection = c;
 
-    ks->quit.handler = ngx_vmess_kcp_empty_handler;
+    ks->quit.handler = ngx_vmess_kcp_socket_empty_handler;
     ks->quit.log = cycle->log;
 
     ls->connection->data = ks;
-    ls->connection->read->handler = ngx_vmess_kcp_read_handler;
+    ls->connection->read->handler = ngx_vmess_kcp_socket_read_handler;
 
     return NGX_OK;
 }
 
 
 static void
-ngx_vmess_kcp_read_handler(ngx_event_t *rev)
+ngx_vmess_kcp_socket_read_handler(ngx_event_t *rev)
 {
     ssize_t                  n;
     ngx_err_t                err;
@@ -264,7 +265,7 @@ ngx_vmess_kcp_read_handler(ngx_event_t *rev)
             continue;
         }
 
-        local_len = ngx_vmess_kcp_local(&msg, ks->listening, &local);
+        local_len = ngx_vmess_kcp_socket_local(&msg, ks->listening, &local);
 
         /* nothing could be sent back */
 
@@ -274,8 +275,8 @@ ngx_vmess_kcp_read_handler(ngx_event_t *rev)
             continue;
         }
 
-        ngx_vmess_kcp_datagram(ks, buffer, n, &sa, msg.msg_namelen, &local,
-                               local_len);
+        ngx_vmess_kcp_socket_datagram(ks, buffer, n, &sa, msg.msg_namelen,
+                                      &local, local_len);
     }
 }
 
@@ -283,7 +284,7 @@ ngx_vmess_kcp_read_handler(ngx_event_t *rev)
 /* the address that a datagram was sent to, which answers must come from */
 
 static socklen_t
-ngx_vmess_kcp_local(struct msghdr *msg, ngx_listening_t *ls,
+ngx_vmess_kcp_socket_local(struct msghdr *msg, ngx_listening_t *ls,
     ngx_sockaddr_t *local)
 {
     struct cmsghdr     *cmsg;
@@ -318,7 +319,7 @@ ngx_vmess_kcp_local(struct msghdr *msg, ngx_listening_t *ls,
 
 
 static void
-ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
+ngx_vmess_kcp_socket_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
     ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
     socklen_t local_len)
 {
@@ -348,7 +349,7 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
                          sockaddr, socklen)
               - data;
 
-    ksn = ngx_vmess_kcp_find(&ks->sessions, &key);
+    ksn = ngx_vmess_kcp_session_find(&ks->sessions, &key);
 
     if (ksn == NULL) {
 
@@ -358,8 +359,8 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
             return;
         }
 
-        ksn = ngx_vmess_kcp_create(ks, &key, seg.conv, sockaddr, socklen,
-                                   local, local_len);
+        ksn = ngx_vmess_kcp_session_create(ks, &key, seg.conv, sockaddr,
+                                           socklen, local, local_len);
         if (ksn == NULL) {
             return;
         }
@@ -369,17 +370,17 @@ ngx_vmess_kcp_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
                                ngx_current_msec);
 
     if (ksn->kcp.validated && ksn->kcp.small && ksn->source) {
-        ngx_vmess_kcp_prove(ksn);
+        ngx_vmess_kcp_session_prove(ksn);
     }
 
-    ngx_vmess_kcp_wake(ksn);
+    ngx_vmess_kcp_session_wake(ksn);
 
     ngx_post_event(&ksn->event, &ngx_posted_events);
 }
 
 
 static ngx_vmess_kcp_session_t *
-ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
+ngx_vmess_kcp_session_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
     ngx_uint_t conv, ngx_sockaddr_t *sockaddr, socklen_t socklen,
     ngx_sockaddr_t *local, socklen_t local_len)
 {
@@ -396,19 +397,19 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
 
     /* an address that has too many does not end those of others */
 
-    source = ngx_vmess_kcp_get_source(ks, sockaddr);
+    source = ngx_vmess_kcp_session_get_source(ks, sockaddr);
     if (source == NULL) {
         return NULL;
     }
 
-    if (ks->n >= ks->max && ngx_vmess_kcp_evict(ks) != NGX_OK) {
-        ngx_vmess_kcp_put_source(ks, source);
+    if (ks->n >= ks->max && ngx_vmess_kcp_session_evict(ks) != NGX_OK) {
+        ngx_vmess_kcp_session_put_source(ks, source);
         return NULL;
     }
 
     ksn = ngx_calloc(sizeof(ngx_vmess_kcp_session_t), log);
     if (ksn == NULL) {
-        ngx_vmess_kcp_put_source(ks, source);
+        ngx_vmess_kcp_session_put_source(ks, source);
         return NULL;
     }
 
@@ -420,7 +421,7 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
     ngx_memcpy(&ksn->local, local, local_len);
     ksn->local_len = local_len;
 
-    ksn->event.handler = ngx_vmess_kcp_event_handler;
+    ksn->event.handler = ngx_vmess_kcp_session_event_handler;
     ksn->event.data = ksn;
     ksn->event.log = log;
 
@@ -435,13 +436,13 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
     ksn->kcp.small = 1;
     ksn->kcp.mute = (ks->conf->seal == NGX_VMESS_KCP_SEAL_GCM);
 
-    ngx_vmess_kcp_insert(&ks->sessions, &ksn->node, ksn->key, key);
+    ngx_vmess_kcp_session_insert(&ks->sessions, &ksn->node, ksn->key, key);
     ngx_queue_insert_tail(&ks->all, &ksn->all);
     ngx_queue_insert_tail(&ks->fresh, &ksn->queue);
     ks->n++;
 
-    if (ngx_vmess_kcp_start(ksn) != NGX_OK) {
-        ngx_vmess_kcp_free(ksn);
+    if (ngx_vmess_kcp_session_start(ksn) != NGX_OK) {
+        ngx_vmess_kcp_session_free(ksn);
         return NULL;
     }
 
@@ -450,7 +451,7 @@ ngx_vmess_kcp_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
 
 
 static ngx_int_t
-ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn)
+ngx_vmess_kcp_session_start(ngx_vmess_kcp_session_t *ksn)
 {
     u_char                    text[NGX_SOCKADDR_STRLEN];
     ngx_vmess_kcp_socket_t   *ks;
@@ -468,8 +469,8 @@ ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn)
     addrs.proxy_protocol = NULL;
     addrs.log = ks->connection->log;
 
-    ksn->vconn = ngx_vmess_vconn_create(&addrs, &ngx_vmess_kcp_carrier, ksn,
-                                        ks->conf->listen);
+    ksn->vconn = ngx_vmess_vconn_create(&addrs, &ngx_vmess_kcp_session_carrier,
+                                        ksn, ks->conf->listen);
     if (ksn->vconn == NULL) {
         return NGX_ERROR;
     }
@@ -483,7 +484,7 @@ ngx_vmess_kcp_start(ngx_vmess_kcp_session_t *ksn)
 /* makes room for a session; NGX_DECLINED: all are of authentic clients */
 
 static ngx_int_t
-ngx_vmess_kcp_evict(ngx_vmess_kcp_socket_t *ks)
+ngx_vmess_kcp_session_evict(ngx_vmess_kcp_socket_t *ks)
 {
     ngx_queue_t  *q;
 
@@ -500,14 +501,15 @@ ngx_vmess_kcp_evict(ngx_vmess_kcp_socket_t *ks)
         return NGX_DECLINED;
     }
 
-    ngx_vmess_kcp_free(ngx_queue_data(q, ngx_vmess_kcp_session_t, queue));
+    ngx_vmess_kcp_session_free(ngx_queue_data(q, ngx_vmess_kcp_session_t,
+                                              queue));
 
     return NGX_OK;
 }
 
 
 static void
-ngx_vmess_kcp_prove(ngx_vmess_kcp_session_t *ksn)
+ngx_vmess_kcp_session_prove(ngx_vmess_kcp_session_t *ksn)
 {
     if (ksn->proved) {
         return;
@@ -523,7 +525,7 @@ ngx_vmess_kcp_prove(ngx_vmess_kcp_session_t *ksn)
 /* nodes start with that of the tree, and equal hashes are ordered as well */
 
 static void *
-ngx_vmess_kcp_find(ngx_rbtree_t *tree, ngx_str_t *key)
+ngx_vmess_kcp_session_find(ngx_rbtree_t *tree, ngx_str_t *key)
 {
     return ngx_str_rbtree_lookup(tree, key,
                                  ngx_crc32_short(key->data, key->len));
@@ -531,8 +533,8 @@ ngx_vmess_kcp_find(ngx_rbtree_t *tree, ngx_str_t *key)
 
 
 static void
-ngx_vmess_kcp_insert(ngx_rbtree_t *tree, ngx_str_node_t *node, u_char *data,
-    ngx_str_t *key)
+ngx_vmess_kcp_session_insert(ngx_rbtree_t *tree, ngx_str_node_t *node,
+    u_char *data, ngx_str_t *key)
 {
     ngx_memcpy(data, key->data, key->len);
 
@@ -547,7 +549,8 @@ ngx_vmess_kcp_insert(ngx_rbtree_t *tree, ngx_str_node_t *node, u_char *data,
 /* counts one more session of an address, NULL if it has too many */
 
 static ngx_vmess_kcp_source_t *
-ngx_vmess_kcp_get_source(ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr)
+ngx_vmess_kcp_session_get_source(ngx_vmess_kcp_socket_t *ks,
+    ngx_sockaddr_t *sockaddr)
 {
     u_char                   addr[16];
     ngx_str_t                key;
@@ -572,7 +575,7 @@ ngx_vmess_kcp_get_source(ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr)
     key.data = addr;
     key.len = sizeof(addr);
 
-    source = ngx_vmess_kcp_find(&ks->sources, &key);
+    source = ngx_vmess_kcp_session_find(&ks->sources, &key);
 
     if (source) {
 
@@ -591,14 +594,15 @@ ngx_vmess_kcp_get_source(ngx_vmess_kcp_socket_t *ks, ngx_sockaddr_t *sockaddr)
 
     source->n = 1;
 
-    ngx_vmess_kcp_insert(&ks->sources, &source->node, source->addr, &key);
+    ngx_vmess_kcp_session_insert(&ks->sources, &source->node, source->addr,
+                                 &key);
 
     return source;
 }
 
 
 static void
-ngx_vmess_kcp_put_source(ngx_vmess_kcp_socket_t *ks,
+ngx_vmess_kcp_session_put_source(ngx_vmess_kcp_socket_t *ks,
     ngx_vmess_kcp_source_t *source)
 {
     if (--source->n == 0) {
@@ -609,16 +613,16 @@ ngx_vmess_kcp_put_source(ngx_vmess_kcp_socket_t *ks,
 
 
 static void
-ngx_vmess_kcp_event_handler(ngx_event_t *ev)
+ngx_vmess_kcp_session_event_handler(ngx_event_t *ev)
 {
-    ngx_vmess_kcp_flush(ev->data);
+    ngx_vmess_kcp_session_flush(ev->data);
 }
 
 
 /* tells the virtual connection what it may do */
 
 static void
-ngx_vmess_kcp_wake(ngx_vmess_kcp_session_t *ksn)
+ngx_vmess_kcp_session_wake(ngx_vmess_kcp_session_t *ksn)
 {
     ngx_connection_t  *c;
 
@@ -628,18 +632,18 @@ ngx_vmess_kcp_wake(ngx_vmess_kcp_session_t *ksn)
 
     c = ksn->vconn->connection;
 
-    if (!c->read->ready && ngx_vmess_kcp_readable(&ksn->kcp)) {
+    if (!c->read->ready && ngx_vmess_kcp_recv_ready(&ksn->kcp)) {
         ngx_vmess_vconn_wake(ksn->vconn, 0);
     }
 
-    if (!c->write->ready && ngx_vmess_kcp_writable(&ksn->kcp)) {
+    if (!c->write->ready && ngx_vmess_kcp_send_ready(&ksn->kcp)) {
         ngx_vmess_vconn_wake(ksn->vconn, 1);
     }
 }
 
 
 static void
-ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn)
+ngx_vmess_kcp_session_flush(ngx_vmess_kcp_session_t *ksn)
 {
     u_char          *p;
     size_t           len;
@@ -657,19 +661,19 @@ ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn)
 
         /* what the socket does not take is lost, and sent again */
 
-        if (ngx_vmess_kcp_send_datagram(ksn, p, len) != NGX_OK) {
+        if (ngx_vmess_kcp_session_send_datagram(ksn, p, len) != NGX_OK) {
             break;
         }
     }
 
-    ngx_vmess_kcp_wake(ksn);
+    ngx_vmess_kcp_session_wake(ksn);
 
     /* v2ray seldom answers the end, which is told for some seconds then */
 
     if (ksn->source && ksn->vconn == NULL
         && ksn->kcp.state == ngx_vmess_kcp_terminating)
     {
-        ngx_vmess_kcp_put_source(ksn->socket, ksn->source);
+        ngx_vmess_kcp_session_put_source(ksn->socket, ksn->source);
         ksn->source = NULL;
 
         ngx_queue_remove(&ksn->queue);
@@ -679,7 +683,7 @@ ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn)
     delay = ngx_vmess_kcp_wakeup(&ksn->kcp, ngx_current_msec);
 
     if (delay == (ngx_msec_t) -1 && ksn->vconn == NULL) {
-        ngx_vmess_kcp_free(ksn);
+        ngx_vmess_kcp_session_free(ksn);
         return;
     }
 
@@ -699,7 +703,7 @@ ngx_vmess_kcp_flush(ngx_vmess_kcp_session_t *ksn)
 
 
 static ngx_int_t
-ngx_vmess_kcp_send_datagram(ngx_vmess_kcp_session_t *ksn, u_char *p,
+ngx_vmess_kcp_session_send_datagram(ngx_vmess_kcp_session_t *ksn, u_char *p,
     size_t len)
 {
     u_char                   random[NGX_VMESS_KCP_RANDOM_LEN];
@@ -743,7 +747,7 @@ ngx_vmess_kcp_send_datagram(ngx_vmess_kcp_session_t *ksn, u_char *p,
 
 
 static void
-ngx_vmess_kcp_free(ngx_vmess_kcp_session_t *ksn)
+ngx_vmess_kcp_session_free(ngx_vmess_kcp_session_t *ksn)
 {
     ngx_vmess_kcp_socket_t  *ks;
 
@@ -767,7 +771,7 @@ ngx_vmess_kcp_free(ngx_vmess_kcp_session_t *ksn)
     ks->n--;
 
     if (ksn->source) {
-        ngx_vmess_kcp_put_source(ks, ksn->source);
+        ngx_vmess_kcp_session_put_source(ks, ksn->source);
     }
 
     ngx_vmess_kcp_cleanup(&ksn->kcp);
@@ -782,7 +786,7 @@ ngx_vmess_kcp_free(ngx_vmess_kcp_session_t *ksn)
  */
 
 static void
-ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
+ngx_vmess_kcp_socket_quit_handler(ngx_event_t *rev)
 {
     u_char                   *p;
     ngx_queue_t              *q, *next;
@@ -807,7 +811,7 @@ ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
         /* not more than came from an address that is not proved */
 
         if (ksn->kcp.mute) {
-            ngx_vmess_kcp_free(ksn);
+            ngx_vmess_kcp_session_free(ksn);
             continue;
         }
 
@@ -815,7 +819,7 @@ ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
             && ksn->kcp.credit < ks->conf->kcp.overhead
                                  + NGX_VMESS_KCP_COMMAND_LEN)
         {
-            ngx_vmess_kcp_free(ksn);
+            ngx_vmess_kcp_session_free(ksn);
             continue;
         }
 
@@ -827,9 +831,10 @@ ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
         p = buffer + NGX_VMESS_KCP_HEAD_MAX;
 
         (void) ngx_vmess_kcp_segment_create(p, &seg);
-        (void) ngx_vmess_kcp_send_datagram(ksn, p, NGX_VMESS_KCP_COMMAND_LEN);
+        (void) ngx_vmess_kcp_session_send_datagram(ksn, p,
+                                                   NGX_VMESS_KCP_COMMAND_LEN);
 
-        ngx_vmess_kcp_free(ksn);
+        ngx_vmess_kcp_session_free(ksn);
     }
 
     ngx_vmess_kcp_packet_cleanup(&ks->packet);
@@ -843,34 +848,34 @@ ngx_vmess_kcp_quit_handler(ngx_event_t *rev)
 
 
 static void
-ngx_vmess_kcp_empty_handler(ngx_event_t *ev)
+ngx_vmess_kcp_socket_empty_handler(ngx_event_t *ev)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_EVENT, ev->log, 0, "vmess kcp event");
 }
 
 
 static void *
-ngx_vmess_kcp_alloc(void *data, size_t size)
+ngx_vmess_kcp_socket_alloc(void *data, size_t size)
 {
     return ngx_alloc(size, ngx_cycle->log);
 }
 
 
 static void
-ngx_vmess_kcp_release(void *data, void *p, size_t size)
+ngx_vmess_kcp_socket_free(void *data, void *p, size_t size)
 {
     ngx_free(p);
 }
 
 
 static ssize_t
-ngx_vmess_kcp_recv(void *data, u_char *buf, size_t size)
+ngx_vmess_kcp_session_recv(void *data, u_char *buf, size_t size)
 {
     ngx_vmess_kcp_session_t *ksn = data;
 
     ssize_t  n;
 
-    n = ngx_vmess_kcp_read(&ksn->kcp, buf, size);
+    n = ngx_vmess_kcp_recv(&ksn->kcp, buf, size);
 
     if (n > 0) {
 
@@ -890,13 +895,13 @@ ngx_vmess_kcp_recv(void *data, u_char *buf, size_t size)
 
 
 static ssize_t
-ngx_vmess_kcp_send(void *data, u_char *buf, size_t size)
+ngx_vmess_kcp_session_send(void *data, u_char *buf, size_t size)
 {
     ngx_vmess_kcp_session_t *ksn = data;
 
     ssize_t  n;
 
-    n = ngx_vmess_kcp_write(&ksn->kcp, buf, size);
+    n = ngx_vmess_kcp_send(&ksn->kcp, buf, size);
 
     if (n > 0) {
         ngx_post_event(&ksn->event, &ngx_posted_events);
@@ -907,7 +912,7 @@ ngx_vmess_kcp_send(void *data, u_char *buf, size_t size)
 
 
 static ngx_int_t
-ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic)
+ngx_vmess_kcp_session_verdict(void *data, ngx_uint_t authentic)
 {
     ngx_vmess_kcp_session_t *ksn = data;
 
@@ -932,7 +937,7 @@ ngx_vmess_kcp_verdict(void *data, ngx_uint_t authentic)
 
 
 static void
-ngx_vmess_kcp_closed(void *data)
+ngx_vmess_kcp_session_closed(void *data)
 {
     ngx_vmess_kcp_session_t *ksn = data;
 

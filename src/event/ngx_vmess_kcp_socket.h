@@ -35,7 +35,7 @@ typedef struct {
  * Takes over a listening socket of this worker, whose connection is in epoll.
  * NGX_OK or NGX_ERROR.
  */
-ngx_int_t ngx_vmess_kcp_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
+ngx_int_t ngx_vmess_kcp_socket_listen(ngx_cycle_t *cycle, ngx_listening_t *ls,
     ngx_vmess_kcp_socket_conf_t *conf);
 
 

@@ -155,7 +155,7 @@ ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
         ngx_memcpy(id, conf[i]->uuid, NGX_VMESS_ID_LEN);
 
         for (n = conf[i]->alter_id; n; n--) {
-            ngx_vmess_next_id(id, id);
+            ngx_vmess_id_next(id, id);
             ngx_vmess_token_add(users->tokens, id, i);
         }
     }
@@ -728,7 +728,7 @@ ngx_vmess_user_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     ngx_memcpy(data + 16, key, NGX_VMESS_KEY_LEN);
     ngx_memcpy(data + 32, iv, NGX_VMESS_IV_LEN);
 
-    ngx_vmess_sha256(digest, data, sizeof(data));
+    ngx_vmess_hash_sha256(digest, data, sizeof(data));
 
     ngx_explicit_memzero(data, sizeof(data));
 

@@ -133,7 +133,9 @@ ngx_vmess_auth_openssl_scan(const ngx_vmess_auth_key_t *keys, ngx_uint_t start,
 
     for (i = start; i < n; i++) {
 
-        if (ngx_vmess_aes_decrypt(keys[i].round[0], eauid, plain) != NGX_OK) {
+        if (ngx_vmess_crypto_aes_decrypt(keys[i].round[0], eauid, plain)
+            != NGX_OK)
+        {
             continue;
         }
 

@@ -329,7 +329,7 @@ ngx_vmess_chunk_open_cfb(ngx_vmess_chunk_t *cc, u_char *p, size_t len,
         return NGX_ERROR;
     }
 
-    ngx_vmess_fnv1a_sum(expected, out, len);
+    ngx_vmess_hash_fnv1a_sum(expected, out, len);
 
     return ngx_vmess_equal(sum, expected, sizeof(sum)) ? NGX_OK : NGX_DECLINED;
 }
@@ -449,7 +449,7 @@ ngx_vmess_chunk_seal(ngx_vmess_chunk_t *cc, const u_char *in, size_t len,
     } else {
 
         if (cc->cfb.ctx) {
-            ngx_vmess_fnv1a_sum(p, in, len);
+            ngx_vmess_hash_fnv1a_sum(p, in, len);
             p += NGX_VMESS_FNV1A_LEN;
         }
 

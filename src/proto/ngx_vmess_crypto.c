@@ -95,9 +95,9 @@ ngx_vmess_aead_init(ngx_vmess_aead_t *aead, ngx_uint_t security,
     if (security == NGX_VMESS_SEC_CHACHA20) {
         cipher = ngx_vmess_chacha20_poly1305;
 
-        ngx_vmess_md5(expanded, key, NGX_VMESS_KEY_LEN);
-        ngx_vmess_md5(expanded + NGX_VMESS_KEY_LEN, expanded,
-                      NGX_VMESS_KEY_LEN);
+        ngx_vmess_hash_md5(expanded, key, NGX_VMESS_KEY_LEN);
+        ngx_vmess_hash_md5(expanded + NGX_VMESS_KEY_LEN, expanded,
+                           NGX_VMESS_KEY_LEN);
 
         key = expanded;
     }
@@ -263,7 +263,7 @@ ngx_vmess_cfb_cleanup(ngx_vmess_cfb_t *cfb)
 
 
 ngx_int_t
-ngx_vmess_aes_decrypt(const u_char *key, const u_char *in, u_char *out)
+ngx_vmess_crypto_aes_decrypt(const u_char *key, const u_char *in, u_char *out)
 {
     int                n;
     const EVP_CIPHER  *cipher;
@@ -306,7 +306,7 @@ ngx_vmess_aes_decrypt(const u_char *key, const u_char *in, u_char *out)
  */
 
 void
-ngx_vmess_md5(u_char *out, const u_char *data, size_t len)
+ngx_vmess_hash_md5(u_char *out, const u_char *data, size_t len)
 {
     MD5_CTX  md5;
 
@@ -319,7 +319,7 @@ ngx_vmess_md5(u_char *out, const u_char *data, size_t len)
 
 
 void
-ngx_vmess_sha1(u_char *out, const u_char *data, size_t len)
+ngx_vmess_hash_sha1(u_char *out, const u_char *data, size_t len)
 {
     SHA_CTX  sha1;
 
@@ -332,7 +332,7 @@ ngx_vmess_sha1(u_char *out, const u_char *data, size_t len)
 
 
 void
-ngx_vmess_sha256(u_char *out, const u_char *data, size_t len)
+ngx_vmess_hash_sha256(u_char *out, const u_char *data, size_t len)
 {
     SHA256_CTX  sha256;
 
@@ -345,7 +345,7 @@ ngx_vmess_sha256(u_char *out, const u_char *data, size_t len)
 
 
 uint32_t
-ngx_vmess_fnv1a(const u_char *data, size_t len)
+ngx_vmess_hash_fnv1a(const u_char *data, size_t len)
 {
     uint32_t  hash;
 
@@ -360,11 +360,11 @@ ngx_vmess_fnv1a(const u_char *data, size_t len)
 
 
 void
-ngx_vmess_fnv1a_sum(u_char *sum, const u_char *data, size_t len)
+ngx_vmess_hash_fnv1a_sum(u_char *sum, const u_char *data, size_t len)
 {
     uint32_t  hash;
 
-    hash = ngx_vmess_fnv1a(data, len);
+    hash = ngx_vmess_hash_fnv1a(data, len);
 
     sum[0] = (u_char) (hash >> 24);
     sum[1] = (u_char) (hash >> 16);

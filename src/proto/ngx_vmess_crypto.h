@@ -79,22 +79,22 @@ ngx_int_t ngx_vmess_cfb_crypt(ngx_vmess_cfb_t *cfb, const u_char *in,
 void ngx_vmess_cfb_cleanup(ngx_vmess_cfb_t *cfb);
 
 /* AES-128-ECB of one block by libcrypto; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_vmess_aes_decrypt(const u_char *key, const u_char *in,
+ngx_int_t ngx_vmess_crypto_aes_decrypt(const u_char *key, const u_char *in,
     u_char *out);
 
 /* one-shot hashes; out is 16, 20 and 32 bytes */
-void ngx_vmess_md5(u_char *out, const u_char *data, size_t len);
-void ngx_vmess_sha1(u_char *out, const u_char *data, size_t len);
-void ngx_vmess_sha256(u_char *out, const u_char *data, size_t len);
+void ngx_vmess_hash_md5(u_char *out, const u_char *data, size_t len);
+void ngx_vmess_hash_sha1(u_char *out, const u_char *data, size_t len);
+void ngx_vmess_hash_sha256(u_char *out, const u_char *data, size_t len);
 
 /* 32-bit FNV-1a */
-uint32_t ngx_vmess_fnv1a(const u_char *data, size_t len);
+uint32_t ngx_vmess_hash_fnv1a(const u_char *data, size_t len);
 
 /* the same as it is on the wire, NGX_VMESS_FNV1A_LEN bytes */
 
 #define NGX_VMESS_FNV1A_LEN  4
 
-void ngx_vmess_fnv1a_sum(u_char *sum, const u_char *data, size_t len);
+void ngx_vmess_hash_fnv1a_sum(u_char *sum, const u_char *data, size_t len);
 
 /* 1 if equal; the time depends on len alone */
 ngx_uint_t ngx_vmess_equal(const void *a, const void *b, size_t len);

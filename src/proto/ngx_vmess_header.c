@@ -235,7 +235,7 @@ ngx_vmess_header_parse(ngx_vmess_header_t *h, u_char *p, size_t len)
 
     /* bytes after the check sum are ignored, as by all peers */
 
-    ngx_vmess_fnv1a_sum(sum, start, p - start);
+    ngx_vmess_hash_fnv1a_sum(sum, start, p - start);
 
     if (!ngx_vmess_equal(sum, p, NGX_VMESS_FNV1A_LEN)) {
         h->err = "wrong check sum";
@@ -292,15 +292,15 @@ ngx_vmess_response_keys(const ngx_vmess_header_t *h, u_char *key, u_char *iv)
     u_char  hash[32];
 
     if (h->legacy) {
-        ngx_vmess_md5(key, h->key, NGX_VMESS_KEY_LEN);
-        ngx_vmess_md5(iv, h->iv, NGX_VMESS_IV_LEN);
+        ngx_vmess_hash_md5(key, h->key, NGX_VMESS_KEY_LEN);
+        ngx_vmess_hash_md5(iv, h->iv, NGX_VMESS_IV_LEN);
         return;
     }
 
-    ngx_vmess_sha256(hash, h->key, NGX_VMESS_KEY_LEN);
+    ngx_vmess_hash_sha256(hash, h->key, NGX_VMESS_KEY_LEN);
     ngx_memcpy(key, hash, NGX_VMESS_KEY_LEN);
 
-    ngx_vmess_sha256(hash, h->iv, NGX_VMESS_IV_LEN);
+    ngx_vmess_hash_sha256(hash, h->iv, NGX_VMESS_IV_LEN);
     ngx_memcpy(iv, hash, NGX_VMESS_IV_LEN);
 
     ngx_explicit_memzero(hash, sizeof(hash));
@@ -417,7 +417,7 @@ ngx_vmess_response_seal(ngx_vmess_aead_t *aead, const u_char *key,
 
 
 size_t
-ngx_vmess_switch_create(const ngx_vmess_switch_t *sw, u_char *out)
+ngx_vmess_response_switch(const ngx_vmess_switch_t *sw, u_char *out)
 {
     u_char  *p;
 
@@ -443,8 +443,8 @@ ngx_vmess_switch_create(const ngx_vmess_switch_t *sw, u_char *out)
     *p++ = sw->level;
     *p++ = sw->minutes;
 
-    ngx_vmess_fnv1a_sum(out, out + NGX_VMESS_FNV1A_LEN,
-                        p - out - NGX_VMESS_FNV1A_LEN);
+    ngx_vmess_hash_fnv1a_sum(out, out + NGX_VMESS_FNV1A_LEN,
+                             p - out - NGX_VMESS_FNV1A_LEN);
 
     return p - out;
 }

@@ -67,7 +67,7 @@ void ngx_vmess_response_keys(const ngx_vmess_header_t *h, u_char *key,
  * Creates the response header.
  *
  * key, iv  of the response, as above
- * command  content of a command, as of ngx_vmess_switch_create(), NULL: none
+ * command  content of a command, as of ngx_vmess_response_switch(), NULL: none
  * cfb      cipher of the codec that seals the response, with or without a
  *          context: if h->legacy, this header is the start of its stream
  * out      out->data is room for NGX_VMESS_RESPONSE_LEN bytes and the command,
@@ -94,7 +94,7 @@ typedef struct {
  * Creates the content of that command in out, room for NGX_VMESS_COMMAND_MAX
  * bytes.  Returns its length, 0 if the host is too long for it.
  */
-size_t ngx_vmess_switch_create(const ngx_vmess_switch_t *sw, u_char *out);
+size_t ngx_vmess_response_switch(const ngx_vmess_switch_t *sw, u_char *out);
 
 
 #endif /* _NGX_VMESS_HEADER_H_INCLUDED_ */

@@ -70,57 +70,57 @@ static uint32_t ngx_vmess_kcp_capacity(ngx_vmess_kcp_conf_t *conf,
 static void ngx_vmess_kcp_set_state(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_state_e state);
 static void ngx_vmess_kcp_peer_close(ngx_vmess_kcp_t *kcp);
-static void ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp,
+static void ngx_vmess_kcp_recv_input(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_segment_t *seg);
-static uint32_t ngx_vmess_kcp_receive_max(ngx_vmess_kcp_t *kcp);
-static void ngx_vmess_kcp_echo(ngx_vmess_kcp_t *kcp, uint32_t timestamp);
-static void ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp,
+static uint32_t ngx_vmess_kcp_recv_max(ngx_vmess_kcp_t *kcp);
+static void ngx_vmess_kcp_recv_echo(ngx_vmess_kcp_t *kcp, uint32_t timestamp);
+static void ngx_vmess_kcp_send_input(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_segment_t *seg);
 static void ngx_vmess_kcp_input_command(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_segment_t *seg);
-static ngx_uint_t ngx_vmess_kcp_validate(ngx_vmess_kcp_t *kcp,
+static ngx_uint_t ngx_vmess_kcp_send_validate(ngx_vmess_kcp_t *kcp,
     uint32_t timestamp);
-static void ngx_vmess_kcp_confirmed(ngx_vmess_kcp_t *kcp, uint32_t next);
-static ngx_uint_t ngx_vmess_kcp_is_flying(ngx_vmess_kcp_t *kcp,
+static void ngx_vmess_kcp_recv_confirmed(ngx_vmess_kcp_t *kcp, uint32_t next);
+static ngx_uint_t ngx_vmess_kcp_send_is_flying(ngx_vmess_kcp_t *kcp,
     uint32_t number);
-static void ngx_vmess_kcp_acked(ngx_vmess_kcp_t *kcp, uint32_t number,
+static void ngx_vmess_kcp_send_acked(ngx_vmess_kcp_t *kcp, uint32_t number,
     uint32_t sent);
-static void ngx_vmess_kcp_acked_before(ngx_vmess_kcp_t *kcp, uint32_t next,
+static void ngx_vmess_kcp_send_acked_before(ngx_vmess_kcp_t *kcp, uint32_t next,
     uint32_t sent);
-static void ngx_vmess_kcp_acked_done(ngx_vmess_kcp_t *kcp);
-static void ngx_vmess_kcp_rtt(ngx_vmess_kcp_t *kcp, uint32_t rtt);
+static void ngx_vmess_kcp_send_acked_done(ngx_vmess_kcp_t *kcp);
+static void ngx_vmess_kcp_send_rtt(ngx_vmess_kcp_t *kcp, uint32_t rtt);
 static void ngx_vmess_kcp_update(ngx_vmess_kcp_t *kcp);
 static uint32_t ngx_vmess_kcp_state_wait(ngx_vmess_kcp_t *kcp);
 static size_t ngx_vmess_kcp_limit(ngx_vmess_kcp_t *kcp);
-static size_t ngx_vmess_kcp_spare(ngx_vmess_kcp_t *kcp);
-static uint32_t ngx_vmess_kcp_ack_wait(ngx_vmess_kcp_t *kcp);
-static u_char *ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p,
+static size_t ngx_vmess_kcp_send_spare(ngx_vmess_kcp_t *kcp);
+static uint32_t ngx_vmess_kcp_recv_wait(ngx_vmess_kcp_t *kcp);
+static u_char *ngx_vmess_kcp_recv_output(ngx_vmess_kcp_t *kcp, u_char *p,
     u_char *last);
-static ngx_vmess_kcp_data_t *ngx_vmess_kcp_next(ngx_vmess_kcp_t *kcp,
+static ngx_vmess_kcp_data_t *ngx_vmess_kcp_send_next(ngx_vmess_kcp_t *kcp,
     uint32_t *wait);
-static uint32_t ngx_vmess_kcp_data_wait(ngx_vmess_kcp_t *kcp);
-static u_char *ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p,
+static uint32_t ngx_vmess_kcp_send_wait(ngx_vmess_kcp_t *kcp);
+static u_char *ngx_vmess_kcp_send_output(ngx_vmess_kcp_t *kcp, u_char *p,
     u_char *last);
-static ngx_uint_t ngx_vmess_kcp_silent(ngx_vmess_kcp_t *kcp);
-static uint32_t ngx_vmess_kcp_period(ngx_vmess_kcp_t *kcp);
-static uint32_t ngx_vmess_kcp_quota(ngx_vmess_kcp_t *kcp);
-static uint32_t ngx_vmess_kcp_pace_wait(ngx_vmess_kcp_t *kcp);
-static void ngx_vmess_kcp_tick(ngx_vmess_kcp_t *kcp);
+static ngx_uint_t ngx_vmess_kcp_send_silent(ngx_vmess_kcp_t *kcp);
+static uint32_t ngx_vmess_kcp_send_period(ngx_vmess_kcp_t *kcp);
+static uint32_t ngx_vmess_kcp_send_quota(ngx_vmess_kcp_t *kcp);
+static uint32_t ngx_vmess_kcp_send_pace(ngx_vmess_kcp_t *kcp);
+static void ngx_vmess_kcp_send_tick(ngx_vmess_kcp_t *kcp);
 static uint32_t ngx_vmess_kcp_ping_wait(ngx_vmess_kcp_t *kcp);
 static u_char *ngx_vmess_kcp_output_ping(ngx_vmess_kcp_t *kcp, u_char *p,
     u_char *last, ngx_uint_t busy);
 static ngx_uint_t ngx_vmess_kcp_opt(ngx_vmess_kcp_t *kcp);
-static size_t ngx_vmess_kcp_room(ngx_vmess_kcp_t *kcp);
-static ngx_vmess_kcp_data_t *ngx_vmess_kcp_alloc(ngx_vmess_kcp_t *kcp,
+static size_t ngx_vmess_kcp_send_room(ngx_vmess_kcp_t *kcp);
+static ngx_vmess_kcp_data_t *ngx_vmess_kcp_window_alloc(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_window_t *window, uint32_t first, uint32_t number,
     size_t size);
-static void ngx_vmess_kcp_free(ngx_vmess_kcp_t *kcp,
+static void ngx_vmess_kcp_window_free(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_window_t *window, uint32_t number);
-static ngx_int_t ngx_vmess_kcp_grow(ngx_vmess_kcp_t *kcp,
+static ngx_int_t ngx_vmess_kcp_window_grow(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_window_t *window, uint32_t first, uint32_t n);
-static void ngx_vmess_kcp_clear_send(ngx_vmess_kcp_t *kcp);
-static void ngx_vmess_kcp_clear_receive(ngx_vmess_kcp_t *kcp);
-static void ngx_vmess_kcp_clear(ngx_vmess_kcp_t *kcp,
+static void ngx_vmess_kcp_send_clear(ngx_vmess_kcp_t *kcp);
+static void ngx_vmess_kcp_recv_clear(ngx_vmess_kcp_t *kcp);
+static void ngx_vmess_kcp_window_clear(ngx_vmess_kcp_t *kcp,
     ngx_vmess_kcp_window_t *window);
 static uint32_t ngx_vmess_kcp_left(ngx_vmess_kcp_t *kcp, uint32_t since,
     uint32_t timeout);
@@ -223,8 +223,8 @@ ngx_vmess_kcp_accept(ngx_vmess_kcp_t *kcp)
 void
 ngx_vmess_kcp_cleanup(ngx_vmess_kcp_t *kcp)
 {
-    ngx_vmess_kcp_clear_send(kcp);
-    ngx_vmess_kcp_clear_receive(kcp);
+    ngx_vmess_kcp_send_clear(kcp);
+    ngx_vmess_kcp_recv_clear(kcp);
 }
 
 
@@ -237,7 +237,7 @@ ngx_vmess_kcp_close(ngx_vmess_kcp_t *kcp, ngx_msec_t now)
 
     /* nobody reads any more */
 
-    ngx_vmess_kcp_clear_receive(kcp);
+    ngx_vmess_kcp_recv_clear(kcp);
 
     switch (kcp->state) {
 
@@ -266,7 +266,7 @@ ngx_vmess_kcp_set_state(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_state_e state)
     kcp->state_time = kcp->now;
 
     if (state != ngx_vmess_kcp_closing) {
-        ngx_vmess_kcp_clear_send(kcp);
+        ngx_vmess_kcp_send_clear(kcp);
     }
 
     if (state == ngx_vmess_kcp_terminating) {
@@ -319,11 +319,11 @@ ngx_vmess_kcp_input(ngx_vmess_kcp_t *kcp, u_char *p, size_t len,
         switch (seg.command) {
 
         case NGX_VMESS_KCP_DATA:
-            ngx_vmess_kcp_input_data(kcp, &seg);
+            ngx_vmess_kcp_recv_input(kcp, &seg);
             break;
 
         case NGX_VMESS_KCP_ACK:
-            ngx_vmess_kcp_input_ack(kcp, &seg);
+            ngx_vmess_kcp_send_input(kcp, &seg);
             break;
 
         default:
@@ -337,12 +337,12 @@ ngx_vmess_kcp_input(ngx_vmess_kcp_t *kcp, u_char *p, size_t len,
 
 
 static void
-ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
+ngx_vmess_kcp_recv_input(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 {
     ngx_vmess_kcp_data_t    *data;
     ngx_vmess_kcp_window_t  *window;
 
-    ngx_vmess_kcp_confirmed(kcp, seg->sending_next);
+    ngx_vmess_kcp_recv_confirmed(kcp, seg->sending_next);
 
     if (kcp->closed
         || kcp->state == ngx_vmess_kcp_terminating
@@ -354,11 +354,11 @@ ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
     /* a number out of the window may mean that an Ack was lost */
 
     if (ngx_vmess_kcp_before(seg->number, kcp->receive_next)) {
-        ngx_vmess_kcp_echo(kcp, seg->timestamp);
+        ngx_vmess_kcp_recv_echo(kcp, seg->timestamp);
         return;
     }
 
-    if (seg->number - kcp->receive_read >= ngx_vmess_kcp_receive_max(kcp)) {
+    if (seg->number - kcp->receive_read >= ngx_vmess_kcp_recv_max(kcp)) {
         kcp->ack = 1;
         return;
     }
@@ -384,8 +384,8 @@ ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
             return;
         }
 
-        data = ngx_vmess_kcp_alloc(kcp, window, kcp->receive_read,
-                                   seg->number, seg->data.len);
+        data = ngx_vmess_kcp_window_alloc(kcp, window, kcp->receive_read,
+                                          seg->number, seg->data.len);
         if (data == NULL) {
             return;
         }
@@ -410,14 +410,14 @@ ngx_vmess_kcp_input_data(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
     data->time = kcp->now;
     data->count = 0;
 
-    ngx_vmess_kcp_echo(kcp, seg->timestamp);
+    ngx_vmess_kcp_recv_echo(kcp, seg->timestamp);
 }
 
 
 /* segments from the first not read that are taken */
 
 static uint32_t
-ngx_vmess_kcp_receive_max(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_recv_max(ngx_vmess_kcp_t *kcp)
 {
     return kcp->small ? ngx_min(kcp->conf->receive_max, kcp->conf->small_max)
                       : kcp->conf->receive_max;
@@ -427,7 +427,7 @@ ngx_vmess_kcp_receive_max(ngx_vmess_kcp_t *kcp)
 /* an Ack has the newest time of what came since the last one */
 
 static void
-ngx_vmess_kcp_echo(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
+ngx_vmess_kcp_recv_echo(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
 {
     if (!kcp->ack_fresh
         || ngx_vmess_kcp_before(kcp->ack_timestamp, timestamp))
@@ -441,13 +441,13 @@ ngx_vmess_kcp_echo(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
 
 
 static void
-ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
+ngx_vmess_kcp_send_input(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 {
     u_char      *p, *last;
     uint32_t     number, max, window, flying, age, arrived;
     ngx_uint_t   sample;
 
-    if (!ngx_vmess_kcp_validate(kcp, seg->timestamp)) {
+    if (!ngx_vmess_kcp_send_validate(kcp, seg->timestamp)) {
         return;
     }
 
@@ -467,7 +467,7 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
     max = 0;
 
     for (p = seg->data.data; p < last; p += NGX_VMESS_KCP_NUMBER_LEN) {
-        number = ngx_vmess_kcp_get32(p);
+        number = ngx_vmess_kcp_segment_get32(p);
 
         if (p == seg->data.data || ngx_vmess_kcp_before(max, number)) {
             max = number;
@@ -476,20 +476,21 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 
     /* the largest number is news, or this is an Ack repeated */
 
-    sample = (seg->data.len && ngx_vmess_kcp_is_flying(kcp, max));
+    sample = (seg->data.len && ngx_vmess_kcp_send_is_flying(kcp, max));
     flying = kcp->flying;
     arrived = kcp->arrived;
 
     age = (ngx_vmess_kcp_timestamp(kcp) - seg->timestamp)
           & NGX_VMESS_KCP_TIMESTAMP;
 
-    ngx_vmess_kcp_acked_before(kcp, seg->receiving_next, kcp->now - age);
+    ngx_vmess_kcp_send_acked_before(kcp, seg->receiving_next, kcp->now - age);
 
     for (p = seg->data.data; p < last; p += NGX_VMESS_KCP_NUMBER_LEN) {
-        ngx_vmess_kcp_acked(kcp, ngx_vmess_kcp_get32(p), kcp->now - age);
+        ngx_vmess_kcp_send_acked(kcp, ngx_vmess_kcp_segment_get32(p),
+                                 kcp->now - age);
     }
 
-    ngx_vmess_kcp_acked_done(kcp);
+    ngx_vmess_kcp_send_acked_done(kcp);
 
     if (kcp->flying == flying
         || age > kcp->now - kcp->start
@@ -514,7 +515,7 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
     }
 
     if (sample) {
-        ngx_vmess_kcp_rtt(kcp, age);
+        ngx_vmess_kcp_send_rtt(kcp, age);
     }
 }
 
@@ -522,12 +523,12 @@ ngx_vmess_kcp_input_ack(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 static void
 ngx_vmess_kcp_input_command(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
 {
-    ngx_vmess_kcp_confirmed(kcp, seg->sending_next);
+    ngx_vmess_kcp_recv_confirmed(kcp, seg->sending_next);
 
     if (kcp->validated) {
-        ngx_vmess_kcp_acked_before(kcp, seg->receiving_next,
-                                   kcp->now - kcp->srtt);
-        ngx_vmess_kcp_acked_done(kcp);
+        ngx_vmess_kcp_send_acked_before(kcp, seg->receiving_next,
+                                        kcp->now - kcp->srtt);
+        ngx_vmess_kcp_send_acked_done(kcp);
     }
 
     /* what the peer measured is better than nothing */
@@ -578,7 +579,7 @@ ngx_vmess_kcp_input_command(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_segment_t *seg)
  */
 
 static ngx_uint_t
-ngx_vmess_kcp_validate(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
+ngx_vmess_kcp_send_validate(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
 {
     uint32_t  i, n;
 
@@ -620,7 +621,7 @@ ngx_vmess_kcp_validate(ngx_vmess_kcp_t *kcp, uint32_t timestamp)
 /* the peer knows that what is before next has come */
 
 static void
-ngx_vmess_kcp_confirmed(ngx_vmess_kcp_t *kcp, uint32_t next)
+ngx_vmess_kcp_recv_confirmed(ngx_vmess_kcp_t *kcp, uint32_t next)
 {
     if (ngx_vmess_kcp_before(kcp->receive_una, next)) {
         kcp->receive_una = ngx_vmess_kcp_before(next, kcp->receive_last)
@@ -630,7 +631,7 @@ ngx_vmess_kcp_confirmed(ngx_vmess_kcp_t *kcp, uint32_t next)
 
 
 static ngx_uint_t
-ngx_vmess_kcp_is_flying(ngx_vmess_kcp_t *kcp, uint32_t number)
+ngx_vmess_kcp_send_is_flying(ngx_vmess_kcp_t *kcp, uint32_t number)
 {
     return number - kcp->send_una < kcp->send_next - kcp->send_una
            && ngx_vmess_kcp_slot(&kcp->send, number);
@@ -640,11 +641,11 @@ ngx_vmess_kcp_is_flying(ngx_vmess_kcp_t *kcp, uint32_t number)
 /* sent: when the last copy that can have come was sent */
 
 static void
-ngx_vmess_kcp_acked(ngx_vmess_kcp_t *kcp, uint32_t number, uint32_t sent)
+ngx_vmess_kcp_send_acked(ngx_vmess_kcp_t *kcp, uint32_t number, uint32_t sent)
 {
     ngx_vmess_kcp_data_t  *data;
 
-    if (!ngx_vmess_kcp_is_flying(kcp, number)) {
+    if (!ngx_vmess_kcp_send_is_flying(kcp, number)) {
         return;
     }
 
@@ -663,13 +664,14 @@ ngx_vmess_kcp_acked(ngx_vmess_kcp_t *kcp, uint32_t number, uint32_t sent)
     }
 
     ngx_queue_remove(&data->queue);
-    ngx_vmess_kcp_free(kcp, &kcp->send, number);
+    ngx_vmess_kcp_window_free(kcp, &kcp->send, number);
     kcp->flying--;
 }
 
 
 static void
-ngx_vmess_kcp_acked_before(ngx_vmess_kcp_t *kcp, uint32_t next, uint32_t sent)
+ngx_vmess_kcp_send_acked_before(ngx_vmess_kcp_t *kcp, uint32_t next,
+    uint32_t sent)
 {
     uint32_t  number;
 
@@ -678,13 +680,13 @@ ngx_vmess_kcp_acked_before(ngx_vmess_kcp_t *kcp, uint32_t next, uint32_t sent)
     }
 
     for (number = kcp->send_una; number != next; number++) {
-        ngx_vmess_kcp_acked(kcp, number, sent);
+        ngx_vmess_kcp_send_acked(kcp, number, sent);
     }
 }
 
 
 static void
-ngx_vmess_kcp_acked_done(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_acked_done(ngx_vmess_kcp_t *kcp)
 {
     while (kcp->send_una != kcp->send_next
            && ngx_vmess_kcp_slot(&kcp->send, kcp->send_una) == NULL)
@@ -702,7 +704,7 @@ ngx_vmess_kcp_acked_done(ngx_vmess_kcp_t *kcp)
 /* RFC 6298, with the constants of peers */
 
 static void
-ngx_vmess_kcp_rtt(ngx_vmess_kcp_t *kcp, uint32_t rtt)
+ngx_vmess_kcp_send_rtt(ngx_vmess_kcp_t *kcp, uint32_t rtt)
 {
     uint32_t  delta, tti;
 
@@ -748,8 +750,8 @@ ngx_vmess_kcp_output(ngx_vmess_kcp_t *kcp, u_char *p, ngx_msec_t now)
     last = p + ngx_vmess_kcp_limit(kcp);
 
     if (kcp->state != ngx_vmess_kcp_terminating) {
-        p = ngx_vmess_kcp_output_ack(kcp, p, last);
-        p = ngx_vmess_kcp_output_data(kcp, p, last);
+        p = ngx_vmess_kcp_recv_output(kcp, p, last);
+        p = ngx_vmess_kcp_send_output(kcp, p, last);
     }
 
     p = ngx_vmess_kcp_output_ping(kcp, p, last, p != start);
@@ -786,10 +788,10 @@ ngx_vmess_kcp_wakeup(ngx_vmess_kcp_t *kcp, ngx_msec_t now)
     wait = ngx_min(state, ping);
 
     if (kcp->state != ngx_vmess_kcp_terminating) {
-        ack = ngx_vmess_kcp_ack_wait(kcp);
+        ack = ngx_vmess_kcp_recv_wait(kcp);
         wait = ngx_min(wait, ack);
 
-        data = ngx_vmess_kcp_data_wait(kcp);
+        data = ngx_vmess_kcp_send_wait(kcp);
         wait = ngx_min(wait, data);
     }
 
@@ -881,7 +883,7 @@ ngx_vmess_kcp_limit(ngx_vmess_kcp_t *kcp)
 /* of them, those that are not kept for copies of the first segment */
 
 static size_t
-ngx_vmess_kcp_spare(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_spare(ngx_vmess_kcp_t *kcp)
 {
     size_t  kept;
 
@@ -895,7 +897,7 @@ ngx_vmess_kcp_spare(ngx_vmess_kcp_t *kcp)
 
 
 static uint32_t
-ngx_vmess_kcp_ack_wait(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_recv_wait(ngx_vmess_kcp_t *kcp)
 {
     if (ngx_vmess_kcp_limit(kcp)
         < NGX_VMESS_KCP_ACK_LEN + NGX_VMESS_KCP_NUMBER_LEN)
@@ -931,7 +933,7 @@ ngx_vmess_kcp_ack_wait(ngx_vmess_kcp_t *kcp)
  */
 
 static u_char *
-ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
+ngx_vmess_kcp_recv_output(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
 {
     u_char                   *list, *end, *full;
     uint32_t                  repeat;
@@ -939,7 +941,7 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
     ngx_vmess_kcp_data_t     *data;
     ngx_vmess_kcp_segment_t   seg;
 
-    if (ngx_vmess_kcp_ack_wait(kcp)) {
+    if (ngx_vmess_kcp_recv_wait(kcp)) {
         return p;
     }
 
@@ -991,7 +993,7 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
 
         if (first && kcp->any) {
             seg.receiving_next--;
-            end = ngx_vmess_kcp_put32(end, seg.receiving_next);
+            end = ngx_vmess_kcp_segment_put32(end, seg.receiving_next);
         }
 
         while (ngx_vmess_kcp_before(kcp->ack_next, kcp->receive_last)
@@ -1000,7 +1002,7 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
             data = ngx_vmess_kcp_slot(&kcp->receive, kcp->ack_next);
 
             if (data && !ngx_vmess_kcp_before(kcp->now, data->time)) {
-                end = ngx_vmess_kcp_put32(end, kcp->ack_next);
+                end = ngx_vmess_kcp_segment_put32(end, kcp->ack_next);
 
                 if (++data->count >= NGX_VMESS_KCP_ACK_COUNT) {
                     data->time = kcp->now + repeat;
@@ -1020,7 +1022,7 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
 
         first = 0;
 
-        kcp->receive_edge = kcp->receive_read + ngx_vmess_kcp_receive_max(kcp);
+        kcp->receive_edge = kcp->receive_read + ngx_vmess_kcp_recv_max(kcp);
 
         seg.conv = kcp->conv;
         seg.command = NGX_VMESS_KCP_ACK;
@@ -1044,7 +1046,7 @@ ngx_vmess_kcp_output_ack(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
  */
 
 static ngx_vmess_kcp_data_t *
-ngx_vmess_kcp_next(ngx_vmess_kcp_t *kcp, uint32_t *wait)
+ngx_vmess_kcp_send_next(ngx_vmess_kcp_t *kcp, uint32_t *wait)
 {
     uint32_t               timeout, late;
     ngx_vmess_kcp_data_t  *data, *next;
@@ -1096,7 +1098,7 @@ ngx_vmess_kcp_next(ngx_vmess_kcp_t *kcp, uint32_t *wait)
     next = ngx_vmess_kcp_slot(&kcp->send, kcp->send_next);
 
     if (!kcp->validated && data
-        && ngx_vmess_kcp_spare(kcp) < NGX_VMESS_KCP_DATA_LEN + next->len)
+        && ngx_vmess_kcp_send_spare(kcp) < NGX_VMESS_KCP_DATA_LEN + next->len)
     {
         return data;
     }
@@ -1108,12 +1110,12 @@ ngx_vmess_kcp_next(ngx_vmess_kcp_t *kcp, uint32_t *wait)
 
 
 static uint32_t
-ngx_vmess_kcp_data_wait(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_wait(ngx_vmess_kcp_t *kcp)
 {
     uint32_t               wait, pace;
     ngx_vmess_kcp_data_t  *data;
 
-    data = ngx_vmess_kcp_next(kcp, &wait);
+    data = ngx_vmess_kcp_send_next(kcp, &wait);
 
     if (data == NULL
         || ngx_vmess_kcp_limit(kcp) < NGX_VMESS_KCP_DATA_LEN + data->len)
@@ -1121,26 +1123,26 @@ ngx_vmess_kcp_data_wait(ngx_vmess_kcp_t *kcp)
         return NGX_VMESS_KCP_NEVER;
     }
 
-    pace = ngx_vmess_kcp_pace_wait(kcp);
+    pace = ngx_vmess_kcp_send_pace(kcp);
 
     return ngx_max(wait, pace);
 }
 
 
 static u_char *
-ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
+ngx_vmess_kcp_send_output(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
 {
     uint32_t                  wait;
     ngx_vmess_kcp_data_t     *data;
     ngx_vmess_kcp_segment_t   seg;
 
-    ngx_vmess_kcp_tick(kcp);
+    ngx_vmess_kcp_send_tick(kcp);
 
     ngx_memzero(&seg, sizeof(ngx_vmess_kcp_segment_t));
 
-    while (ngx_vmess_kcp_pace_wait(kcp) == 0) {
+    while (ngx_vmess_kcp_send_pace(kcp) == 0) {
 
-        data = ngx_vmess_kcp_next(kcp, &wait);
+        data = ngx_vmess_kcp_send_next(kcp, &wait);
 
         if (data == NULL || wait
             || (size_t) (last - p) < NGX_VMESS_KCP_DATA_LEN + data->len)
@@ -1171,7 +1173,7 @@ ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
         data->time = kcp->now;
         data->order = ++kcp->order;
         kcp->tick_sent++;
-        kcp->pace -= ngx_vmess_kcp_period(kcp);
+        kcp->pace -= ngx_vmess_kcp_send_period(kcp);
         kcp->acked = 0;
 
         seg.conv = kcp->conv;
@@ -1197,16 +1199,16 @@ ngx_vmess_kcp_output_data(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last)
 /* a peer that is silent gets a segment a second */
 
 static ngx_uint_t
-ngx_vmess_kcp_silent(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_silent(ngx_vmess_kcp_t *kcp)
 {
     return kcp->now - kcp->in_time >= NGX_VMESS_KCP_SILENCE + 2 * kcp->rto;
 }
 
 
 static uint32_t
-ngx_vmess_kcp_period(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_period(ngx_vmess_kcp_t *kcp)
 {
-    return ngx_vmess_kcp_silent(kcp) ? NGX_VMESS_KCP_SILENCE
+    return ngx_vmess_kcp_send_silent(kcp) ? NGX_VMESS_KCP_SILENCE
                                      : (uint32_t) kcp->conf->tti;
 }
 
@@ -1217,12 +1219,12 @@ ngx_vmess_kcp_period(ngx_vmess_kcp_t *kcp)
  */
 
 static uint32_t
-ngx_vmess_kcp_quota(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_quota(ngx_vmess_kcp_t *kcp)
 {
     uint32_t  tti, rtt;
     uint64_t  quota, room;
 
-    if (ngx_vmess_kcp_silent(kcp)) {
+    if (ngx_vmess_kcp_send_silent(kcp)) {
         return 1;
     }
 
@@ -1250,12 +1252,12 @@ ngx_vmess_kcp_quota(ngx_vmess_kcp_t *kcp)
  */
 
 static uint32_t
-ngx_vmess_kcp_pace_wait(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_pace(ngx_vmess_kcp_t *kcp)
 {
     uint32_t  period, quota, burst, elapsed;
 
-    period = ngx_vmess_kcp_period(kcp);
-    quota = ngx_vmess_kcp_quota(kcp);
+    period = ngx_vmess_kcp_send_period(kcp);
+    quota = ngx_vmess_kcp_send_quota(kcp);
 
     burst = NGX_VMESS_KCP_PACE * quota / period;
     burst = ngx_min(burst, kcp->conf->burst);
@@ -1280,7 +1282,7 @@ ngx_vmess_kcp_pace_wait(ngx_vmess_kcp_t *kcp)
 /* congestion: the share of what was sent again */
 
 static void
-ngx_vmess_kcp_tick(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_tick(ngx_vmess_kcp_t *kcp)
 {
     uint32_t  rate;
 
@@ -1326,7 +1328,7 @@ ngx_vmess_kcp_ping_wait(ngx_vmess_kcp_t *kcp)
 
     if (!kcp->validated
         && (kcp->send_una != kcp->send_last
-            || ngx_vmess_kcp_spare(kcp) < NGX_VMESS_KCP_COMMAND_LEN))
+            || ngx_vmess_kcp_send_spare(kcp) < NGX_VMESS_KCP_COMMAND_LEN))
     {
         return NGX_VMESS_KCP_NEVER;
     }
@@ -1384,11 +1386,11 @@ ngx_vmess_kcp_output_ping(ngx_vmess_kcp_t *kcp, u_char *p, u_char *last,
     /* an idle session has no windows */
 
     if (kcp->send_una == kcp->send_last) {
-        ngx_vmess_kcp_clear_send(kcp);
+        ngx_vmess_kcp_send_clear(kcp);
     }
 
     if (kcp->receive_read == kcp->receive_last) {
-        ngx_vmess_kcp_clear_receive(kcp);
+        ngx_vmess_kcp_recv_clear(kcp);
     }
 
     return ngx_vmess_kcp_segment_create(p, &seg);
@@ -1403,7 +1405,7 @@ ngx_vmess_kcp_opt(ngx_vmess_kcp_t *kcp)
 
 
 ssize_t
-ngx_vmess_kcp_read(ngx_vmess_kcp_t *kcp, u_char *p, size_t size)
+ngx_vmess_kcp_recv(ngx_vmess_kcp_t *kcp, u_char *p, size_t size)
 {
     size_t                 n, len;
     uint32_t               edge, max;
@@ -1425,13 +1427,13 @@ ngx_vmess_kcp_read(ngx_vmess_kcp_t *kcp, u_char *p, size_t size)
             kcp->receive_size -= data->len;
             kcp->receive_pos = 0;
 
-            ngx_vmess_kcp_free(kcp, &kcp->receive, kcp->receive_read++);
+            ngx_vmess_kcp_window_free(kcp, &kcp->receive, kcp->receive_read++);
         }
     }
 
     /* a window that was short opens by a quarter and more */
 
-    max = ngx_vmess_kcp_receive_max(kcp);
+    max = ngx_vmess_kcp_recv_max(kcp);
     edge = kcp->receive_read + max;
 
     if (edge - kcp->receive_edge >= max / 4
@@ -1446,7 +1448,7 @@ ngx_vmess_kcp_read(ngx_vmess_kcp_t *kcp, u_char *p, size_t size)
         return n;
     }
 
-    if (!ngx_vmess_kcp_readable(kcp)) {
+    if (!ngx_vmess_kcp_recv_ready(kcp)) {
         return NGX_AGAIN;
     }
 
@@ -1455,7 +1457,7 @@ ngx_vmess_kcp_read(ngx_vmess_kcp_t *kcp, u_char *p, size_t size)
 
 
 ngx_uint_t
-ngx_vmess_kcp_readable(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_recv_ready(ngx_vmess_kcp_t *kcp)
 {
     return kcp->receive_read != kcp->receive_next
            || (kcp->state != ngx_vmess_kcp_active
@@ -1464,7 +1466,7 @@ ngx_vmess_kcp_readable(ngx_vmess_kcp_t *kcp)
 
 
 ssize_t
-ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
+ngx_vmess_kcp_send(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
 {
     size_t                 n, len, room;
     ngx_vmess_kcp_data_t  *data;
@@ -1484,7 +1486,7 @@ ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
 
             if (kcp->validated
                 || (data->number != kcp->send_una
-                    && ngx_vmess_kcp_spare(kcp)
+                    && ngx_vmess_kcp_send_spare(kcp)
                        < NGX_VMESS_KCP_DATA_LEN + data->len))
             {
                 room = kcp->conf->mss - data->len;
@@ -1492,14 +1494,14 @@ ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
         }
 
         if (room == 0) {
-            room = ngx_vmess_kcp_room(kcp);
+            room = ngx_vmess_kcp_send_room(kcp);
 
             if (room == 0) {
                 break;
             }
 
-            data = ngx_vmess_kcp_alloc(kcp, &kcp->send, kcp->send_una,
-                                       kcp->send_last, kcp->conf->mss);
+            data = ngx_vmess_kcp_window_alloc(kcp, &kcp->send, kcp->send_una,
+                                              kcp->send_last, kcp->conf->mss);
             if (data == NULL) {
                 break;
             }
@@ -1521,9 +1523,9 @@ ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p, size_t size)
 
 
 ngx_uint_t
-ngx_vmess_kcp_writable(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_ready(ngx_vmess_kcp_t *kcp)
 {
-    return kcp->state != ngx_vmess_kcp_active || ngx_vmess_kcp_room(kcp);
+    return kcp->state != ngx_vmess_kcp_active || ngx_vmess_kcp_send_room(kcp);
 }
 
 
@@ -1534,7 +1536,7 @@ ngx_vmess_kcp_writable(ngx_vmess_kcp_t *kcp)
  */
 
 static size_t
-ngx_vmess_kcp_room(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_room(ngx_vmess_kcp_t *kcp)
 {
     size_t    size, spare;
     uint32_t  n, number;
@@ -1568,7 +1570,7 @@ ngx_vmess_kcp_room(ngx_vmess_kcp_t *kcp)
     }
 
     size += NGX_VMESS_KCP_DATA_LEN;
-    spare = ngx_vmess_kcp_spare(kcp);
+    spare = ngx_vmess_kcp_send_spare(kcp);
 
     return (spare >= size + NGX_VMESS_KCP_ROOM)
            ? ngx_min(spare - size, kcp->conf->mss) : kcp->conf->mss;
@@ -1578,12 +1580,14 @@ ngx_vmess_kcp_room(ngx_vmess_kcp_t *kcp)
 /* allocates the segment of number, and room for all from first to it */
 
 static ngx_vmess_kcp_data_t *
-ngx_vmess_kcp_alloc(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
+ngx_vmess_kcp_window_alloc(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
     uint32_t first, uint32_t number, size_t size)
 {
     ngx_vmess_kcp_data_t  *data;
 
-    if (ngx_vmess_kcp_grow(kcp, window, first, number - first + 1) != NGX_OK) {
+    if (ngx_vmess_kcp_window_grow(kcp, window, first, number - first + 1)
+        != NGX_OK)
+    {
         return NULL;
     }
 
@@ -1604,7 +1608,7 @@ ngx_vmess_kcp_alloc(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
 
 
 static void
-ngx_vmess_kcp_free(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
+ngx_vmess_kcp_window_free(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
     uint32_t number)
 {
     ngx_vmess_kcp_data_t  *data;
@@ -1617,7 +1621,7 @@ ngx_vmess_kcp_free(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
 
 
 static ngx_int_t
-ngx_vmess_kcp_grow(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
+ngx_vmess_kcp_window_grow(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
     uint32_t first, uint32_t n)
 {
     uint32_t                 i;
@@ -1658,9 +1662,9 @@ ngx_vmess_kcp_grow(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window,
 
 
 static void
-ngx_vmess_kcp_clear_send(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_send_clear(ngx_vmess_kcp_t *kcp)
 {
-    ngx_vmess_kcp_clear(kcp, &kcp->send);
+    ngx_vmess_kcp_window_clear(kcp, &kcp->send);
 
     ngx_queue_init(&kcp->sent);
 
@@ -1671,9 +1675,9 @@ ngx_vmess_kcp_clear_send(ngx_vmess_kcp_t *kcp)
 
 
 static void
-ngx_vmess_kcp_clear_receive(ngx_vmess_kcp_t *kcp)
+ngx_vmess_kcp_recv_clear(ngx_vmess_kcp_t *kcp)
 {
-    ngx_vmess_kcp_clear(kcp, &kcp->receive);
+    ngx_vmess_kcp_window_clear(kcp, &kcp->receive);
 
     kcp->receive_read = kcp->receive_next;
     kcp->receive_last = kcp->receive_next;
@@ -1687,13 +1691,13 @@ ngx_vmess_kcp_clear_receive(ngx_vmess_kcp_t *kcp)
 
 
 static void
-ngx_vmess_kcp_clear(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window)
+ngx_vmess_kcp_window_clear(ngx_vmess_kcp_t *kcp, ngx_vmess_kcp_window_t *window)
 {
     uint32_t  i;
 
     for (i = 0; i < window->size; i++) {
         if (window->slot[i]) {
-            ngx_vmess_kcp_free(kcp, window, i);
+            ngx_vmess_kcp_window_free(kcp, window, i);
         }
     }
 

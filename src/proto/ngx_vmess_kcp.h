@@ -230,7 +230,7 @@ ngx_msec_t ngx_vmess_kcp_wakeup(ngx_vmess_kcp_t *kcp, ngx_msec_t now);
  * NGX_AGAIN  nothing yet
  * NGX_ERROR  kcp->err says why the rest will not come
  */
-ssize_t ngx_vmess_kcp_read(ngx_vmess_kcp_t *kcp, u_char *p, size_t size);
+ssize_t ngx_vmess_kcp_recv(ngx_vmess_kcp_t *kcp, u_char *p, size_t size);
 
 /*
  * Writes up to size bytes, which is not 0.
@@ -239,7 +239,7 @@ ssize_t ngx_vmess_kcp_read(ngx_vmess_kcp_t *kcp, u_char *p, size_t size);
  * NGX_AGAIN  no room, or no memory
  * NGX_ERROR  the peer, or we, closed the session
  */
-ssize_t ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p,
+ssize_t ngx_vmess_kcp_send(ngx_vmess_kcp_t *kcp, const u_char *p,
     size_t size);
 
 /*
@@ -248,10 +248,10 @@ ssize_t ngx_vmess_kcp_write(ngx_vmess_kcp_t *kcp, const u_char *p,
  */
 void ngx_vmess_kcp_close(ngx_vmess_kcp_t *kcp, ngx_msec_t now);
 
-/* 1 if ngx_vmess_kcp_read(), or write, would not return NGX_AGAIN */
+/* 1 if ngx_vmess_kcp_recv(), or write, would not return NGX_AGAIN */
 
-ngx_uint_t ngx_vmess_kcp_readable(ngx_vmess_kcp_t *kcp);
-ngx_uint_t ngx_vmess_kcp_writable(ngx_vmess_kcp_t *kcp);
+ngx_uint_t ngx_vmess_kcp_recv_ready(ngx_vmess_kcp_t *kcp);
+ngx_uint_t ngx_vmess_kcp_send_ready(ngx_vmess_kcp_t *kcp);
 
 
 #endif /* _NGX_VMESS_KCP_H_INCLUDED_ */

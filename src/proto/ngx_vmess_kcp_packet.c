@@ -106,7 +106,7 @@ ngx_vmess_kcp_packet_init(ngx_vmess_kcp_packet_t *packet, ngx_uint_t seal,
     packet->head += NGX_VMESS_NONCE_LEN;
     packet->tail = NGX_VMESS_TAG_LEN;
 
-    ngx_vmess_sha256(hash, seed->data, seed->len);
+    ngx_vmess_hash_sha256(hash, seed->data, seed->len);
 
     rc = ngx_vmess_aead_init(&packet->out, NGX_VMESS_SEC_AES_128_GCM, hash, 1);
 
@@ -256,11 +256,11 @@ ngx_vmess_kcp_header(ngx_vmess_kcp_packet_t *packet, u_char *p,
         break;
 
     case NGX_VMESS_KCP_HEADER_WECHAT:
-        (void) ngx_vmess_kcp_put32(p + 2, ++packet->number);
+        (void) ngx_vmess_kcp_segment_put32(p + 2, ++packet->number);
         break;
 
     case NGX_VMESS_KCP_HEADER_DTLS:
-        (void) ngx_vmess_kcp_put32(p + 7, packet->number++);
+        (void) ngx_vmess_kcp_segment_put32(p + 7, packet->number++);
         (void) ngx_vmess_kcp_put16(p + 11, packet->length);
 
         packet->length += NGX_VMESS_KCP_DTLS_LENGTH;
@@ -302,7 +302,8 @@ ngx_vmess_kcp_simple_open(u_char *p, size_t len)
     }
 
     if (((size_t) p[4] << 8 | p[5]) != len - NGX_VMESS_KCP_SIMPLE_LEN
-        || ngx_vmess_kcp_get32(p) != ngx_vmess_fnv1a(p + 4, len - 4))
+        || ngx_vmess_kcp_segment_get32(p)
+           != ngx_vmess_hash_fnv1a(p + 4, len - 4))
     {
         return NGX_DECLINED;
     }
@@ -318,7 +319,7 @@ ngx_vmess_kcp_simple_seal(u_char *p, size_t len)
     uint32_t   a, b;
 
     (void) ngx_vmess_kcp_put16(p + 4, len - NGX_VMESS_KCP_SIMPLE_LEN);
-    (void) ngx_vmess_kcp_put32(p, ngx_vmess_fnv1a(p + 4, len - 4));
+    (void) ngx_vmess_kcp_segment_put32(p, ngx_vmess_hash_fnv1a(p + 4, len - 4));
 
     last = p + len;
     ngx_memcpy(&a, p, 4);
@@ -363,9 +364,9 @@ ngx_vmess_kcp_segment_parse(ngx_vmess_kcp_segment_t *seg, u_char **p,
             return NGX_DECLINED;
         }
 
-        seg->timestamp = ngx_vmess_kcp_get32(s + 4);
-        seg->number = ngx_vmess_kcp_get32(s + 8);
-        seg->sending_next = ngx_vmess_kcp_get32(s + 12);
+        seg->timestamp = ngx_vmess_kcp_segment_get32(s + 4);
+        seg->number = ngx_vmess_kcp_segment_get32(s + 8);
+        seg->sending_next = ngx_vmess_kcp_segment_get32(s + 12);
 
         seg->data.len = (size_t) s[16] << 8 | s[17];
         seg->data.data = s + NGX_VMESS_KCP_DATA_LEN;
@@ -377,18 +378,18 @@ ngx_vmess_kcp_segment_parse(ngx_vmess_kcp_segment_t *seg, u_char **p,
             return NGX_DECLINED;
         }
 
-        seg->receiving_window = ngx_vmess_kcp_get32(s + 4);
-        seg->receiving_next = ngx_vmess_kcp_get32(s + 8);
-        seg->timestamp = ngx_vmess_kcp_get32(s + 12);
+        seg->receiving_window = ngx_vmess_kcp_segment_get32(s + 4);
+        seg->receiving_next = ngx_vmess_kcp_segment_get32(s + 8);
+        seg->timestamp = ngx_vmess_kcp_segment_get32(s + 12);
 
         seg->data.len = (size_t) s[16] * NGX_VMESS_KCP_NUMBER_LEN;
         seg->data.data = s + NGX_VMESS_KCP_ACK_LEN;
         break;
 
     default:
-        seg->sending_next = ngx_vmess_kcp_get32(s + 4);
-        seg->receiving_next = ngx_vmess_kcp_get32(s + 8);
-        seg->rto = ngx_vmess_kcp_get32(s + 12);
+        seg->sending_next = ngx_vmess_kcp_segment_get32(s + 4);
+        seg->receiving_next = ngx_vmess_kcp_segment_get32(s + 8);
+        seg->rto = ngx_vmess_kcp_segment_get32(s + 12);
 
         seg->data.data = s + NGX_VMESS_KCP_COMMAND_LEN;
         break;
@@ -415,23 +416,23 @@ ngx_vmess_kcp_segment_create(u_char *p, ngx_vmess_kcp_segment_t *seg)
     switch (seg->command) {
 
     case NGX_VMESS_KCP_DATA:
-        p = ngx_vmess_kcp_put32(p, seg->timestamp);
-        p = ngx_vmess_kcp_put32(p, seg->number);
-        p = ngx_vmess_kcp_put32(p, seg->sending_next);
+        p = ngx_vmess_kcp_segment_put32(p, seg->timestamp);
+        p = ngx_vmess_kcp_segment_put32(p, seg->number);
+        p = ngx_vmess_kcp_segment_put32(p, seg->sending_next);
         p = ngx_vmess_kcp_put16(p, seg->data.len);
         break;
 
     case NGX_VMESS_KCP_ACK:
-        p = ngx_vmess_kcp_put32(p, seg->receiving_window);
-        p = ngx_vmess_kcp_put32(p, seg->receiving_next);
-        p = ngx_vmess_kcp_put32(p, seg->timestamp);
+        p = ngx_vmess_kcp_segment_put32(p, seg->receiving_window);
+        p = ngx_vmess_kcp_segment_put32(p, seg->receiving_next);
+        p = ngx_vmess_kcp_segment_put32(p, seg->timestamp);
         *p++ = (u_char) (seg->data.len / NGX_VMESS_KCP_NUMBER_LEN);
         break;
 
     default:
-        p = ngx_vmess_kcp_put32(p, seg->sending_next);
-        p = ngx_vmess_kcp_put32(p, seg->receiving_next);
-        return ngx_vmess_kcp_put32(p, seg->rto);
+        p = ngx_vmess_kcp_segment_put32(p, seg->sending_next);
+        p = ngx_vmess_kcp_segment_put32(p, seg->receiving_next);
+        return ngx_vmess_kcp_segment_put32(p, seg->rto);
     }
 
     if (seg->data.len && seg->data.data != p) {

@@ -160,7 +160,7 @@ u_char *ngx_vmess_kcp_segment_create(u_char *p, ngx_vmess_kcp_segment_t *seg);
 /* numbers of an Ack, NGX_VMESS_KCP_NUMBER_LEN bytes each */
 
 static ngx_inline uint32_t
-ngx_vmess_kcp_get32(const u_char *p)
+ngx_vmess_kcp_segment_get32(const u_char *p)
 {
     return (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16
            | (uint32_t) p[2] << 8 | p[3];
@@ -168,7 +168,7 @@ ngx_vmess_kcp_get32(const u_char *p)
 
 
 static ngx_inline u_char *
-ngx_vmess_kcp_put32(u_char *p, uint32_t n)
+ngx_vmess_kcp_segment_put32(u_char *p, uint32_t n)
 {
     *p++ = (u_char) (n >> 24);
     *p++ = (u_char) (n >> 16);

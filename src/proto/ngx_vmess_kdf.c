@@ -69,7 +69,7 @@ ngx_vmess_id_parse(u_char *id, const ngx_str_t *text)
     ngx_memzero(mapped, NGX_VMESS_ID_LEN);
     ngx_memcpy(mapped + NGX_VMESS_ID_LEN, text->data, text->len);
 
-    ngx_vmess_sha1(hash, mapped, NGX_VMESS_ID_LEN + text->len);
+    ngx_vmess_hash_sha1(hash, mapped, NGX_VMESS_ID_LEN + text->len);
 
     hash[6] = (hash[6] & 0x0f) | 0x50;
     hash[8] = (hash[8] & 0x3f) | 0x80;
@@ -137,7 +137,7 @@ ngx_vmess_id_parse_hex(u_char *id, u_char *p, u_char *last)
 
 
 void
-ngx_vmess_cmd_key(u_char *cmd_key, const u_char *id)
+ngx_vmess_id_cmd_key(u_char *cmd_key, const u_char *id)
 {
     u_char  buf[NGX_VMESS_ID_LEN + 36];
 
@@ -145,7 +145,7 @@ ngx_vmess_cmd_key(u_char *cmd_key, const u_char *id)
     ngx_memcpy(buf + NGX_VMESS_ID_LEN, "c48619fe-8f02-49e0-b9e9-edf763e17e21",
                36);
 
-    ngx_vmess_md5(cmd_key, buf, sizeof(buf));
+    ngx_vmess_hash_md5(cmd_key, buf, sizeof(buf));
 
     ngx_explicit_memzero(buf, sizeof(buf));
 }
@@ -157,7 +157,7 @@ ngx_vmess_cmd_key(u_char *cmd_key, const u_char *id)
  */
 
 void
-ngx_vmess_next_id(u_char *next, const u_char *id)
+ngx_vmess_id_next(u_char *next, const u_char *id)
 {
     u_char  buf[NGX_VMESS_ID_LEN + 36];
 
@@ -165,7 +165,7 @@ ngx_vmess_next_id(u_char *next, const u_char *id)
     ngx_memcpy(buf + NGX_VMESS_ID_LEN, "16167dc8-16b6-4e6d-b8bb-65dd68113a81",
                36);
 
-    ngx_vmess_md5(next, buf, sizeof(buf));
+    ngx_vmess_hash_md5(next, buf, sizeof(buf));
 
     ngx_explicit_memzero(buf, sizeof(buf));
 }

@@ -20,10 +20,10 @@
 ngx_int_t ngx_vmess_id_parse(u_char *id, const ngx_str_t *text);
 
 /* CmdKey of an id */
-void ngx_vmess_cmd_key(u_char *cmd_key, const u_char *id);
+void ngx_vmess_id_cmd_key(u_char *cmd_key, const u_char *id);
 
 /* the id that follows another one in a chain of alter ids; next may be id */
-void ngx_vmess_next_id(u_char *next, const u_char *id);
+void ngx_vmess_id_next(u_char *next, const u_char *id);
 
 /* the labels that start a path; the order is that of a table in the .c file */
 

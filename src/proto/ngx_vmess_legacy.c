@@ -77,7 +77,7 @@ ngx_vmess_legacy_decrypt(ngx_vmess_header_t *h, u_char *in, size_t len,
         p = ngx_vmess_legacy_time(p, h->time);
     }
 
-    ngx_vmess_md5(iv, t, sizeof(t));
+    ngx_vmess_hash_md5(iv, t, sizeof(t));
 
     cfb.ctx = NULL;
 
@@ -137,7 +137,7 @@ ngx_vmess_legacy_length(u_char *p, size_t size)
         return 0;
     }
 
-    ngx_vmess_fnv1a_sum(sum, p, len - NGX_VMESS_FNV1A_LEN);
+    ngx_vmess_hash_fnv1a_sum(sum, p, len - NGX_VMESS_FNV1A_LEN);
 
     return ngx_vmess_equal(sum, p + len - NGX_VMESS_FNV1A_LEN,
                            NGX_VMESS_FNV1A_LEN)

@@ -270,7 +270,7 @@ ngx_vmess_ws_accept(u_char *out, ngx_str_t *key)
     ngx_memcpy(data + NGX_VMESS_WS_KEY_LEN,
                "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", 36);
 
-    ngx_vmess_sha1(digest, data, sizeof(data));
+    ngx_vmess_hash_sha1(digest, data, sizeof(data));
 
     src.data = digest;
     src.len = sizeof(digest);

@@ -456,7 +456,7 @@ ngx_stream_vmess_switch(ngx_stream_session_t *s)
                                        + 1));
     sw.minutes = (u_char) (vscf->detour_refresh / 60);
 
-    vc->command.len = ngx_vmess_switch_create(&sw, vc->command.data);
+    vc->command.len = ngx_vmess_response_switch(&sw, vc->command.data);
 
     ngx_explicit_memzero(sw.id, NGX_VMESS_ID_LEN);
 

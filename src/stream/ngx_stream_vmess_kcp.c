@@ -231,7 +231,7 @@ ngx_stream_vmess_kcp_init(ngx_cycle_t *cycle)
         vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
 
         if (vscf->zone && vscf->kcp
-            && ngx_vmess_kcp_listen(cycle, &ls[i], vscf->kcp) != NGX_OK)
+            && ngx_vmess_kcp_socket_listen(cycle, &ls[i], vscf->kcp) != NGX_OK)
         {
             return NGX_ERROR;
         }

@@ -327,7 +327,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     cln->handler = ngx_stream_vmess_wipe_user;
     cln->data = user;
 
-    ngx_vmess_cmd_key(user->cmd_key, id);
+    ngx_vmess_id_cmd_key(user->cmd_key, id);
     ngx_memcpy(user->uuid, id, NGX_VMESS_ID_LEN);
     ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
 
@@ -657,7 +657,7 @@ ngx_stream_vmess_drain_size(ngx_vmess_zone_t *zone)
 
     for (i = 0; i < zone->users.nelts; i++) {
         ngx_memcpy(data + 16, user[i]->cmd_key, NGX_VMESS_KEY_LEN);
-        ngx_vmess_sha256(digest, data, sizeof(data));
+        ngx_vmess_hash_sha256(digest, data, sizeof(data));
         ngx_memcpy(data, digest, 16);
     }
 

@@ -56,7 +56,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     section = fuzz_copy(p, len);
 
     if (data[0] == 1 && len > 4) {
-        sum = htonl(ngx_vmess_fnv1a(section, len - 4));
+        sum = htonl(ngx_vmess_hash_fnv1a(section, len - 4));
         ngx_memcpy(section + len - 4, &sum, 4);
     }
 

@@ -283,7 +283,8 @@ fuzz_ack(fuzz_t *f)
     p = numbers;
 
     for (n = fuzz_get(f); n & 7; n--) {
-        p = ngx_vmess_kcp_put32(p, f->kcp.send_una + (int8_t) fuzz_get(f));
+        p = ngx_vmess_kcp_segment_put32(p, f->kcp.send_una
+                                           + (int8_t) fuzz_get(f));
     }
 
     seg.data.data = numbers;
@@ -322,9 +323,9 @@ fuzz_write(fuzz_t *f, size_t len)
     ssize_t     n;
     ngx_uint_t  writable;
 
-    writable = ngx_vmess_kcp_writable(&f->kcp);
+    writable = ngx_vmess_kcp_send_ready(&f->kcp);
 
-    n = ngx_vmess_kcp_write(&f->kcp, fuzz_bytes(f->written), len);
+    n = ngx_vmess_kcp_send(&f->kcp, fuzz_bytes(f->written), len);
 
     fuzz_check(n == NGX_AGAIN || n == NGX_ERROR || n > 0);
     fuzz_check(n <= (ssize_t) len);
@@ -347,9 +348,9 @@ fuzz_read(fuzz_t *f, size_t len)
     p = malloc(len);
     fuzz_check(p != NULL);
 
-    readable = ngx_vmess_kcp_readable(&f->kcp);
+    readable = ngx_vmess_kcp_recv_ready(&f->kcp);
 
-    n = ngx_vmess_kcp_read(&f->kcp, p, len);
+    n = ngx_vmess_kcp_recv(&f->kcp, p, len);
 
     fuzz_check(n == NGX_AGAIN || n == NGX_ERROR || n >= 0);
     fuzz_check(n <= (ssize_t) len);

@@ -43,7 +43,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (data[0] == 1 && len >= NGX_VMESS_HEADER_MIN) {
         n = ngx_min(len - 4, (size_t) 38 + data[1] + (section[35] >> 4));
-        sum = htonl(ngx_vmess_fnv1a(section, n));
+        sum = htonl(ngx_vmess_hash_fnv1a(section, n));
         ngx_memcpy(section + n, &sum, 4);
     }
 
@@ -154,7 +154,7 @@ fuzz_encrypt(const u_char *p, size_t len, u_char *out)
         t[i] = (u_char) ((uint64_t) FUZZ_TIME >> (56 - 8 * (i % 8)));
     }
 
-    ngx_vmess_md5(iv, t, sizeof(t));
+    ngx_vmess_hash_md5(iv, t, sizeof(t));
 
     cfb.ctx = NULL;
 

@@ -209,7 +209,7 @@ test_seal(test_body_t *t)
 
         n = out - room;
 
-        ngx_vmess_sha256(hash, room, n);
+        ngx_vmess_hash_sha256(hash, room, n);
 
         good = good && n == (size_t) test_num("wire_len")
                && test_equal(test_bin("sha256"), hash, 32);
@@ -236,7 +236,7 @@ test_seal(test_body_t *t)
 
     ngx_vmess_chunk_cleanup(&cc);
 
-    ngx_vmess_sha256(hash, t->wire, t->len);
+    ngx_vmess_hash_sha256(hash, t->wire, t->len);
 
     return good && test_is("sha256")
            && test_equal(test_bin("value"), hash, 32);
@@ -393,7 +393,7 @@ test_wrap(void)
 
     ngx_vmess_chunk_cleanup(&cc);
 
-    ngx_vmess_sha256(hash, wire, p - wire);
+    ngx_vmess_hash_sha256(hash, wire, p - wire);
 
     test_ok(good && p - wire == test_num("wire_len")
             && test_equal(test_bin("sha256"), hash, 32),

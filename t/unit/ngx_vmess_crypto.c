@@ -35,9 +35,9 @@ test_hashes(void)
 {
     u_char  md5[16], sha1[20], sha256[32];
 
-    ngx_vmess_md5(md5, (u_char *) "abc", 3);
-    ngx_vmess_sha1(sha1, (u_char *) "abc", 3);
-    ngx_vmess_sha256(sha256, (u_char *) "abc", 3);
+    ngx_vmess_hash_md5(md5, (u_char *) "abc", 3);
+    ngx_vmess_hash_sha1(sha1, (u_char *) "abc", 3);
+    ngx_vmess_hash_sha256(sha256, (u_char *) "abc", 3);
 
     /* RFC 1321, A.5, and FIPS 180-2, A.1 and B.1 */
 
@@ -53,9 +53,10 @@ test_hashes(void)
                                "\xb4\x10\xff\x61\xf2\x00\x15\xad", 32) == 0,
             "SHA-256");
 
-    test_ok(ngx_vmess_fnv1a((u_char *) "", 0) == 0x811c9dc5
-            && ngx_vmess_fnv1a((u_char *) "a", 1) == 0xe40c292c
-            && ngx_vmess_fnv1a((u_char *) "foobar", 6) == 0xbf9cf968, "FNV-1a");
+    test_ok(ngx_vmess_hash_fnv1a((u_char *) "", 0) == 0x811c9dc5
+            && ngx_vmess_hash_fnv1a((u_char *) "a", 1) == 0xe40c292c
+            && ngx_vmess_hash_fnv1a((u_char *) "foobar", 6) == 0xbf9cf968,
+            "FNV-1a");
 
     test_ok(ngx_vmess_equal("abcd", "abcd", 4)
             && !ngx_vmess_equal("abcd", "abce", 4)
@@ -83,11 +84,11 @@ test_known(void)
     for (i = 0; i < 3; i++) {
         ngx_memzero(out, 16);
 
-        good += ngx_vmess_aes_decrypt(key,
-                                      (u_char *)
-                                      "\x69\xc4\xe0\xd8\x6a\x7b\x04\x30"
-                                      "\xd8\xcd\xb7\x80\x70\xb4\xc5\x5a",
-                                      out)
+        good += ngx_vmess_crypto_aes_decrypt(key,
+                                             (u_char *)
+                                             "\x69\xc4\xe0\xd8\x6a\x7b\x04\x30"
+                                             "\xd8\xcd\xb7\x80\x70\xb4\xc5\x5a",
+                                             out)
                 == NGX_OK
                 && ngx_memcmp(out, "\x00\x11\x22\x33\x44\x55\x66\x77"
                                    "\x88\x99\xaa\xbb\xcc\xdd\xee\xff", 16)

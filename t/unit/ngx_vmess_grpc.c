@@ -185,7 +185,7 @@ test_frame(void)
 
         } else {
             head = test_bin("head");
-            ngx_vmess_sha256(hash, wire, len);
+            ngx_vmess_hash_sha256(hash, wire, len);
 
             test_ok(test_equal(head, wire, head.len)
                     && test_equal(test_bin("sha256"), hash, 32),

@@ -325,7 +325,7 @@ test_bad(void)
 
         for (i = 0; i < s.users; i++) {
             ngx_memcpy(id, users.data + i * sizeof(id), sizeof(id));
-            ngx_vmess_cmd_key(s.cmd_keys[i], id);
+            ngx_vmess_id_cmd_key(s.cmd_keys[i], id);
         }
 
         for (i = 1; i <= repeat; i++) {
@@ -371,7 +371,7 @@ test_command(u_char *out)
     sw.level = test_num("level");
     sw.minutes = test_num("minutes");
 
-    return ngx_vmess_switch_create(&sw, out);
+    return ngx_vmess_response_switch(&sw, out);
 }
 
 
@@ -471,7 +471,7 @@ test_switch(void)
 
     for (len = 0; len < 256; len++) {
         sw.host.len = len;
-        good += ngx_vmess_switch_create(&sw, out)
+        good += ngx_vmess_response_switch(&sw, out)
                 == (len <= 228 ? 27 + len : 0);
     }
 
@@ -583,7 +583,7 @@ test_section(u_char *p, ngx_uint_t opt, ngx_uint_t security,
         len += 7;
     }
 
-    sum = htonl(ngx_vmess_fnv1a(p, len));
+    sum = htonl(ngx_vmess_hash_fnv1a(p, len));
     ngx_memcpy(p + len, &sum, 4);
 
     return len + 4;

@@ -830,10 +830,10 @@ test_states(void)
 
             if (j == 0) {
                 test_ok(test_read(1) == states[i].read
-                        && ngx_vmess_kcp_readable(kcp)
+                        && ngx_vmess_kcp_recv_ready(kcp)
                            == (states[i].read != NGX_AGAIN)
-                        && ngx_vmess_kcp_writable(kcp)
-                        && ngx_vmess_kcp_write(kcp, (u_char *) "", 1)
+                        && ngx_vmess_kcp_send_ready(kcp)
+                        && ngx_vmess_kcp_send(kcp, (u_char *) "", 1)
                            == states[i].write,
                         "read and write in state %d", (int) i);
             }
@@ -1034,7 +1034,7 @@ test_spoofed(void)
         test_command(NGX_VMESS_KCP_PING, i, i, 0);
         in += NGX_VMESS_KCP_COMMAND_LEN + TEST_OVERHEAD;
 
-        if (ngx_vmess_kcp_writable(&test_side.kcp)) {
+        if (ngx_vmess_kcp_send_ready(&test_side.kcp)) {
             test_write(100000);
         }
 
@@ -1149,7 +1149,7 @@ test_spoofed(void)
     test_ack(1, 776, 60, "0");
     test_ok(test_side.kcp.validated && test_side.kcp.send_una == 1
             && test_side.kcp.srtt == 60
-            && ngx_vmess_kcp_writable(&test_side.kcp), "an Ack is a proof");
+            && ngx_vmess_kcp_send_ready(&test_side.kcp), "an Ack is a proof");
 
     test_write(1000);
     test_wait(8);
@@ -1393,7 +1393,7 @@ test_ack(uint32_t next, uint32_t edge, uint32_t age, const char *list)
     seg.timestamp = TEST_RANDOM + (uint32_t) (test_time - test_began) - age;
 
     for (p = numbers; *list; list = end) {
-        p = ngx_vmess_kcp_put32(p, strtoul(list, &end, 10));
+        p = ngx_vmess_kcp_segment_put32(p, strtoul(list, &end, 10));
     }
 
     seg.data.data = numbers;
@@ -1447,7 +1447,7 @@ test_write(size_t len)
 {
     static u_char  data[600 * 1024];
 
-    (void) ngx_vmess_kcp_write(&test_side.kcp, data, len);
+    (void) ngx_vmess_kcp_send(&test_side.kcp, data, len);
 }
 
 
@@ -1456,7 +1456,7 @@ test_read(size_t len)
 {
     u_char  data[20000];
 
-    return ngx_vmess_kcp_read(&test_side.kcp, data, len);
+    return ngx_vmess_kcp_recv(&test_side.kcp, data, len);
 }
 
 
@@ -1549,7 +1549,7 @@ test_output(void)
 
                 for (q = seg.data.data; q < p; q += 4) {
                     test_print("%s%d", (q == seg.data.data) ? "" : " ",
-                               (int) ngx_vmess_kcp_get32(q));
+                               (int) ngx_vmess_kcp_segment_get32(q));
                 }
 
                 test_print("]");
@@ -1877,7 +1877,7 @@ test_link_turn(test_link_t *link, ngx_uint_t i)
 
         for ( ;; ) {
             len = 1 + test_link_random(link, sizeof(buf));
-            rc = ngx_vmess_kcp_read(&side->kcp, buf, len);
+            rc = ngx_vmess_kcp_recv(&side->kcp, buf, len);
 
             if (rc <= 0) {
                 break;
@@ -1924,7 +1924,7 @@ test_link_turn(test_link_t *link, ngx_uint_t i)
             buf[n] = test_byte(i, side->written + n);
         }
 
-        rc = ngx_vmess_kcp_write(&side->kcp, buf, len);
+        rc = ngx_vmess_kcp_send(&side->kcp, buf, len);
 
         if (rc == NGX_AGAIN) {
             break;

@@ -76,7 +76,7 @@ test_id(void)
         return;
     }
 
-    ngx_vmess_cmd_key(cmd_key, id);
+    ngx_vmess_id_cmd_key(cmd_key, id);
 
     test_ok(test_equal(test_bin("id"), id, sizeof(id))
             && test_equal(test_bin("cmd_key"), cmd_key, sizeof(cmd_key)),
@@ -91,15 +91,15 @@ test_account(void)
 
     id = test_bin("id").data;
 
-    ngx_vmess_next_id(ids, id);
+    ngx_vmess_id_next(ids, id);
 
     for (id = ids; id < ids + 3 * NGX_VMESS_ID_LEN; id += NGX_VMESS_ID_LEN) {
-        ngx_vmess_next_id(id + NGX_VMESS_ID_LEN, id);
+        ngx_vmess_id_next(id + NGX_VMESS_ID_LEN, id);
     }
 
     test_ok(test_equal(test_bin("alter_ids"), ids, sizeof(ids)), "alter ids");
 
-    ngx_vmess_cmd_key(key, test_bin("id").data);
+    ngx_vmess_id_cmd_key(key, test_bin("id").data);
 
     test_ok(test_equal(test_bin("cmd_key"), key, sizeof(key)), "CmdKey");
 

@@ -151,10 +151,10 @@ test_request(void)
 
     ngx_memcpy(id, test_bin("id").data, NGX_VMESS_ID_LEN);
 
-    ngx_vmess_cmd_key(cmd_key, id);
+    ngx_vmess_id_cmd_key(cmd_key, id);
 
     for (i = test_num("nth"); i; i--) {
-        ngx_vmess_next_id(id, id);
+        ngx_vmess_id_next(id, id);
     }
 
     t = test_num("time");
@@ -233,7 +233,7 @@ test_find(test_server_t *s, const u_char *wire, ngx_uint_t *user, int64_t *t)
         ngx_memcpy(id, s->ids[i], NGX_VMESS_ID_LEN);
 
         for (k = 0; k < s->alter_ids[i]; k++) {
-            ngx_vmess_next_id(id, id);
+            ngx_vmess_id_next(id, id);
             ngx_vmess_legacy_key(&key, id);
 
             for (*t = s->now - NGX_VMESS_TIME_WINDOW;
@@ -282,7 +282,7 @@ test_accept(test_server_t *s, const u_char *wire, size_t len, size_t first,
         }
     }
 
-    ngx_vmess_cmd_key(cmd_key, s->ids[user]);
+    ngx_vmess_id_cmd_key(cmd_key, s->ids[user]);
 
     rc = test_read(&h, cmd_key, t, wire, first, &took, good);
 
@@ -392,8 +392,8 @@ test_token(void)
             inner[64 + k] = (u_char) ((uint64_t) t >> (56 - 8 * k));
         }
 
-        ngx_vmess_md5(outer + 64, inner, sizeof(inner));
-        ngx_vmess_md5(digest, outer, sizeof(outer));
+        ngx_vmess_hash_md5(outer + 64, inner, sizeof(inner));
+        ngx_vmess_hash_md5(digest, outer, sizeof(outer));
 
         ngx_vmess_legacy_key(&key, id);
         ngx_vmess_legacy_token(&key, t, token);
@@ -453,7 +453,7 @@ test_lengths(void)
 
     ngx_memset(cmd_key, 0x11, sizeof(cmd_key));
     ngx_memset(t, 0, sizeof(t));
-    ngx_vmess_md5(iv, t, sizeof(t));
+    ngx_vmess_hash_md5(iv, t, sizeof(t));
 
     cfb.ctx = NULL;
 
@@ -491,7 +491,7 @@ test_lengths(void)
 
         len += sections[i].padding;
 
-        sum = htonl(ngx_vmess_fnv1a(section, len));
+        sum = htonl(ngx_vmess_hash_fnv1a(section, len));
         ngx_memcpy(section + len, &sum, 4);
 
         len += 16 + 4;

@@ -398,7 +398,7 @@ test_split(void)
         last = p + size;
     }
 
-    ngx_vmess_sha256(hash, buf, last - buf);
+    ngx_vmess_hash_sha256(hash, buf, last - buf);
 
     test_ok(len == 0 && (size_t) (last - buf) == n
             && test_equal(head, buf, head.len)
