@@ -64,7 +64,7 @@ ngx_vmess_certificates(void **srv_conf)
 
 #define NGX_VMESS_LISTEN_UDP     0x01
 #define NGX_VMESS_LISTEN_SHARED  0x02    /* UDP without "reuseport" */
-#define NGX_VMESS_LISTEN_RAW     0x04    /* TCP of others, without TLS */
+#define NGX_VMESS_LISTEN_PLAIN     0x04    /* TCP of others, without TLS */
 #define NGX_VMESS_LISTEN_TCP     0x08
 #define NGX_VMESS_LISTEN_SSL     0x10
 
@@ -106,7 +106,7 @@ ngx_vmess_listen_kind(ngx_uint_t type, ngx_uint_t reuseport, ngx_uint_t ssl,
         }
     }
 
-    return NGX_VMESS_LISTEN_TCP|NGX_VMESS_LISTEN_RAW;
+    return NGX_VMESS_LISTEN_TCP|NGX_VMESS_LISTEN_PLAIN;
 }
 
 

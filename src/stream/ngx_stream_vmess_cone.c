@@ -431,7 +431,7 @@ ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
         return NULL;
     }
 
-    if (ngx_stream_vmess_check(s, NULL, sa, port) != NGX_OK) {
+    if (ngx_stream_vmess_rule_check(s, NULL, sa, port) != NGX_OK) {
         if (!ctx->forbidden) {
             ctx->forbidden = 1;
 

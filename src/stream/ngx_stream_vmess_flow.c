@@ -12,9 +12,9 @@
 static char *ngx_stream_vmess_proxy_pass(ngx_conf_t *cf,
     ngx_stream_conf_ctx_t *ctx, ngx_str_t *address);
 static ngx_command_t *ngx_stream_vmess_proxy_command(char *name);
-static ngx_int_t ngx_stream_vmess_init_listen(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_listen_init(ngx_conf_t *cf,
     ngx_vmess_listen_t *listen, ngx_stream_core_srv_conf_t *cscf);
-static ngx_listening_t *ngx_stream_vmess_listening(ngx_conf_t *cf,
+static ngx_listening_t *ngx_stream_vmess_listen_create(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf, ngx_str_t *name, ngx_uint_t family);
 
 
@@ -22,7 +22,7 @@ extern ngx_module_t  ngx_stream_proxy_module;
 
 
 ngx_stream_core_srv_conf_t *
-ngx_stream_vmess_add_server(ngx_conf_t *cf, ngx_str_t *address)
+ngx_stream_vmess_fallback_add_server(ngx_conf_t *cf, ngx_str_t *address)
 {
     char                          *rv;
     void                          *conf;
@@ -196,7 +196,7 @@ ngx_stream_vmess_proxy_command(char *name)
 
 
 ngx_stream_core_srv_conf_t *
-ngx_stream_vmess_find_server(ngx_conf_t *cf, ngx_str_t *name)
+ngx_stream_vmess_listen_find(ngx_conf_t *cf, ngx_str_t *name)
 {
     ngx_uint_t                     i;
     ngx_stream_core_srv_conf_t   **cscfp;
@@ -223,7 +223,7 @@ ngx_stream_vmess_find_server(ngx_conf_t *cf, ngx_str_t *name)
 
 
 ngx_int_t
-ngx_stream_vmess_add_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+ngx_stream_vmess_listen_add(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 {
     ngx_vmess_conf_t             *vcf;
     ngx_vmess_listen_t           *listen;
@@ -241,12 +241,13 @@ ngx_stream_vmess_add_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     listen->name = vscf->listen;
     listen->vmess = (ngx_strcmp(vscf->zone_name.data, "off") != 0);
 
-    return ngx_stream_vmess_init_listen(cf, listen, cscf);
+    return ngx_stream_vmess_listen_init(cf, listen, cscf);
 }
 
 
 ngx_int_t
-ngx_stream_vmess_add_flows(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+ngx_stream_vmess_listen_add_flows(ngx_conf_t *cf,
+    ngx_stream_core_srv_conf_t *cscf)
 {
     ngx_stream_vmess_srv_conf_t  *vscf;
 
@@ -256,7 +257,7 @@ ngx_stream_vmess_add_flows(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     vscf->sessions.name.data = (u_char *) (vscf->kcp ? "mkcp" : "quic");
     vscf->sessions.name.len = 4;
 
-    if (ngx_stream_vmess_init_listen(cf, &vscf->flows, cscf) != NGX_OK) {
+    if (ngx_stream_vmess_listen_init(cf, &vscf->flows, cscf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -264,12 +265,12 @@ ngx_stream_vmess_add_flows(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
         return NGX_OK;
     }
 
-    return ngx_stream_vmess_init_listen(cf, &vscf->sessions, cscf);
+    return ngx_stream_vmess_listen_init(cf, &vscf->sessions, cscf);
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_init_listen(ngx_conf_t *cf, ngx_vmess_listen_t *listen,
+ngx_stream_vmess_listen_init(ngx_conf_t *cf, ngx_vmess_listen_t *listen,
     ngx_stream_core_srv_conf_t *cscf)
 {
     size_t  len;
@@ -287,16 +288,16 @@ ngx_stream_vmess_init_listen(ngx_conf_t *cf, ngx_vmess_listen_t *listen,
                                      cscf->file_name, cscf->line)
                          - listen->server.data;
 
-    listen->listening = ngx_stream_vmess_listening(cf, cscf, &listen->name,
-                                                   AF_INET);
+    listen->listening = ngx_stream_vmess_listen_create(cf, cscf, &listen->name,
+                                                       AF_INET);
     if (listen->listening == NULL) {
         return NGX_ERROR;
     }
 
 #if (NGX_HAVE_INET6)
 
-    listen->listening6 = ngx_stream_vmess_listening(cf, cscf, &listen->name,
-                                                    AF_INET6);
+    listen->listening6 = ngx_stream_vmess_listen_create(cf, cscf, &listen->name,
+                                                        AF_INET6);
     if (listen->listening6 == NULL) {
         return NGX_ERROR;
     }
@@ -313,7 +314,7 @@ ngx_stream_vmess_init_listen(ngx_conf_t *cf, ngx_vmess_listen_t *listen,
  */
 
 static ngx_listening_t *
-ngx_stream_vmess_listening(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
+ngx_stream_vmess_listen_create(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
     ngx_str_t *name, ngx_uint_t family)
 {
     u_char                       *p;
@@ -376,7 +377,7 @@ ngx_stream_vmess_listening(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
 
 
 ngx_int_t
-ngx_stream_vmess_mark_handler(ngx_stream_session_t *s)
+ngx_stream_vmess_fallback_mark_handler(ngx_stream_session_t *s)
 {
     ngx_stream_vmess_srv_conf_t  *vscf;
 
@@ -392,7 +393,7 @@ ngx_stream_vmess_mark_handler(ngx_stream_session_t *s)
 
 
 void
-ngx_stream_vmess_move(ngx_stream_session_t *s,
+ngx_stream_vmess_fallback_move(ngx_stream_session_t *s,
     ngx_stream_core_srv_conf_t *cscf)
 {
     ngx_connection_t             *c;
@@ -424,7 +425,7 @@ ngx_stream_vmess_move(ngx_stream_session_t *s,
 
 
 ngx_int_t
-ngx_stream_vmess_half_close(ngx_connection_t *c)
+ngx_stream_vmess_proxy_half_close(ngx_connection_t *c)
 {
     u_char                  *pscf;
     ngx_command_t           *cmd;

@@ -20,24 +20,24 @@
 #define NGX_VMESS_PACKETADDR  "sp.packet-addr.v2fly.arpa"
 
 
-static ngx_int_t ngx_stream_vmess_create_ctx(ngx_stream_session_t *s);
-static void ngx_stream_vmess_evict(ngx_vmess_pending_t *pending);
-static ngx_int_t ngx_stream_vmess_wait(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_returned(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_authentic(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_switch(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_command(ngx_stream_session_t *s,
+static ngx_int_t ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s);
+static void ngx_stream_vmess_handler_evict(ngx_vmess_pending_t *pending);
+static ngx_int_t ngx_stream_vmess_handler_wait(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_handler_returned(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_detour_switch(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_handler_command(ngx_stream_session_t *s,
     ngx_uint_t command);
-static ngx_int_t ngx_stream_vmess_open_mux(ngx_stream_session_t *s);
-static void ngx_stream_vmess_close_mux(ngx_vmess_mux_connection_t *mux,
+static ngx_int_t ngx_stream_vmess_handler_open_mux(ngx_stream_session_t *s);
+static void ngx_stream_vmess_handler_close_mux(ngx_vmess_mux_connection_t *mux,
     ngx_uint_t error);
-static ngx_int_t ngx_stream_vmess_open_flow(ngx_stream_session_t *s,
+static ngx_int_t ngx_stream_vmess_handler_open_flow(ngx_stream_session_t *s,
     ngx_vmess_mux_flow_t *flow);
-static ngx_int_t ngx_stream_vmess_route(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_first_packet(ngx_stream_session_t *s);
-static ngx_uint_t ngx_stream_vmess_cipher(ngx_vmess_header_t *h);
-static ngx_int_t ngx_stream_vmess_fallback(ngx_stream_session_t *s);
-static void ngx_stream_vmess_count(ngx_stream_session_t *s,
+static ngx_int_t ngx_stream_vmess_handler_route(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_handler_first_packet(ngx_stream_session_t *s);
+static ngx_uint_t ngx_stream_vmess_handler_cipher(ngx_vmess_header_t *h);
+static ngx_int_t ngx_stream_vmess_handler_fallback(ngx_stream_session_t *s);
+static void ngx_stream_vmess_log_count(ngx_stream_session_t *s,
     ngx_stream_vmess_ctx_t *ctx);
 
 
@@ -70,7 +70,8 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
         flow = ngx_vmess_mux_get_flow(c);
 
         if (flow) {
-            return flow->mux ? ngx_stream_vmess_open_flow(s, flow) : NGX_ERROR;
+            return flow->mux ? ngx_stream_vmess_handler_open_flow(s, flow)
+                             : NGX_ERROR;
         }
 
         if (c->type != SOCK_STREAM) {
@@ -79,7 +80,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
     }
 
     if (ctx && ctx->waiting) {
-        return ngx_stream_vmess_first_packet(s);
+        return ngx_stream_vmess_handler_first_packet(s);
     }
 
     if (c->close) {
@@ -93,12 +94,12 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
     }
 
     if (ctx && ctx->returned) {
-        return ngx_stream_vmess_returned(s);
+        return ngx_stream_vmess_handler_returned(s);
     }
 
     if (ctx == NULL) {
 
-        if (ngx_stream_vmess_create_ctx(s) != NGX_OK) {
+        if (ngx_stream_vmess_handler_create_ctx(s) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -117,7 +118,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
             return NGX_STREAM_BAD_REQUEST;
         }
 
-        return ngx_stream_vmess_wait(s);
+        return ngx_stream_vmess_handler_wait(s);
     }
 
     if (c->read->timedout) {
@@ -131,7 +132,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 
         ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
 
-        return ngx_stream_vmess_fallback(s);
+        return ngx_stream_vmess_handler_fallback(s);
     }
 
     rc = ngx_vmess_handshake(ctx->vc);
@@ -145,13 +146,13 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
             /* to this request the site has an answer */
 
             ctx->hurried = 1;
-            ngx_add_timer(c->read, vscf->http_wait);
+            ngx_add_timer(c->read, vscf->disguise_wait);
         }
 
-        return ngx_stream_vmess_wait(s);
+        return ngx_stream_vmess_handler_wait(s);
 
     case NGX_DECLINED:
-        return ngx_stream_vmess_fallback(s);
+        return ngx_stream_vmess_handler_fallback(s);
 
     case NGX_OK:
 
@@ -159,7 +160,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
             ngx_del_timer(c->read);
         }
 
-        return ngx_stream_vmess_authentic(s);
+        return ngx_stream_vmess_handler_authentic(s);
 
     default: /* NGX_ERROR */
         return NGX_STREAM_BAD_REQUEST;
@@ -168,7 +169,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 
 
 static ngx_int_t
-ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
+ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s)
 {
     ngx_connection_t             *c;
     ngx_vmess_vconn_t            *vconn;
@@ -192,7 +193,7 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
     ctx->number = c->number;
 
     ctx->vc->data = s;
-    ctx->vc->half_close = ngx_stream_vmess_half_close;
+    ctx->vc->half_close = ngx_stream_vmess_proxy_half_close;
 
     ngx_str_set(&ctx->carrier, "tcp");
 
@@ -208,9 +209,9 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
         ctx->carrier = vconn->carrier->name;
 
     } else {
-        ctx->vc->disguise = vscf->http_header;
+        ctx->vc->disguise = vscf->disguise;
 
-        ctx->vc->pending.evict = ngx_stream_vmess_evict;
+        ctx->vc->pending.evict = ngx_stream_vmess_handler_evict;
         ctx->vc->pending.data = s;
 
         if (ngx_vmess_pending_add(&ctx->vc->pending, c->sockaddr, 1, c->log)
@@ -236,7 +237,7 @@ ngx_stream_vmess_create_ctx(ngx_stream_session_t *s)
 /* one of too many: its time is over */
 
 static void
-ngx_stream_vmess_evict(ngx_vmess_pending_t *pending)
+ngx_stream_vmess_handler_evict(ngx_vmess_pending_t *pending)
 {
     ngx_stream_session_t *s = pending->data;
 
@@ -261,7 +262,7 @@ ngx_stream_vmess_evict(ngx_vmess_pending_t *pending)
 
 
 static ngx_int_t
-ngx_stream_vmess_wait(ngx_stream_session_t *s)
+ngx_stream_vmess_handler_wait(ngx_stream_session_t *s)
 {
     ngx_msec_t                    timeout;
     ngx_connection_t             *c;
@@ -297,7 +298,7 @@ ngx_stream_vmess_wait(ngx_stream_session_t *s)
 /* a visitor has sent a header: the phases before were left, and are not run */
 
 static ngx_int_t
-ngx_stream_vmess_returned(ngx_stream_session_t *s)
+ngx_stream_vmess_handler_returned(ngx_stream_session_t *s)
 {
     ngx_int_t                      rc;
     ngx_stream_vmess_ctx_t        *ctx;
@@ -320,12 +321,12 @@ ngx_stream_vmess_returned(ngx_stream_session_t *s)
         }
     }
 
-    return ngx_stream_vmess_authentic(s);
+    return ngx_stream_vmess_handler_authentic(s);
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_authentic(ngx_stream_session_t *s)
+ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
 {
     ngx_str_t                    *name;
     ngx_uint_t                    cipher, command;
@@ -348,7 +349,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
-    cipher = ngx_stream_vmess_cipher(&vc->header);
+    cipher = ngx_stream_vmess_handler_cipher(&vc->header);
 
     /* the old cipher is for those with the old header */
 
@@ -380,7 +381,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         ngx_str_set(&ctx->network, "udp");
     }
 
-    if (ngx_stream_vmess_command(s, command) != NGX_OK) {
+    if (ngx_stream_vmess_handler_command(s, command) != NGX_OK) {
         return NGX_STREAM_FORBIDDEN;
     }
 
@@ -392,7 +393,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
-    if (vscf->detour_from && ngx_stream_vmess_switch(s) != NGX_OK) {
+    if (vscf->detour_from && ngx_stream_vmess_detour_switch(s) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -401,7 +402,7 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
     }
 
     if (command == NGX_VMESS_CMD_MUX) {
-        return ngx_stream_vmess_open_mux(s);
+        return ngx_stream_vmess_handler_open_mux(s);
     }
 
     if (command == NGX_VMESS_CMD_UDP) {
@@ -413,17 +414,17 @@ ngx_stream_vmess_authentic(ngx_stream_session_t *s)
                          && ngx_strncmp(name->data, NGX_VMESS_PACKETADDR,
                                         name->len) == 0;
 
-        return ngx_stream_vmess_first_packet(s);
+        return ngx_stream_vmess_handler_first_packet(s);
     }
 
-    return ngx_stream_vmess_route(s);
+    return ngx_stream_vmess_handler_route(s);
 }
 
 
 /* tells the client to go on at another port, with another id */
 
 static ngx_int_t
-ngx_stream_vmess_switch(ngx_stream_session_t *s)
+ngx_stream_vmess_detour_switch(ngx_stream_session_t *s)
 {
     uint32_t                      random;
     ngx_vmess_switch_t            sw;
@@ -465,7 +466,7 @@ ngx_stream_vmess_switch(ngx_stream_session_t *s)
 
 
 static ngx_int_t
-ngx_stream_vmess_command(ngx_stream_session_t *s, ngx_uint_t command)
+ngx_stream_vmess_handler_command(ngx_stream_session_t *s, ngx_uint_t command)
 {
     ngx_vmess_user_t             *user;
     ngx_stream_vmess_ctx_t       *ctx;
@@ -500,7 +501,7 @@ ngx_stream_vmess_command(ngx_stream_session_t *s, ngx_uint_t command)
 /* the session becomes that of a connection with others in it */
 
 static ngx_int_t
-ngx_stream_vmess_open_mux(ngx_stream_session_t *s)
+ngx_stream_vmess_handler_open_mux(ngx_stream_session_t *s)
 {
     ngx_connection_t             *c;
     ngx_stream_vmess_ctx_t       *ctx;
@@ -522,7 +523,7 @@ ngx_stream_vmess_open_mux(ngx_stream_session_t *s)
     mux->listen = &vscf->flows;
     mux->max = vscf->mux_streams;
     mux->limit = vscf->mux_buffer;
-    mux->close = ngx_stream_vmess_close_mux;
+    mux->close = ngx_stream_vmess_handler_close_mux;
 
     /* the end of the client's data is that of all */
 
@@ -535,7 +536,8 @@ ngx_stream_vmess_open_mux(ngx_stream_session_t *s)
 
 
 static void
-ngx_stream_vmess_close_mux(ngx_vmess_mux_connection_t *mux, ngx_uint_t error)
+ngx_stream_vmess_handler_close_mux(ngx_vmess_mux_connection_t *mux,
+    ngx_uint_t error)
 {
     ngx_stream_finalize_session(mux->connection->data,
                                 error ? NGX_STREAM_BAD_REQUEST : NGX_STREAM_OK);
@@ -545,7 +547,8 @@ ngx_stream_vmess_close_mux(ngx_vmess_mux_connection_t *mux, ngx_uint_t error)
 /* a session of mux: its client is known, and what it wants */
 
 static ngx_int_t
-ngx_stream_vmess_open_flow(ngx_stream_session_t *s, ngx_vmess_mux_flow_t *flow)
+ngx_stream_vmess_handler_open_flow(ngx_stream_session_t *s,
+    ngx_vmess_mux_flow_t *flow)
 {
     ngx_vmess_header_t      *h;
     ngx_vmess_connection_t  *vc, *parent;
@@ -557,7 +560,7 @@ ngx_stream_vmess_open_flow(ngx_stream_session_t *s, ngx_vmess_mux_flow_t *flow)
                           (ngx_stream_session_t *) parent->connection->data,
                           ngx_stream_vmess_module);
 
-    if (ngx_stream_vmess_create_ctx(s) != NGX_OK) {
+    if (ngx_stream_vmess_handler_create_ctx(s) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -590,27 +593,27 @@ ngx_stream_vmess_open_flow(ngx_stream_session_t *s, ngx_vmess_mux_flow_t *flow)
         ngx_str_set(&ctx->network, "tcp");
     }
 
-    if (ngx_stream_vmess_command(s, flow->udp ? NGX_VMESS_CMD_UDP
-                                              : NGX_VMESS_CMD_TCP)
+    if (ngx_stream_vmess_handler_command(s, flow->udp ? NGX_VMESS_CMD_UDP
+                                                      : NGX_VMESS_CMD_TCP)
         != NGX_OK)
     {
         return NGX_STREAM_FORBIDDEN;
     }
 
-    return flow->udp ? ngx_stream_vmess_first_packet(s)
-                     : ngx_stream_vmess_route(s);
+    return flow->udp ? ngx_stream_vmess_handler_first_packet(s)
+                     : ngx_stream_vmess_handler_route(s);
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_route(ngx_stream_session_t *s)
+ngx_stream_vmess_handler_route(ngx_stream_session_t *s)
 {
     ngx_int_t                rc;
     ngx_stream_vmess_ctx_t  *ctx;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
-    rc = ngx_stream_vmess_find_target(s);
+    rc = ngx_stream_vmess_target_find(s);
 
     if (rc == NGX_OK) {
         ctx->done = 1;
@@ -624,7 +627,7 @@ ngx_stream_vmess_route(ngx_stream_session_t *s)
 /* a session of datagrams starts with the first, which nginx counts */
 
 static ngx_int_t
-ngx_stream_vmess_first_packet(ngx_stream_session_t *s)
+ngx_stream_vmess_handler_first_packet(ngx_stream_session_t *s)
 {
     ssize_t                  n;
     ngx_buf_t               *b;
@@ -660,7 +663,7 @@ ngx_stream_vmess_first_packet(ngx_stream_session_t *s)
 
     if (n == NGX_AGAIN) {
         ctx->waiting = 1;
-        return ngx_stream_vmess_wait(s);
+        return ngx_stream_vmess_handler_wait(s);
     }
 
     if (c->read->timer_set) {
@@ -672,12 +675,12 @@ ngx_stream_vmess_first_packet(ngx_stream_session_t *s)
     b->last += n;
     s->received += n;
 
-    return ngx_stream_vmess_route(s);
+    return ngx_stream_vmess_handler_route(s);
 }
 
 
 static ngx_uint_t
-ngx_stream_vmess_cipher(ngx_vmess_header_t *h)
+ngx_stream_vmess_handler_cipher(ngx_vmess_header_t *h)
 {
     switch (h->security) {
 
@@ -698,7 +701,7 @@ ngx_stream_vmess_cipher(ngx_vmess_header_t *h)
 
 
 static ngx_int_t
-ngx_stream_vmess_fallback(ngx_stream_session_t *s)
+ngx_stream_vmess_handler_fallback(ngx_stream_session_t *s)
 {
     ngx_connection_t             *c;
     ngx_vmess_vconn_t            *vconn;
@@ -727,7 +730,7 @@ ngx_stream_vmess_fallback(ngx_stream_session_t *s)
             return NGX_STREAM_BAD_REQUEST;
         }
 
-        return ngx_stream_vmess_wait(s);
+        return ngx_stream_vmess_handler_wait(s);
     }
 
     if (c->read->timer_set) {
@@ -742,14 +745,15 @@ ngx_stream_vmess_fallback(ngx_stream_session_t *s)
 
     ctx->moved = 1;
 
-    ngx_stream_vmess_move(s, vscf->fallback_server);
+    ngx_stream_vmess_fallback_move(s, vscf->fallback_server);
 
     return NGX_DONE;
 }
 
 
 ngx_int_t
-ngx_stream_vmess_phase(ngx_stream_session_t *s, ngx_stream_phase_handler_t *ph)
+ngx_stream_vmess_phase_first(ngx_stream_session_t *s,
+    ngx_stream_phase_handler_t *ph)
 {
     ngx_int_t  rc;
 
@@ -782,7 +786,7 @@ ngx_stream_vmess_phase(ngx_stream_session_t *s, ngx_stream_phase_handler_t *ph)
 
 
 ngx_int_t
-ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
+ngx_stream_vmess_phase_preread(ngx_stream_session_t *s,
     ngx_stream_phase_handler_t *ph)
 {
     ngx_int_t                rc;
@@ -832,7 +836,7 @@ ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
  */
 
 static void
-ngx_stream_vmess_count(ngx_stream_session_t *s, ngx_stream_vmess_ctx_t *ctx)
+ngx_stream_vmess_log_count(ngx_stream_session_t *s, ngx_stream_vmess_ctx_t *ctx)
 {
     ngx_connection_t            *c;
     ngx_vmess_mux_flow_t        *flow;
@@ -898,7 +902,7 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
         (void) ngx_vmess_flush(ctx->vc);
     }
 
-    ngx_stream_vmess_count(s, ctx);
+    ngx_stream_vmess_log_count(s, ctx);
 
     user = ctx->vc->account.user;
 

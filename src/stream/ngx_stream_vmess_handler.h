@@ -7,7 +7,7 @@
 #define _NGX_STREAM_VMESS_HANDLER_H_INCLUDED_
 
 
-#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess.h"
 
 
 /*
@@ -18,11 +18,11 @@
 ngx_int_t ngx_stream_vmess_handler(ngx_stream_session_t *s);
 
 /* checker of the handler above */
-ngx_int_t ngx_stream_vmess_phase(ngx_stream_session_t *s,
+ngx_int_t ngx_stream_vmess_phase_first(ngx_stream_session_t *s,
     ngx_stream_phase_handler_t *ph);
 
 /* checker of the other preread handlers */
-ngx_int_t ngx_stream_vmess_preread_phase(ngx_stream_session_t *s,
+ngx_int_t ngx_stream_vmess_phase_preread(ngx_stream_session_t *s,
     ngx_stream_phase_handler_t *ph);
 
 /* runs before other log handlers, which may show $status */

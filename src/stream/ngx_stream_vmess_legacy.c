@@ -15,34 +15,34 @@
 typedef struct {
     ngx_vmess_http_conf_t        conf;
     ngx_msec_t                   wait;
-} ngx_stream_vmess_http_header_t;
+} ngx_stream_vmess_disguise_t;
 
 
-static ngx_int_t ngx_stream_vmess_http_path(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_disguise_path(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
-static ngx_int_t ngx_stream_vmess_http_host(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_disguise_host(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
-static ngx_int_t ngx_stream_vmess_http_add(ngx_conf_t *cf, ngx_array_t **list,
-    ngx_str_t *value);
+static ngx_int_t ngx_stream_vmess_disguise_add(ngx_conf_t *cf,
+    ngx_array_t **list, ngx_str_t *value);
 static ngx_int_t ngx_stream_vmess_detour_ports(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
-static void ngx_stream_vmess_detour_check(ngx_cycle_t *cycle,
+static void ngx_stream_vmess_detour_check_ports(ngx_cycle_t *cycle,
     ngx_stream_core_srv_conf_t *cscf, int type);
 
 
-static ngx_vmess_param_t  ngx_stream_vmess_http_params[] = {
+static ngx_vmess_param_t  ngx_stream_vmess_disguise_params[] = {
 
-    { ngx_string("path="), ngx_stream_vmess_http_path,
-      offsetof(ngx_stream_vmess_http_header_t, conf.paths), 0, 0,
+    { ngx_string("path="), ngx_stream_vmess_disguise_path,
+      offsetof(ngx_stream_vmess_disguise_t, conf.paths), 0, 0,
       "a path as \"/path\", without a query", NULL, 1 },
 
-    { ngx_string("host="), ngx_stream_vmess_http_host,
-      offsetof(ngx_stream_vmess_http_header_t, conf.hosts), 0, 0,
+    { ngx_string("host="), ngx_stream_vmess_disguise_host,
+      offsetof(ngx_stream_vmess_disguise_t, conf.hosts), 0, 0,
       "a name or an address, in brackets if it is of IPv6, without a port and "
       "without \"*\"", NULL, 1 },
 
     { ngx_string("wait="), ngx_vmess_param_msec,
-      offsetof(ngx_stream_vmess_http_header_t, wait), 1, 60 * 1000,
+      offsetof(ngx_stream_vmess_disguise_t, wait), 1, 60 * 1000,
       "a time from \"1ms\" to \"1m\"", NULL, 0 },
 
       ngx_vmess_null_param
@@ -67,16 +67,16 @@ static ngx_vmess_param_t  ngx_stream_vmess_detour_params[] = {
 /* on [path=...] [host=...] [wait=time] */
 
 char *
-ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_stream_vmess_disguise(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
     ngx_str_t                       *value;
-    ngx_stream_vmess_http_header_t  *header;
+    ngx_stream_vmess_disguise_t  *header;
     static ngx_str_t                 where =
                                          ngx_string("in \"vmess_http_header\"");
 
-    if (vscf->http_wait) {
+    if (vscf->disguise_wait) {
         return "is duplicate";
     }
 
@@ -86,7 +86,7 @@ ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    vscf->http_wait = 200;
+    vscf->disguise_wait = 200;
 
     if (ngx_strcmp(value[1].data, "off") == 0 && cf->args->nelts == 2) {
         return NGX_CONF_OK;
@@ -100,29 +100,29 @@ ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    header = ngx_pcalloc(cf->pool, sizeof(ngx_stream_vmess_http_header_t));
+    header = ngx_pcalloc(cf->pool, sizeof(ngx_stream_vmess_disguise_t));
     if (header == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    header->wait = vscf->http_wait;
+    header->wait = vscf->disguise_wait;
 
-    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_http_params, header, &where,
-                         NULL)
+    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_disguise_params, header,
+                         &where, NULL)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    vscf->http_header = &header->conf;
-    vscf->http_wait = header->wait;
+    vscf->disguise = &header->conf;
+    vscf->disguise_wait = header->wait;
 
     return NGX_CONF_OK;
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_http_path(ngx_conf_t *cf, ngx_vmess_param_t *param,
+ngx_stream_vmess_disguise_path(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field)
 {
     ngx_uint_t  i;
@@ -141,12 +141,12 @@ ngx_stream_vmess_http_path(ngx_conf_t *cf, ngx_vmess_param_t *param,
         }
     }
 
-    return ngx_stream_vmess_http_add(cf, field, value);
+    return ngx_stream_vmess_disguise_add(cf, field, value);
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_http_host(ngx_conf_t *cf, ngx_vmess_param_t *param,
+ngx_stream_vmess_disguise_host(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field)
 {
     u_char      *p, *last;
@@ -168,7 +168,7 @@ ngx_stream_vmess_http_host(ngx_conf_t *cf, ngx_vmess_param_t *param,
     if (*p == '[' && last[-1] == ']' && value->len > 2
         && ngx_inet6_addr(p + 1, value->len - 2, addr) == NGX_OK)
     {
-        return ngx_stream_vmess_http_add(cf, field, value);
+        return ngx_stream_vmess_disguise_add(cf, field, value);
     }
 
 #endif
@@ -184,12 +184,13 @@ ngx_stream_vmess_http_host(ngx_conf_t *cf, ngx_vmess_param_t *param,
         return NGX_DECLINED;
     }
 
-    return ngx_stream_vmess_http_add(cf, field, value);
+    return ngx_stream_vmess_disguise_add(cf, field, value);
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_http_add(ngx_conf_t *cf, ngx_array_t **list, ngx_str_t *value)
+ngx_stream_vmess_disguise_add(ngx_conf_t *cf, ngx_array_t **list,
+    ngx_str_t *value)
 {
     ngx_str_t  *s;
 
@@ -272,7 +273,8 @@ ngx_stream_vmess_detour_ports(ngx_conf_t *cf, ngx_vmess_param_t *param,
 /* temporary ids are of the zone, and so is the time for which they are good */
 
 ngx_int_t
-ngx_stream_vmess_check_detour(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+ngx_stream_vmess_detour_check_server(ngx_conf_t *cf,
+    ngx_stream_core_srv_conf_t *cscf)
 {
     ngx_vmess_zone_t             *zone;
     ngx_stream_vmess_srv_conf_t  *vscf;
@@ -333,18 +335,18 @@ ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
         kinds = ngx_vmess_listens(cmcf, cscfp[i]);
 
         if (kinds & NGX_VMESS_LISTEN_TCP) {
-            ngx_stream_vmess_detour_check(cycle, cscfp[i], SOCK_STREAM);
+            ngx_stream_vmess_detour_check_ports(cycle, cscfp[i], SOCK_STREAM);
         }
 
         if (kinds & NGX_VMESS_LISTEN_UDP) {
-            ngx_stream_vmess_detour_check(cycle, cscfp[i], SOCK_DGRAM);
+            ngx_stream_vmess_detour_check_ports(cycle, cscfp[i], SOCK_DGRAM);
         }
     }
 }
 
 
 static void
-ngx_stream_vmess_detour_check(ngx_cycle_t *cycle,
+ngx_stream_vmess_detour_check_ports(ngx_cycle_t *cycle,
     ngx_stream_core_srv_conf_t *cscf, int type)
 {
     u_char                       *ports;

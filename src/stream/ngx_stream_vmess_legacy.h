@@ -7,16 +7,16 @@
 #define _NGX_STREAM_VMESS_LEGACY_H_INCLUDED_
 
 
-#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess.h"
 
 
 /* the directives "vmess_http_header" and "vmess_detour" */
-char *ngx_stream_vmess_http_header(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_stream_vmess_disguise(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_stream_vmess_detour(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* of a server with "vmess_detour": NGX_OK, or NGX_ERROR with a message */
-ngx_int_t ngx_stream_vmess_check_detour(ngx_conf_t *cf,
+ngx_int_t ngx_stream_vmess_detour_check_server(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 
 /* once all listening sockets are known: warns of ports that have none */

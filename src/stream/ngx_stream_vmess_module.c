@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess.h"
 #include "ngx_stream_vmess_compat.h"
 #include "ngx_stream_vmess_flow.h"
 #include "ngx_stream_vmess_handler.h"
@@ -27,25 +27,25 @@ static ngx_int_t ngx_stream_vmess_check_server(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 static ngx_int_t ngx_stream_vmess_check_listen(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf, ngx_uint_t kinds);
-static void ngx_stream_vmess_warn_raw(ngx_conf_t *cf,
+static void ngx_stream_vmess_check_plain(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
-static void ngx_stream_vmess_warn_unused(ngx_conf_t *cf,
+static void ngx_stream_vmess_check_unused(ngx_conf_t *cf,
     ngx_stream_core_main_conf_t *cmcf);
 static ngx_int_t ngx_stream_vmess_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_stream_vmess_init_process(ngx_cycle_t *cycle);
 static void *ngx_stream_vmess_create_main_conf(ngx_conf_t *cf);
 static void *ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf);
-static char *ngx_stream_vmess_without_vmess(ngx_stream_vmess_srv_conf_t *conf);
+static char *ngx_stream_vmess_check_stray(ngx_stream_vmess_srv_conf_t *conf);
 static char *ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_stream_vmess(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_listen(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_stream_vmess_fallback_slot(ngx_conf_t *cf,
+static char *ngx_stream_vmess_fallback(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_stream_vmess_resolve_check(ngx_conf_t *cf,
+static char *ngx_stream_vmess_target_resolve_slot(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_handshakes(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -101,7 +101,7 @@ static ngx_conf_bitmask_t  ngx_stream_vmess_cipher_masks[] = {
 };
 
 
-static ngx_conf_enum_t  ngx_stream_vmess_families[] = {
+static ngx_conf_enum_t  ngx_stream_vmess_target_families[] = {
     { ngx_string("ipv4"), NGX_STREAM_VMESS_IPV4 },
     { ngx_string("ipv6"), NGX_STREAM_VMESS_IPV6 },
     { ngx_string("prefer_ipv4"), NGX_STREAM_VMESS_PREFER_IPV4 },
@@ -110,9 +110,9 @@ static ngx_conf_enum_t  ngx_stream_vmess_families[] = {
 };
 
 
-static ngx_vmess_param_t  ngx_stream_vmess_family_param = {
+static ngx_vmess_param_t  ngx_stream_vmess_target_family_param = {
     ngx_null_string, ngx_vmess_param_enum, 0, 0, 0,
-    NULL, ngx_stream_vmess_families, 0
+    NULL, ngx_stream_vmess_target_families, 0
 };
 
 
@@ -149,7 +149,7 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
 
     { ngx_string("vmess_fallback"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
-      ngx_stream_vmess_fallback_slot,
+      ngx_stream_vmess_fallback,
       NGX_STREAM_SRV_CONF_OFFSET,
       0,
       NULL },
@@ -198,7 +198,7 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
 
     { ngx_string("vmess_http_header"),
       NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
-      ngx_stream_vmess_http_header,
+      ngx_stream_vmess_disguise,
       NGX_STREAM_SRV_CONF_OFFSET,
       0,
       NULL },
@@ -233,7 +233,7 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
 
     { ngx_string("vmess_resolve"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
-      ngx_stream_vmess_resolve_check,
+      ngx_stream_vmess_target_resolve_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, resolve),
       NULL },
@@ -287,11 +287,11 @@ ngx_module_t  ngx_stream_vmess_module = {
 static ngx_int_t
 ngx_stream_vmess_preconfiguration(ngx_conf_t *cf)
 {
-    if (ngx_stream_vmess_add_target(cf) != NGX_OK) {
+    if (ngx_stream_vmess_target_add(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_stream_vmess_add_variables(cf);
+    return ngx_stream_vmess_variable_init(cf);
 }
 
 
@@ -327,11 +327,11 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
         }
     }
 
-    if (ngx_stream_vmess_read_addrs(cf) != NGX_OK) {
+    if (ngx_stream_vmess_private_init(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_stream_vmess_warn_unused(cf, cmcf);
+    ngx_stream_vmess_check_unused(cf, cmcf);
 
     h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
     if (h == NULL) {
@@ -353,7 +353,7 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    *h = ngx_stream_vmess_mark_handler;
+    *h = ngx_stream_vmess_fallback_mark_handler;
 
     log = &cmcf->phases[NGX_STREAM_LOG_PHASE].handlers;
 
@@ -382,10 +382,10 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
 
     if (vscf->listen.len) {
-        other = ngx_stream_vmess_find_server(cf, &vscf->listen);
+        other = ngx_stream_vmess_listen_find(cf, &vscf->listen);
 
         if (other == cscf) {
-            if (ngx_stream_vmess_add_listen(cf, cscf) != NGX_OK) {
+            if (ngx_stream_vmess_listen_add(cf, cscf) != NGX_OK) {
                 return NGX_ERROR;
             }
 
@@ -401,7 +401,7 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     if (ngx_strcmp(vscf->zone_name.data, "off") == 0) {
 
         if (vscf->kcp || vscf->quic || vscf->detour_from
-            || vscf->http_header)
+            || vscf->disguise)
         {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "\"vmess_kcp\", \"vmess_quic\", \"vmess_detour\" "
@@ -432,7 +432,7 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
         return NGX_ERROR;
     }
 
-    if (ngx_stream_vmess_add_flows(cf, cscf) != NGX_OK) {
+    if (ngx_stream_vmess_listen_add_flows(cf, cscf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -462,20 +462,20 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     }
 
     if (vscf->detour_from
-        && ngx_stream_vmess_check_detour(cf, cscf) != NGX_OK)
+        && ngx_stream_vmess_detour_check_server(cf, cscf) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (kinds & NGX_VMESS_LISTEN_RAW) {
-        ngx_stream_vmess_warn_raw(cf, cscf);
+    if (kinds & NGX_VMESS_LISTEN_PLAIN) {
+        ngx_stream_vmess_check_plain(cf, cscf);
     }
 
     if (vscf->fallback_server || ngx_strcmp(vscf->fallback.data, "off") == 0) {
         return NGX_OK;
     }
 
-    fallback = ngx_stream_vmess_find_server(cf, &vscf->fallback);
+    fallback = ngx_stream_vmess_listen_find(cf, &vscf->fallback);
 
     if (fallback == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -560,7 +560,7 @@ ngx_stream_vmess_check_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
         return NGX_ERROR;
     }
 
-    if (vscf->http_header && !(kinds & NGX_VMESS_LISTEN_TCP)) {
+    if (vscf->disguise && !(kinds & NGX_VMESS_LISTEN_TCP)) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"vmess_http_header\" needs a \"listen\" of TCP in the "
                       "server in %s:%ui, other sessions come without that "
@@ -601,7 +601,7 @@ ngx_stream_vmess_check_listen(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
 /* what anybody on the way sees of a server that listens without TLS */
 
 static void
-ngx_stream_vmess_warn_raw(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
+ngx_stream_vmess_check_plain(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 {
     ngx_stream_vmess_srv_conf_t  *vscf;
 
@@ -632,7 +632,7 @@ ngx_stream_vmess_warn_raw(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 /* what was configured, and is used nowhere */
 
 static void
-ngx_stream_vmess_warn_unused(ngx_conf_t *cf, ngx_stream_core_main_conf_t *cmcf)
+ngx_stream_vmess_check_unused(ngx_conf_t *cf, ngx_stream_core_main_conf_t *cmcf)
 {
     ngx_str_t                     *key;
     ngx_uint_t                     i, n;
@@ -746,7 +746,7 @@ ngx_stream_vmess_init_module(ngx_cycle_t *cycle)
             continue;
         }
 
-        ph->checker = ngx_stream_vmess_preread_phase;
+        ph->checker = ngx_stream_vmess_phase_preread;
 
         if (first == NULL) {
             first = ph;
@@ -762,7 +762,7 @@ ngx_stream_vmess_init_module(ngx_cycle_t *cycle)
             ph->handler = handler;
         }
 
-        first->checker = ngx_stream_vmess_phase;
+        first->checker = ngx_stream_vmess_phase_first;
     }
 
     return NGX_OK;
@@ -838,7 +838,7 @@ ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
 /* a directive of a server that says nothing of "vmess", or NULL */
 
 static char *
-ngx_stream_vmess_without_vmess(ngx_stream_vmess_srv_conf_t *conf)
+ngx_stream_vmess_check_stray(ngx_stream_vmess_srv_conf_t *conf)
 {
     if (conf->fallback.data) {
         return "vmess_fallback";
@@ -887,7 +887,7 @@ ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_stream_vmess_srv_conf_t *conf = child;
 
     if (conf->zone_name.data == NULL && prev->zone_name.data == NULL) {
-        conf->unused = ngx_stream_vmess_without_vmess(conf);
+        conf->unused = ngx_stream_vmess_check_stray(conf);
     }
 
     if (conf->zone_name.data == NULL) {
@@ -1017,7 +1017,7 @@ ngx_stream_vmess_listen(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_stream_vmess_fallback_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_stream_vmess_fallback(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
@@ -1045,7 +1045,7 @@ ngx_stream_vmess_fallback_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    vscf->fallback_server = ngx_stream_vmess_add_server(cf, &value[1]);
+    vscf->fallback_server = ngx_stream_vmess_fallback_add_server(cf, &value[1]);
 
     return vscf->fallback_server ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
@@ -1142,7 +1142,8 @@ ngx_stream_vmess_handshakes(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_stream_vmess_target_resolve_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
@@ -1164,8 +1165,8 @@ ngx_stream_vmess_resolve_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     vscf->family = NGX_STREAM_VMESS_ANY;
 
-    rc = ngx_vmess_param_enum(cf, &ngx_stream_vmess_family_param, &value[n],
-                              &vscf->family);
+    rc = ngx_vmess_param_enum(cf, &ngx_stream_vmess_target_family_param,
+                              &value[n], &vscf->family);
 
     if (n == 2 && rc != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -24,7 +24,7 @@ typedef enum {
 typedef struct {
     in_port_t                  from;
     in_port_t                  to;
-} ngx_stream_vmess_ports_t;
+} ngx_stream_vmess_rule_ports_t;
 
 
 typedef struct {
@@ -42,7 +42,7 @@ typedef struct {
 typedef struct {
     uint32_t                   addr;
     ngx_uint_t                 bits;
-} ngx_stream_vmess_range_t;
+} ngx_stream_vmess_private_range_t;
 
 
 static char *ngx_stream_vmess_rule_target(ngx_conf_t *cf,
@@ -54,19 +54,21 @@ static ngx_uint_t ngx_stream_vmess_rule_reached(ngx_array_t *rules,
     ngx_stream_vmess_rule_t *rule);
 static char *ngx_stream_vmess_rule_ports(ngx_conf_t *cf,
     ngx_stream_vmess_rule_t *rule, ngx_str_t *value);
-static ngx_uint_t ngx_stream_vmess_port_matches(ngx_stream_vmess_rule_t *rule,
-    in_port_t port);
-static ngx_uint_t ngx_stream_vmess_name_matches(ngx_stream_vmess_rule_t *rule,
-    ngx_str_t *host);
-static ngx_int_t ngx_stream_vmess_regex_matches(ngx_stream_vmess_rule_t *rule,
-    ngx_str_t *host, ngx_log_t *log);
+static ngx_uint_t ngx_stream_vmess_rule_port_matches(
+    ngx_stream_vmess_rule_t *rule, in_port_t port);
+static ngx_uint_t ngx_stream_vmess_rule_name_matches(
+    ngx_stream_vmess_rule_t *rule, ngx_str_t *host);
+static ngx_int_t ngx_stream_vmess_rule_regex_matches(
+    ngx_stream_vmess_rule_t *rule, ngx_str_t *host, ngx_log_t *log);
 static ngx_uint_t ngx_stream_vmess_private(ngx_stream_session_t *s,
     struct sockaddr *sockaddr);
 static ngx_uint_t ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s,
     u_char *ipv4);
-static ngx_uint_t ngx_stream_vmess_own(ngx_stream_session_t *s, u_char *addr);
-static ngx_int_t ngx_stream_vmess_addr(struct sockaddr *sockaddr, u_char *addr);
-static void ngx_stream_vmess_mapped(u_char *addr, u_char *ipv4);
+static ngx_uint_t ngx_stream_vmess_private_own(ngx_stream_session_t *s,
+    u_char *addr);
+static ngx_int_t ngx_stream_vmess_private_addr(struct sockaddr *sockaddr,
+    u_char *addr);
+static void ngx_stream_vmess_private_mapped(u_char *addr, u_char *ipv4);
 
 
 /*
@@ -74,7 +76,7 @@ static void ngx_stream_vmess_mapped(u_char *addr, u_char *ipv4);
  * and the metadata services of clouds outside of those ranges
  */
 
-static ngx_stream_vmess_range_t  ngx_stream_vmess_private_ranges[] = {
+static ngx_stream_vmess_private_range_t  ngx_stream_vmess_private_ranges[] = {
     { 0x00000000, 8 },                 /* 0.0.0.0, unspecified */
     { 0x0a000000, 8 },                 /* 10.0.0.0, RFC 1918 */
     { 0x64400000, 10 },                /* 100.64.0.0, RFC 6598, CGNAT */
@@ -350,10 +352,10 @@ ngx_stream_vmess_rule_ports(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
 {
     u_char                    *p, *last, *end, *dash;
     ngx_int_t                  from, to;
-    ngx_stream_vmess_ports_t  *ports;
+    ngx_stream_vmess_rule_ports_t  *ports;
 
     rule->ports = ngx_array_create(cf->pool, 1,
-                                   sizeof(ngx_stream_vmess_ports_t));
+                                   sizeof(ngx_stream_vmess_rule_ports_t));
     if (rule->ports == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -394,7 +396,7 @@ ngx_stream_vmess_rule_ports(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
 
 
 ngx_int_t
-ngx_stream_vmess_read_addrs(ngx_conf_t *cf)
+ngx_stream_vmess_private_init(ngx_conf_t *cf)
 {
     u_char                        *p, addr[16];
 #if (NGX_HAVE_INET6)
@@ -422,7 +424,7 @@ ngx_stream_vmess_read_addrs(ngx_conf_t *cf)
     for (ifa = ifaddrs; ifa; ifa = ifa->ifa_next) {
 
         if (ifa->ifa_addr == NULL
-            || ngx_stream_vmess_addr(ifa->ifa_addr, addr) != NGX_OK)
+            || ngx_stream_vmess_private_addr(ifa->ifa_addr, addr) != NGX_OK)
         {
             continue;
         }
@@ -473,7 +475,7 @@ ngx_stream_vmess_read_addrs(ngx_conf_t *cf)
 
 
 ngx_int_t
-ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *host,
+ngx_stream_vmess_rule_check(ngx_stream_session_t *s, ngx_str_t *host,
     struct sockaddr *sockaddr, in_port_t port)
 {
     ngx_int_t                     rc;
@@ -492,7 +494,7 @@ ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *host,
 
     for (i = 0; rules && i < rules->nelts; i++) {
 
-        if (!ngx_stream_vmess_port_matches(&rule[i], port)) {
+        if (!ngx_stream_vmess_rule_port_matches(&rule[i], port)) {
             continue;
         }
 
@@ -545,8 +547,8 @@ ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *host,
             }
 
             if (rule[i].type == NGX_STREAM_VMESS_RULE_REGEX) {
-                rc = ngx_stream_vmess_regex_matches(&rule[i], host,
-                                                    s->connection->log);
+                rc = ngx_stream_vmess_rule_regex_matches(&rule[i], host,
+                                                         s->connection->log);
 
                 if (rc == NGX_ERROR) {
                     return NGX_ERROR;
@@ -555,7 +557,7 @@ ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *host,
                 matches = (rc == NGX_OK);
 
             } else {
-                matches = ngx_stream_vmess_name_matches(&rule[i], host);
+                matches = ngx_stream_vmess_rule_name_matches(&rule[i], host);
             }
 
             if (!matches || named) {
@@ -579,10 +581,11 @@ ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *host,
 
 
 static ngx_uint_t
-ngx_stream_vmess_port_matches(ngx_stream_vmess_rule_t *rule, in_port_t port)
+ngx_stream_vmess_rule_port_matches(ngx_stream_vmess_rule_t *rule,
+    in_port_t port)
 {
     ngx_uint_t                 i;
-    ngx_stream_vmess_ports_t  *ports;
+    ngx_stream_vmess_rule_ports_t  *ports;
 
     if (rule->ports == NULL) {
         return 1;
@@ -603,7 +606,8 @@ ngx_stream_vmess_port_matches(ngx_stream_vmess_rule_t *rule, in_port_t port)
 /* as in "server_name", ".example.com" is "example.com" and all below */
 
 static ngx_uint_t
-ngx_stream_vmess_name_matches(ngx_stream_vmess_rule_t *rule, ngx_str_t *host)
+ngx_stream_vmess_rule_name_matches(ngx_stream_vmess_rule_t *rule,
+    ngx_str_t *host)
 {
     u_char  *p;
 
@@ -626,8 +630,8 @@ ngx_stream_vmess_name_matches(ngx_stream_vmess_rule_t *rule, ngx_str_t *host)
 
 
 static ngx_int_t
-ngx_stream_vmess_regex_matches(ngx_stream_vmess_rule_t *rule, ngx_str_t *host,
-    ngx_log_t *log)
+ngx_stream_vmess_rule_regex_matches(ngx_stream_vmess_rule_t *rule,
+    ngx_str_t *host, ngx_log_t *log)
 {
 #if (NGX_PCRE)
     ngx_int_t  n;
@@ -704,7 +708,7 @@ ngx_stream_vmess_private(ngx_stream_session_t *s, struct sockaddr *sockaddr)
             return 1;
         }
 
-        return ngx_stream_vmess_own(s, p);
+        return ngx_stream_vmess_private_own(s, p);
 #endif
 
     case AF_INET:
@@ -723,7 +727,7 @@ ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s, u_char *ipv4)
     u_char                     addr[16];
     uint32_t                   a;
     ngx_uint_t                 i;
-    ngx_stream_vmess_range_t  *range;
+    ngx_stream_vmess_private_range_t  *range;
 
     a = (uint32_t) ipv4[0] << 24 | ipv4[1] << 16 | ipv4[2] << 8 | ipv4[3];
 
@@ -731,7 +735,7 @@ ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s, u_char *ipv4)
 
     for (i = 0;
          i < sizeof(ngx_stream_vmess_private_ranges)
-             / sizeof(ngx_stream_vmess_range_t);
+             / sizeof(ngx_stream_vmess_private_range_t);
          i++)
     {
         if ((a ^ range[i].addr) >> (32 - range[i].bits) == 0) {
@@ -739,16 +743,16 @@ ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s, u_char *ipv4)
         }
     }
 
-    ngx_stream_vmess_mapped(addr, ipv4);
+    ngx_stream_vmess_private_mapped(addr, ipv4);
 
-    return ngx_stream_vmess_own(s, addr);
+    return ngx_stream_vmess_private_own(s, addr);
 }
 
 
 /* an address of this machine, and the one that the client connected to */
 
 static ngx_uint_t
-ngx_stream_vmess_own(ngx_stream_session_t *s, u_char *addr)
+ngx_stream_vmess_private_own(ngx_stream_session_t *s, u_char *addr)
 {
     u_char                        *p, local[16];
     ngx_uint_t                     i;
@@ -766,7 +770,8 @@ ngx_stream_vmess_own(ngx_stream_session_t *s, u_char *addr)
 
     /* it may have been added since */
 
-    return ngx_stream_vmess_addr(s->connection->local_sockaddr, local) == NGX_OK
+    return ngx_stream_vmess_private_addr(s->connection->local_sockaddr, local)
+           == NGX_OK
            && ngx_memcmp(local, addr, 16) == 0;
 }
 
@@ -774,7 +779,7 @@ ngx_stream_vmess_own(ngx_stream_session_t *s, u_char *addr)
 /* an address as one of IPv6; NGX_DECLINED if it is of another family */
 
 static ngx_int_t
-ngx_stream_vmess_addr(struct sockaddr *sockaddr, u_char *addr)
+ngx_stream_vmess_private_addr(struct sockaddr *sockaddr, u_char *addr)
 {
     struct sockaddr_in   *sin;
 #if (NGX_HAVE_INET6)
@@ -792,7 +797,7 @@ ngx_stream_vmess_addr(struct sockaddr *sockaddr, u_char *addr)
 
     case AF_INET:
         sin = (struct sockaddr_in *) sockaddr;
-        ngx_stream_vmess_mapped(addr, (u_char *) &sin->sin_addr);
+        ngx_stream_vmess_private_mapped(addr, (u_char *) &sin->sin_addr);
         return NGX_OK;
 
     default:
@@ -802,7 +807,7 @@ ngx_stream_vmess_addr(struct sockaddr *sockaddr, u_char *addr)
 
 
 static void
-ngx_stream_vmess_mapped(u_char *addr, u_char *ipv4)
+ngx_stream_vmess_private_mapped(u_char *addr, u_char *ipv4)
 {
     ngx_memzero(addr, 10);
     ngx_memset(addr + 10, 0xff, 2);

@@ -7,7 +7,7 @@
 #define _NGX_STREAM_VMESS_RULE_H_INCLUDED_
 
 
-#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess.h"
 
 
 /* "vmess_allow" and "vmess_deny" */
@@ -19,7 +19,7 @@ char *ngx_stream_vmess_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
  * what comes from itself.  Called when the configuration is read.  NGX_OK, or
  * NGX_ERROR without memory.
  */
-ngx_int_t ngx_stream_vmess_read_addrs(ngx_conf_t *cf);
+ngx_int_t ngx_stream_vmess_private_init(ngx_conf_t *cf);
 
 /*
  * Checks a target against the rules of the session's server.
@@ -35,7 +35,7 @@ ngx_int_t ngx_stream_vmess_read_addrs(ngx_conf_t *cf);
  * NGX_OK allowed, or for a name alone, not denied yet; NGX_DECLINED denied;
  * NGX_ERROR a regular expression failed, which was logged.
  */
-ngx_int_t ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *host,
+ngx_int_t ngx_stream_vmess_rule_check(ngx_stream_session_t *s, ngx_str_t *host,
     struct sockaddr *sockaddr, in_port_t port);
 
 

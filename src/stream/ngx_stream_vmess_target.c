@@ -16,28 +16,28 @@
 #define NGX_STREAM_VMESS_ADDRS  16
 
 
-static ngx_int_t ngx_stream_vmess_literal(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_resolve(ngx_stream_session_t *s);
-static void ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx);
-static void ngx_stream_vmess_resolve_cleanup(void *data);
-static ngx_int_t ngx_stream_vmess_permit(ngx_stream_session_t *s,
+static ngx_int_t ngx_stream_vmess_target_literal(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_target_resolve(ngx_stream_session_t *s);
+static void ngx_stream_vmess_target_resolve_handler(ngx_resolver_ctx_t *rctx);
+static void ngx_stream_vmess_target_resolve_cleanup(void *data);
+static ngx_int_t ngx_stream_vmess_target_permit(ngx_stream_session_t *s,
     ngx_resolver_addr_t *addrs, ngx_uint_t naddrs);
-static void ngx_stream_vmess_order(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_set_addr(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_bound(ngx_stream_session_t *s);
-static ngx_uint_t ngx_stream_vmess_is_number(ngx_str_t *host);
-static char *ngx_stream_vmess_is_protocol(ngx_str_t *host);
-static ngx_uint_t ngx_stream_vmess_is_too_long(ngx_str_t *host);
-static ngx_int_t ngx_stream_vmess_refuse(ngx_stream_session_t *s,
+static void ngx_stream_vmess_target_order(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_target_set_addr(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_vmess_target_bound(ngx_stream_session_t *s);
+static ngx_uint_t ngx_stream_vmess_target_is_number(ngx_str_t *host);
+static char *ngx_stream_vmess_target_is_protocol(ngx_str_t *host);
+static ngx_uint_t ngx_stream_vmess_target_is_too_long(ngx_str_t *host);
+static ngx_int_t ngx_stream_vmess_target_deny(ngx_stream_session_t *s,
     ngx_vmess_status_e status, const char *fmt, ...);
-static ngx_int_t ngx_stream_vmess_init_upstream(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_target_init_upstream(ngx_conf_t *cf,
     ngx_stream_upstream_srv_conf_t *us);
-static ngx_int_t ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
+static ngx_int_t ngx_stream_vmess_target_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us);
 
 
 ngx_int_t
-ngx_stream_vmess_find_target(ngx_stream_session_t *s)
+ngx_stream_vmess_target_find(ngx_stream_session_t *s)
 {
     char                    *protocol;
     ngx_int_t                rc;
@@ -60,7 +60,7 @@ ngx_stream_vmess_find_target(ngx_stream_session_t *s)
     address = &ctx->vc->header.address;
 
     if (address->type != NGX_VMESS_ADDR_DOMAIN) {
-        return ngx_stream_vmess_literal(s);
+        return ngx_stream_vmess_target_literal(s);
     }
 
     ctx->host = address->domain;
@@ -70,36 +70,36 @@ ngx_stream_vmess_find_target(ngx_stream_session_t *s)
      * resolvers
      */
 
-    if (address->port == 0 || ngx_stream_vmess_is_number(&ctx->host)) {
-        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
-                                       "is forbidden");
+    if (address->port == 0 || ngx_stream_vmess_target_is_number(&ctx->host)) {
+        return ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_DENIED,
+                                            "is forbidden");
     }
 
-    protocol = ngx_stream_vmess_is_protocol(&ctx->host);
+    protocol = ngx_stream_vmess_target_is_protocol(&ctx->host);
 
     if (protocol) {
-        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
-                                       "is %s: turn it off in the client",
-                                       protocol);
+        return ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_DENIED,
+                                            "is %s: turn it off in the client",
+                                            protocol);
     }
 
-    rc = ngx_stream_vmess_check(s, &ctx->host, NULL, address->port);
+    rc = ngx_stream_vmess_rule_check(s, &ctx->host, NULL, address->port);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
     if (rc == NGX_DECLINED) {
-        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
-                                       "is forbidden");
+        return ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_DENIED,
+                                            "is forbidden");
     }
 
-    return ngx_stream_vmess_resolve(s);
+    return ngx_stream_vmess_target_resolve(s);
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_literal(ngx_stream_session_t *s)
+ngx_stream_vmess_target_literal(ngx_stream_session_t *s)
 {
     u_char                  *p;
     ngx_resolver_addr_t      addr;
@@ -124,12 +124,12 @@ ngx_stream_vmess_literal(ngx_stream_session_t *s)
     ctx->host.len = ngx_sock_ntop(addr.sockaddr, addr.socklen, p,
                                   NGX_SOCKADDR_STRLEN, 0);
 
-    return ngx_stream_vmess_permit(s, &addr, 1);
+    return ngx_stream_vmess_target_permit(s, &addr, 1);
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_resolve(ngx_stream_session_t *s)
+ngx_stream_vmess_target_resolve(ngx_stream_session_t *s)
 {
     ngx_str_t                     value;
     ngx_resolver_ctx_t           *rctx, temp;
@@ -152,16 +152,16 @@ ngx_stream_vmess_resolve(ngx_stream_session_t *s)
             || (value.len == 1 && value.data[0] == '0')
             || (value.len == 3 && ngx_strncmp(value.data, "off", 3) == 0))
         {
-            return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
-                                           "could not be resolved: "
-                                           "\"vmess_resolve\" is off");
+            return ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                                "could not be resolved: "
+                                                "\"vmess_resolve\" is off");
         }
     }
 
-    if (ngx_stream_vmess_is_too_long(&ctx->host)) {
-        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
-                                       "could not be resolved: "
-                                       "a label or the name is too long");
+    if (ngx_stream_vmess_target_is_too_long(&ctx->host)) {
+        return ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                            "could not be resolved: "
+                                            "a label or the name is too long");
     }
 
     cln = ngx_pool_cleanup_add(s->connection->pool, 0);
@@ -178,20 +178,20 @@ ngx_stream_vmess_resolve(ngx_stream_session_t *s)
     }
 
     if (rctx == NGX_NO_RESOLVER) {
-        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
-                                       "could not be resolved: "
-                                       "no resolver defined");
+        return ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                            "could not be resolved: "
+                                            "no resolver defined");
     }
 
     rctx->name = ctx->host;
-    rctx->handler = ngx_stream_vmess_resolve_handler;
+    rctx->handler = ngx_stream_vmess_target_resolve_handler;
     rctx->data = s;
     rctx->timeout = cscf->resolver_timeout;
 
     ctx->resolver = rctx;
     ctx->done = 0;
 
-    cln->handler = ngx_stream_vmess_resolve_cleanup;
+    cln->handler = ngx_stream_vmess_target_resolve_cleanup;
     cln->data = ctx;
 
     s->connection->log->action = "resolving VMess target";
@@ -214,7 +214,7 @@ ngx_stream_vmess_resolve(ngx_stream_session_t *s)
 
 
 static void
-ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx)
+ngx_stream_vmess_target_resolve_handler(ngx_resolver_ctx_t *rctx)
 {
     ngx_int_t                rc;
     ngx_stream_session_t    *s;
@@ -225,12 +225,12 @@ ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx)
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     if (rctx->state) {
-        rc = ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
-                                     "could not be resolved (%i: %s)",
-                                     rctx->state,
-                                     ngx_resolver_strerror(rctx->state));
+        rc = ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                          "could not be resolved (%i: %s)",
+                                          rctx->state,
+                                          ngx_resolver_strerror(rctx->state));
     } else {
-        rc = ngx_stream_vmess_permit(s, rctx->addrs, rctx->naddrs);
+        rc = ngx_stream_vmess_target_permit(s, rctx->addrs, rctx->naddrs);
     }
 
     ngx_resolve_name_done(rctx);
@@ -255,7 +255,7 @@ ngx_stream_vmess_resolve_handler(ngx_resolver_ctx_t *rctx)
 
 
 static void
-ngx_stream_vmess_resolve_cleanup(void *data)
+ngx_stream_vmess_target_resolve_cleanup(void *data)
 {
     ngx_stream_vmess_ctx_t *ctx = data;
 
@@ -269,8 +269,8 @@ ngx_stream_vmess_resolve_cleanup(void *data)
 /* keeps those of the addresses that the rules permit */
 
 static ngx_int_t
-ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
-    ngx_uint_t naddrs)
+ngx_stream_vmess_target_permit(ngx_stream_session_t *s,
+    ngx_resolver_addr_t *addrs, ngx_uint_t naddrs)
 {
     in_port_t                     port;
     ngx_int_t                     rc;
@@ -312,7 +312,8 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
             continue;
         }
 
-        rc = port ? ngx_stream_vmess_check(s, host, addrs[i].sockaddr, port)
+        rc = port ? ngx_stream_vmess_rule_check(s, host, addrs[i].sockaddr,
+                                                port)
                   : NGX_DECLINED;
 
         if (rc == NGX_ERROR) {
@@ -342,22 +343,22 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
     }
 
     if (ctx->naddrs == 0 && host && text.len == 0) {
-        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
-                                       "has no address of the family in "
-                                       "\"vmess_resolve\"");
+        return ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                            "has no address of the family in "
+                                            "\"vmess_resolve\"");
     }
 
     if (ctx->naddrs == 0) {
-        return host ? ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
-                                              "is forbidden, address \"%V\"",
-                                              &text)
-                    : ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_DENIED,
-                                              "is forbidden");
+        return host ? ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_DENIED,
+                                                   "is forbidden, address "
+                                                   "\"%V\"", &text)
+                    : ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_DENIED,
+                                                   "is forbidden");
     }
 
-    ngx_stream_vmess_order(s);
+    ngx_stream_vmess_target_order(s);
 
-    return ngx_stream_vmess_set_addr(s);
+    return ngx_stream_vmess_target_set_addr(s);
 }
 
 
@@ -368,7 +369,7 @@ ngx_stream_vmess_permit(ngx_stream_session_t *s, ngx_resolver_addr_t *addrs,
  */
 
 static void
-ngx_stream_vmess_order(ngx_stream_session_t *s)
+ngx_stream_vmess_target_order(ngx_stream_session_t *s)
 {
     int                            family;
     ngx_uint_t                     i, k;
@@ -422,7 +423,7 @@ ngx_stream_vmess_order(ngx_stream_session_t *s)
 /* $vmess_addr */
 
 static ngx_int_t
-ngx_stream_vmess_set_addr(ngx_stream_session_t *s)
+ngx_stream_vmess_target_set_addr(ngx_stream_session_t *s)
 {
     ngx_stream_vmess_ctx_t  *ctx;
 
@@ -445,7 +446,7 @@ ngx_stream_vmess_set_addr(ngx_stream_session_t *s)
 /* leaves out what the address of "proxy_bind" cannot reach */
 
 static ngx_int_t
-ngx_stream_vmess_bound(ngx_stream_session_t *s)
+ngx_stream_vmess_target_bound(ngx_stream_session_t *s)
 {
     ngx_addr_t              *local;
     ngx_uint_t               i, n;
@@ -468,19 +469,19 @@ ngx_stream_vmess_bound(ngx_stream_session_t *s)
     ctx->naddrs = n;
 
     if (n == 0) {
-        return ngx_stream_vmess_refuse(s, NGX_VMESS_STATUS_UNRESOLVED,
-                                       "has no address of the family of "
-                                       "\"proxy_bind %V\"", &local->name);
+        return ngx_stream_vmess_target_deny(s, NGX_VMESS_STATUS_UNRESOLVED,
+                                            "has no address of the family of "
+                                            "\"proxy_bind %V\"", &local->name);
     }
 
-    return ngx_stream_vmess_set_addr(s);
+    return ngx_stream_vmess_target_set_addr(s);
 }
 
 
 /* as in the URL standard: a name ends in a number if its last label is one */
 
 static ngx_uint_t
-ngx_stream_vmess_is_number(ngx_str_t *host)
+ngx_stream_vmess_target_is_number(ngx_str_t *host)
 {
     u_char  *p, *last, ch;
 
@@ -518,7 +519,7 @@ ngx_stream_vmess_is_number(ngx_str_t *host)
 /* by such a name clients say that they speak another protocol inside */
 
 static char *
-ngx_stream_vmess_is_protocol(ngx_str_t *host)
+ngx_stream_vmess_target_is_protocol(ngx_str_t *host)
 {
     ngx_uint_t  i;
 
@@ -548,7 +549,7 @@ ngx_stream_vmess_is_protocol(ngx_str_t *host)
 /* RFC 1035, 2.3.4: a longer label would be something else in a DNS query */
 
 static ngx_uint_t
-ngx_stream_vmess_is_too_long(ngx_str_t *host)
+ngx_stream_vmess_target_is_too_long(ngx_str_t *host)
 {
     size_t  i, n;
 
@@ -570,8 +571,8 @@ ngx_stream_vmess_is_too_long(ngx_str_t *host)
 /* keeps what is to be logged if the target is needed after all */
 
 static ngx_int_t
-ngx_stream_vmess_refuse(ngx_stream_session_t *s, ngx_vmess_status_e status,
-    const char *fmt, ...)
+ngx_stream_vmess_target_deny(ngx_stream_session_t *s,
+    ngx_vmess_status_e status, const char *fmt, ...)
 {
     u_char                  *p, *last;
     va_list                  args;
@@ -598,7 +599,7 @@ ngx_stream_vmess_refuse(ngx_stream_session_t *s, ngx_vmess_status_e status,
 
 
 ngx_int_t
-ngx_stream_vmess_add_target(ngx_conf_t *cf)
+ngx_stream_vmess_target_add(ngx_conf_t *cf)
 {
     ngx_url_t                        u;
     ngx_stream_upstream_srv_conf_t  *us;
@@ -614,24 +615,24 @@ ngx_stream_vmess_add_target(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    us->peer.init_upstream = ngx_stream_vmess_init_upstream;
+    us->peer.init_upstream = ngx_stream_vmess_target_init_upstream;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_init_upstream(ngx_conf_t *cf,
+ngx_stream_vmess_target_init_upstream(ngx_conf_t *cf,
     ngx_stream_upstream_srv_conf_t *us)
 {
-    us->peer.init = ngx_stream_vmess_init_peer;
+    us->peer.init = ngx_stream_vmess_target_init_peer;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
+ngx_stream_vmess_target_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us)
 {
     ngx_vmess_address_t     *address;
@@ -645,7 +646,7 @@ ngx_stream_vmess_init_peer(ngx_stream_session_t *s,
         return NGX_ERROR;
     }
 
-    if (ctx->naddrs && ngx_stream_vmess_bound(s) != NGX_OK) {
+    if (ctx->naddrs && ngx_stream_vmess_target_bound(s) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -7,11 +7,11 @@
 #define _NGX_STREAM_VMESS_TARGET_H_INCLUDED_
 
 
-#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess.h"
 
 
 /* adds the built-in upstream "vmess_target" */
-ngx_int_t ngx_stream_vmess_add_target(ngx_conf_t *cf);
+ngx_int_t ngx_stream_vmess_target_add(ngx_conf_t *cf);
 
 /*
  * Finds the permitted addresses of the target in the header of the session.
@@ -21,7 +21,7 @@ ngx_int_t ngx_stream_vmess_add_target(ngx_conf_t *cf);
  * NGX_OK, NGX_ERROR, or NGX_AGAIN: the phases are run again when the name is
  * resolved
  */
-ngx_int_t ngx_stream_vmess_find_target(ngx_stream_session_t *s);
+ngx_int_t ngx_stream_vmess_target_find(ngx_stream_session_t *s);
 
 
 #endif /* _NGX_STREAM_VMESS_TARGET_H_INCLUDED_ */

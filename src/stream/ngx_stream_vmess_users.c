@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess.h"
 #include "ngx_vmess_param.h"
 #include "event/ngx_vmess_zone.h"
 #include "proto/ngx_vmess_crypto.h"
@@ -29,32 +29,32 @@ typedef struct {
 } ngx_stream_vmess_users_t;
 
 
-static char *ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy,
+static char *ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy,
     void *conf);
-static ngx_int_t ngx_stream_vmess_user_id(ngx_conf_t *cf, ngx_str_t *name,
+static ngx_int_t ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text, u_char *id);
-static ngx_int_t ngx_stream_vmess_user_params(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_users_set_params(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx, ngx_vmess_user_conf_t *user);
-static ngx_int_t ngx_stream_vmess_skip_mark(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_users_skip_mark(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx);
-static ngx_int_t ngx_stream_vmess_check_name(ngx_conf_t *cf, char *what,
+static ngx_int_t ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what,
     ngx_str_t *name);
-static ngx_uint_t ngx_stream_vmess_is_invisible(uint32_t ch);
-static ngx_int_t ngx_stream_vmess_add_user(ngx_conf_t *cf,
+static ngx_uint_t ngx_stream_vmess_users_is_invisible(uint32_t ch);
+static ngx_int_t ngx_stream_vmess_users_add(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
-static void ngx_stream_vmess_drain_size(ngx_vmess_zone_t *zone);
-static void ngx_stream_vmess_wipe_user(void *data);
-static ngx_int_t ngx_stream_vmess_state(ngx_conf_t *cf,
+static void ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone);
+static void ngx_stream_vmess_users_wipe(void *data);
+static ngx_int_t ngx_stream_vmess_users_state(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
-static ngx_int_t ngx_stream_vmess_expires(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_users_expires(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
-static ngx_int_t ngx_stream_vmess_quota(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_users_quota(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
 
 static ngx_vmess_param_t  ngx_stream_vmess_users_params[] = {
 
-    { ngx_string("state="), ngx_stream_vmess_state, 0, 0, 0,
+    { ngx_string("state="), ngx_stream_vmess_users_state, 0, 0, 0,
       "the name of a file", NULL, 0 },
 
       ngx_vmess_null_param
@@ -66,7 +66,7 @@ static ngx_vmess_param_t  ngx_stream_vmess_users_params[] = {
  * are bits NGX_STREAM_VMESS_...
  */
 
-static ngx_vmess_param_t  ngx_stream_vmess_user_param[] = {
+static ngx_vmess_param_t  ngx_stream_vmess_users_line_params[] = {
 
     { ngx_string("alter_id="), ngx_vmess_param_number,
       offsetof(ngx_vmess_user_conf_t, alter_id), 0, 256,
@@ -76,12 +76,12 @@ static ngx_vmess_param_t  ngx_stream_vmess_user_param[] = {
       offsetof(ngx_vmess_user_conf_t, rate), 1, NGX_MAX_INT_T_VALUE,
       "bytes per second such as \"2m\"", NULL, 0 },
 
-    { ngx_string("expires="), ngx_stream_vmess_expires,
+    { ngx_string("expires="), ngx_stream_vmess_users_expires,
       offsetof(ngx_vmess_user_conf_t, expires), 0, 0,
       "a date such as \"2027-01-31\", the day (UTC) from which the user is "
       "refused", "is not enforced", 0 },
 
-    { ngx_string("quota="), ngx_stream_vmess_quota,
+    { ngx_string("quota="), ngx_stream_vmess_users_quota,
       offsetof(ngx_vmess_user_conf_t, quota), 0, 0,
       "a size such as \"100g\"", "is not enforced", 0 },
 
@@ -152,7 +152,7 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_stream_vmess_check_name(cf, "vmess_users", &name) != NGX_OK) {
+    if (ngx_stream_vmess_users_check_name(cf, "vmess_users", &name) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -200,7 +200,7 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ctx.seen = 0;
 
     save = *cf;
-    cf->handler = ngx_stream_vmess_user;
+    cf->handler = ngx_stream_vmess_users_line;
     cf->handler_conf = (char *) &ctx;
 
     rv = ngx_conf_parse(cf, NULL);
@@ -227,7 +227,7 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_stream_vmess_drain_size(zone);
+    ngx_stream_vmess_users_drain_size(zone);
 
     return NGX_CONF_OK;
 }
@@ -236,7 +236,7 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 /* one line of the block: name id [parameter ...]; */
 
 static char *
-ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
+ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 {
     ngx_stream_vmess_users_t *ctx = (ngx_stream_vmess_users_t *) conf;
 
@@ -246,7 +246,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     ngx_pool_cleanup_t     *cln;
     ngx_vmess_user_conf_t  *user;
 
-    if (ngx_stream_vmess_skip_mark(cf, ctx) != NGX_OK
+    if (ngx_stream_vmess_users_skip_mark(cf, ctx) != NGX_OK
         || ngx_vmess_param_args(cf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -306,11 +306,11 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_stream_vmess_check_name(cf, "user", &value[0]) != NGX_OK) {
+    if (ngx_stream_vmess_users_check_name(cf, "user", &value[0]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_stream_vmess_user_id(cf, &value[0], &value[1], id) != NGX_OK) {
+    if (ngx_stream_vmess_users_id(cf, &value[0], &value[1], id) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -324,7 +324,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    cln->handler = ngx_stream_vmess_wipe_user;
+    cln->handler = ngx_stream_vmess_users_wipe;
     cln->data = user;
 
     ngx_vmess_id_cmd_key(user->cmd_key, id);
@@ -333,8 +333,8 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 
     user->name.str = value[0];
 
-    if (ngx_stream_vmess_user_params(cf, ctx, user) != NGX_OK
-        || ngx_stream_vmess_add_user(cf, ctx->zone, user) != NGX_OK)
+    if (ngx_stream_vmess_users_set_params(cf, ctx, user) != NGX_OK
+        || ngx_stream_vmess_users_add(cf, ctx->zone, user) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -346,7 +346,7 @@ ngx_stream_vmess_user(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 /* some editors start a file with U+FEFF, the byte order mark */
 
 static ngx_int_t
-ngx_stream_vmess_skip_mark(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
+ngx_stream_vmess_users_skip_mark(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
 {
     ngx_str_t      *value;
     static u_char   mark[] = { 0xef, 0xbb, 0xbf };
@@ -390,7 +390,7 @@ ngx_stream_vmess_skip_mark(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
 
 
 static ngx_int_t
-ngx_stream_vmess_check_name(ngx_conf_t *cf, char *what, ngx_str_t *name)
+ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what, ngx_str_t *name)
 {
     u_char    *p, *last;
     uint32_t   ch;
@@ -405,7 +405,7 @@ ngx_stream_vmess_check_name(ngx_conf_t *cf, char *what, ngx_str_t *name)
         /* the largest ones are errors of ngx_utf8_decode() */
 
         if (ch <= ' ' || ch == '"' || ch == '\\'
-            || ngx_stream_vmess_is_invisible(ch))
+            || ngx_stream_vmess_users_is_invisible(ch))
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "name of %s \"%V\" has an invalid character, "
@@ -423,7 +423,7 @@ ngx_stream_vmess_check_name(ngx_conf_t *cf, char *what, ngx_str_t *name)
 /* Unicode: controls, spaces, format characters, fillers, variations, tags */
 
 static ngx_uint_t
-ngx_stream_vmess_is_invisible(uint32_t ch)
+ngx_stream_vmess_users_is_invisible(uint32_t ch)
 {
     ngx_uint_t              i;
     static const uint32_t   ranges[][2] = {
@@ -449,7 +449,7 @@ ngx_stream_vmess_is_invisible(uint32_t ch)
 /* the id is a secret and not shown */
 
 static ngx_int_t
-ngx_stream_vmess_user_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
+ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
     u_char *id)
 {
     u_char      ch, seen[256];
@@ -503,7 +503,7 @@ ngx_stream_vmess_user_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
 
 
 static ngx_int_t
-ngx_stream_vmess_user_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
+ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     ngx_vmess_user_conf_t *user)
 {
     u_char                         where[sizeof("of user \"\"")
@@ -533,7 +533,8 @@ ngx_stream_vmess_user_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     s.data = where;
     s.len = ngx_sprintf(where, "of user \"%V\"", &value[0]) - where;
 
-    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_user_param, user, &s, &seen)
+    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_users_line_params, user, &s,
+                         &seen)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -547,9 +548,9 @@ ngx_stream_vmess_user_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 
     /* once for all users of the zone, at the line of the first */
 
-    for (i = 0; ngx_stream_vmess_user_param[i].name.len; i++) {
+    for (i = 0; ngx_stream_vmess_users_line_params[i].name.len; i++) {
 
-        param = &ngx_stream_vmess_user_param[i];
+        param = &ngx_stream_vmess_users_line_params[i];
 
         if (param->post == NULL
             || !(seen & ~ctx->seen & ((ngx_uint_t) 1 << i)))
@@ -585,7 +586,7 @@ ngx_stream_vmess_user_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 
 
 static ngx_int_t
-ngx_stream_vmess_add_user(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
+ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
     ngx_vmess_user_conf_t *user)
 {
     ngx_str_node_t          *node;
@@ -644,7 +645,7 @@ ngx_stream_vmess_add_user(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
  */
 
 static void
-ngx_stream_vmess_drain_size(ngx_vmess_zone_t *zone)
+ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone)
 {
     u_char                  data[16 + NGX_VMESS_KEY_LEN], digest[32];
     ngx_uint_t              i;
@@ -674,7 +675,7 @@ ngx_stream_vmess_drain_size(ngx_vmess_zone_t *zone)
 
 
 static void
-ngx_stream_vmess_wipe_user(void *data)
+ngx_stream_vmess_users_wipe(void *data)
 {
     ngx_vmess_user_conf_t *user = data;
 
@@ -684,7 +685,7 @@ ngx_stream_vmess_wipe_user(void *data)
 
 
 static ngx_int_t
-ngx_stream_vmess_state(ngx_conf_t *cf, ngx_vmess_param_t *param,
+ngx_stream_vmess_users_state(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field)
 {
     ngx_vmess_zone_t *zone = field;
@@ -704,7 +705,7 @@ ngx_stream_vmess_state(ngx_conf_t *cf, ngx_vmess_param_t *param,
 /* YYYY-MM-DD, the first second of that day in UTC */
 
 static ngx_int_t
-ngx_stream_vmess_expires(ngx_conf_t *cf, ngx_vmess_param_t *param,
+ngx_stream_vmess_users_expires(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field)
 {
     time_t *expires = field;
@@ -740,7 +741,7 @@ ngx_stream_vmess_expires(ngx_conf_t *cf, ngx_vmess_param_t *param,
 
 
 static ngx_int_t
-ngx_stream_vmess_quota(ngx_conf_t *cf, ngx_vmess_param_t *param,
+ngx_stream_vmess_users_quota(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field)
 {
     off_t *quota = field;

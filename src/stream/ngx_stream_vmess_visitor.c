@@ -130,7 +130,7 @@ ngx_stream_vmess_visitor_start(ngx_stream_session_t *s)
         c->read->ready = 1;
     }
 
-    ngx_stream_vmess_move(s, vscf->fallback_server);
+    ngx_stream_vmess_fallback_move(s, vscf->fallback_server);
 
     /* what the fallback's server counts is given back if the session is */
 
@@ -199,8 +199,10 @@ ngx_stream_vmess_visitor_recv(ngx_connection_t *c, u_char *buf, size_t size)
                 vscf = visit->srv_conf[ngx_stream_vmess_module.ctx_index];
                 wait = ctx->deadline - ngx_current_msec;
 
-                if ((ngx_msec_int_t) wait > (ngx_msec_int_t) vscf->http_wait) {
-                    ngx_add_timer(&visit->timer, vscf->http_wait);
+                if ((ngx_msec_int_t) wait
+                    > (ngx_msec_int_t) vscf->disguise_wait)
+                {
+                    ngx_add_timer(&visit->timer, vscf->disguise_wait);
                 }
             }
 
@@ -435,7 +437,7 @@ ngx_stream_vmess_visitor_back(ngx_event_t *ev)
 
     cscf = visit->srv_conf[ngx_stream_core_module.ctx_index];
 
-    ngx_stream_vmess_move(s, cscf);
+    ngx_stream_vmess_fallback_move(s, cscf);
 
     ngx_stream_vmess_visitor_restore(s, visit);
 

@@ -7,7 +7,7 @@
 #define _NGX_STREAM_VMESS_VISITOR_H_INCLUDED_
 
 
-#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess.h"
 
 
 /*

@@ -64,7 +64,7 @@ ngx_stream_vmess_peer_datagram(ngx_stream_session_t *s)
 
 
 ngx_int_t
-ngx_stream_vmess_check(ngx_stream_session_t *s, ngx_str_t *name,
+ngx_stream_vmess_rule_check(ngx_stream_session_t *s, ngx_str_t *name,
     struct sockaddr *sa, in_port_t port)
 {
     return NGX_OK;

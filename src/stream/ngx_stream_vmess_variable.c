@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_stream_vmess_module.h"
+#include "ngx_stream_vmess.h"
 #include "event/ngx_vmess_handshake.h"
 
 
@@ -108,7 +108,7 @@ typedef ngx_str_t *(*ngx_stream_vmess_name_pt)(ngx_vmess_header_t *h);
 /* the session of an authentic client, its header whole; else NULL */
 
 static ngx_stream_vmess_ctx_t *
-ngx_stream_vmess_flow_ctx(ngx_stream_session_t *s)
+ngx_stream_vmess_variable_ctx(ngx_stream_session_t *s)
 {
     ngx_stream_vmess_ctx_t  *ctx;
 
@@ -131,7 +131,7 @@ ngx_stream_vmess_variable_user(ngx_stream_session_t *s,
 {
     ngx_stream_vmess_ctx_t  *ctx;
 
-    ctx = ngx_stream_vmess_flow_ctx(s);
+    ctx = ngx_stream_vmess_variable_ctx(s);
 
     ngx_stream_vmess_variable_set(v, ctx ? &ctx->vc->account.user->name.str
                                          : NULL);
@@ -222,7 +222,7 @@ ngx_stream_vmess_variable_name(ngx_stream_session_t *s,
 
     ngx_stream_vmess_ctx_t  *ctx;
 
-    ctx = ngx_stream_vmess_flow_ctx(s);
+    ctx = ngx_stream_vmess_variable_ctx(s);
 
     ngx_stream_vmess_variable_set(v, ctx ? name(&ctx->vc->header) : NULL);
 
@@ -250,7 +250,7 @@ ngx_stream_vmess_variable_port(ngx_stream_session_t *s,
 {
     ngx_stream_vmess_ctx_t  *ctx;
 
-    ctx = ngx_stream_vmess_flow_ctx(s);
+    ctx = ngx_stream_vmess_variable_ctx(s);
 
     if (ctx == NULL) {
         v->not_found = 1;
@@ -270,7 +270,7 @@ ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
 {
     ngx_stream_vmess_ctx_t  *ctx;
 
-    ctx = ngx_stream_vmess_flow_ctx(s);
+    ctx = ngx_stream_vmess_variable_ctx(s);
 
     return ngx_stream_vmess_variable_number(s, v,
                                             ctx ? ctx->vc->account.rate : 0);
@@ -317,7 +317,7 @@ ngx_stream_vmess_variable_set(ngx_stream_variable_value_t *v, ngx_str_t *value)
 
 
 ngx_int_t
-ngx_stream_vmess_add_variables(ngx_conf_t *cf)
+ngx_stream_vmess_variable_init(ngx_conf_t *cf)
 {
     ngx_stream_variable_t  *var, *v;
 

@@ -3,8 +3,8 @@
  * Copyright (C) ngx_vmess authors
  */
 
-#ifndef _NGX_STREAM_VMESS_MODULE_H_INCLUDED_
-#define _NGX_STREAM_VMESS_MODULE_H_INCLUDED_
+#ifndef _NGX_STREAM_VMESS_H_INCLUDED_
+#define _NGX_STREAM_VMESS_H_INCLUDED_
 
 
 #include "ngx_vmess.h"
@@ -77,8 +77,8 @@ typedef struct {
     ngx_vmess_kcp_socket_conf_t   *kcp;          /* NULL: none */
     ngx_stream_vmess_quic_conf_t  *quic;         /* NULL: none */
 
-    ngx_vmess_http_conf_t         *http_header;  /* NULL: none */
-    ngx_msec_t                     http_wait;
+    ngx_vmess_http_conf_t         *disguise;     /* NULL: none */
+    ngx_msec_t                     disguise_wait;
 
     in_port_t                      detour_from;  /* 0: none */
     in_port_t                      detour_to;
@@ -146,7 +146,7 @@ typedef struct {
 } ngx_stream_vmess_ctx_t;
 
 
-ngx_int_t ngx_stream_vmess_add_variables(ngx_conf_t *cf);
+ngx_int_t ngx_stream_vmess_variable_init(ngx_conf_t *cf);
 
 char *ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
@@ -154,4 +154,4 @@ char *ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 extern ngx_module_t  ngx_stream_vmess_module;
 
 
-#endif /* _NGX_STREAM_VMESS_MODULE_H_INCLUDED_ */
+#endif /* _NGX_STREAM_VMESS_H_INCLUDED_ */
