@@ -1,6 +1,7 @@
 # examples/*.conf and the configuration in README.md: all are accepted by
 # nginx -t, and flows really move through them.  The reference tells of every
-# directive and variable.
+# directive and variable, the notes on the protocol have what comments cite, and
+# links of documents lead somewhere.
 #
 # What is changed before: load_module lines are those of the modules under
 # test; ports, addresses and files are our own, as in %subst below, and all of
@@ -269,7 +270,44 @@ like($http, qr/^### $_\n\n> \*\*Syntax:\*\* \*\*`$_`/m, "$_ is documented")
     for @locations;
 like($docs, qr/^- `\$$_`:\n/m, "\$$_ is documented") for @variables;
 
+
+# ---- other documents
+
+my %cited = map { $_ => 1 }
+            map { text($_) =~ /(?:VMess|XUDP),[\s*]+"([^"]+)"/g }
+            glob 'src/*/*.[ch]';
+my $protocol = text('docs/protocol.md');
+
+cmp_ok(keys %cited, '>=', 10, 'citations were found in the source');
+
+like($protocol, qr/^(?:## \d+\. \Q$_\E$|\d+\.\d+\. \Q$_\E:)/m,
+     "\"$_\" is in protocol.md") for sort keys %cited;
+
+for my $file ('README.md', glob('docs/*.md'), glob('t/*.md')) {
+    my $top = $file =~ s|[^/]+$||r;
+    my @bad;
+
+    for (text($file) =~ /\]\((?!https?:)([^)\s]+)\)/g) {
+        my ($path, $anchor) = split /#/;
+        $path = length $path ? $top . $path : $file;
+        push @bad, $_
+            unless -e $path && (!defined $anchor || anchors($path)->{$anchor});
+    }
+
+    is("@bad", '', "links of $file");
+}
+
 done_testing();
+
+
+# anchors that headings get
+
+sub anchors {
+    my ($file) = @_;
+
+    return { map { lc() =~ s/[^\w\- ]//gr =~ tr/ /-/r => 1 }
+             text($file) =~ /^#+ (.*)$/mg };
+}
 
 
 # ---- configurations
