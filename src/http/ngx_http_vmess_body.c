@@ -53,7 +53,7 @@ ngx_http_vmess_body_take(ngx_http_vmess_ctx_t *ctx,
         return rc;
     }
 
-    rc = ngx_http_vmess_start(ctx);
+    rc = ngx_http_vmess_request_start(ctx);
 
     /* the client may have gone already: there is no other event of that */
 
@@ -90,7 +90,7 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
-    if (ngx_http_vmess_open(ctx, transport, data) != NGX_OK
+    if (ngx_http_vmess_request_open(ctx, transport, data) != NGX_OK
         || ngx_http_vmess_body_unlimit(ctx) != NGX_OK
         || ngx_http_vmess_body_watch(ctx) != NGX_OK)
     {
@@ -105,7 +105,7 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
 
         /* what is wrong with the body is found by the site, if it reads it */
 
-        return ngx_http_vmess_give_back(ctx);
+        return ngx_http_vmess_request_give_back(ctx);
     }
 
 #if (NGX_HTTP_V2)
@@ -185,7 +185,7 @@ ngx_http_vmess_body_tap(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_http_vmess_ctx_t   *ctx;
     ngx_http_vmess_body_t  *body;
 
-    ctx = ngx_http_vmess_lookup(c->data);
+    ctx = ngx_http_vmess_request_lookup(c->data);
     body = ctx->data;
 
     n = body->recv(c, buf, size);
@@ -629,7 +629,7 @@ ngx_http_vmess_body_answer(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_vmess_body_forget(ctx);
 
-    return ngx_http_vmess_send_header(ctx);
+    return ngx_http_vmess_request_send_header(ctx);
 }
 
 
@@ -638,7 +638,7 @@ ngx_http_vmess_body_read_handler(ngx_http_request_t *r)
 {
     ngx_http_vmess_ctx_t  *ctx;
 
-    ctx = ngx_http_vmess_lookup(r);
+    ctx = ngx_http_vmess_request_lookup(r);
 
     if (ctx == NULL) {
         return;
@@ -647,7 +647,7 @@ ngx_http_vmess_body_read_handler(ngx_http_request_t *r)
     /* what came before an error is the target's yet: see c->recv */
 
     if (r->connection->error && ctx->vconn == NULL) {
-        ngx_http_vmess_client_gone(ctx);
+        ngx_http_vmess_request_client_gone(ctx);
         return;
     }
 
@@ -656,7 +656,7 @@ ngx_http_vmess_body_read_handler(ngx_http_request_t *r)
     if (!r->connection->error
         && !r->reading_body && !ngx_http_vmess_body_left(ctx))
     {
-        ngx_http_vmess_test_reading(ctx);
+        ngx_http_vmess_request_test_reading(ctx);
         return;
     }
 
@@ -723,7 +723,7 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
     ngx_http_vmess_ctx_t  *ctx;
     u_char                 buf[4096];
 
-    ctx = ngx_http_vmess_lookup(r);
+    ctx = ngx_http_vmess_request_lookup(r);
 
     if (ctx == NULL) {
         return;
@@ -741,7 +741,7 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
 
             /* finalizes the request if the client is gone */
 
-            ngx_http_vmess_test_reading(ctx);
+            ngx_http_vmess_request_test_reading(ctx);
             return;
         }
 
@@ -750,12 +750,12 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
     } while (n > 0);
 
     if (n == NGX_ERROR) {
-        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_vmess_request_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
         return;
     }
 
     if (n == 0) {
-        ngx_http_vmess_finish(ctx);
+        ngx_http_vmess_request_finish(ctx);
     }
 }
 
@@ -773,7 +773,7 @@ ngx_http_vmess_body_pause_handler(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
-    ngx_http_vmess_finish(ctx);
+    ngx_http_vmess_request_finish(ctx);
 
     ngx_http_run_posted_requests(c);
 }

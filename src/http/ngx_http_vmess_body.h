@@ -37,11 +37,16 @@ typedef struct {
 } ngx_http_vmess_body_t;
 
 
-/* as ngx_http_vmess_open(), and opens the body: NGX_OK, or what to return */
+/*
+ * As ngx_http_vmess_request_open(), and opens the body: NGX_OK, or what to
+ * return
+ */
 ngx_int_t ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data);
 
-/* as ngx_http_vmess_take(); NGX_DECLINED also if the body is not there */
+/*
+ * As ngx_http_vmess_request_take(); NGX_DECLINED also if the body is not there
+ */
 ngx_int_t ngx_http_vmess_body_take(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data);
 
@@ -62,7 +67,7 @@ ngx_int_t ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx);
 /* 1 if something of the body is here, and not read yet */
 ngx_uint_t ngx_http_vmess_body_left(ngx_http_vmess_ctx_t *ctx);
 
-/* as ngx_http_vmess_send_header() */
+/* as ngx_http_vmess_request_send_header() */
 ngx_int_t ngx_http_vmess_body_answer(ngx_http_vmess_ctx_t *ctx);
 
 /* the site will not get what was read */

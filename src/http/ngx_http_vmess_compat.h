@@ -15,7 +15,7 @@
 /* before 1.23.0 response headers stay in the TLS buffer of HTTP/2 */
 
 static ngx_inline ngx_int_t
-ngx_http_vmess_flush_header(ngx_http_request_t *r)
+ngx_http_vmess_compat_flush_header(ngx_http_request_t *r)
 {
 #if (NGX_HTTP_V2 && nginx_version < 1023000)
 
@@ -41,7 +41,7 @@ ngx_http_vmess_flush_header(ngx_http_request_t *r)
  */
 
 static ngx_inline ngx_uint_t
-ngx_http_vmess_has_http2(ngx_http_core_main_conf_t *cmcf,
+ngx_http_vmess_compat_has_http2(ngx_http_core_main_conf_t *cmcf,
     ngx_http_core_srv_conf_t *cscf)
 {
     ngx_uint_t                  i, a, n;
@@ -99,7 +99,7 @@ ngx_http_vmess_has_http2(ngx_http_core_main_conf_t *cmcf,
 /* takes back what a refusal added; since 1.23.0 there may be several */
 
 static ngx_inline void
-ngx_http_vmess_clear_authenticate(ngx_http_request_t *r)
+ngx_http_vmess_compat_clear_authenticate(ngx_http_request_t *r)
 {
     ngx_table_elt_t  *h;
 
@@ -145,7 +145,7 @@ typedef struct {
 /* the codes of the rewrite module for a location, which end with NULL */
 
 static ngx_inline u_char *
-ngx_http_vmess_rewrite_codes(ngx_http_request_t *r)
+ngx_http_vmess_compat_rewrite_codes(ngx_http_request_t *r)
 {
     ngx_http_vmess_rewrite_loc_conf_t  *rlcf;
 

@@ -51,7 +51,7 @@ static ngx_vmess_log_limit_t  ngx_http_vmess_explain_limit = {
 
 
 ngx_uint_t
-ngx_http_vmess_explain(ngx_http_request_t *r)
+ngx_http_vmess_explain_request(ngx_http_request_t *r)
 {
     const char                 *reason;
     ngx_uint_t                  i;
@@ -94,7 +94,7 @@ ngx_http_vmess_explain_upgrade(ngx_http_request_t *r, ngx_uint_t transports)
     static ngx_str_t   name = ngx_string("sec-websocket-key");
     static ngx_str_t   version_name = ngx_string("sec-websocket-version");
 
-    key = ngx_http_vmess_header(r, &name);
+    key = ngx_http_vmess_request_header(r, &name);
 
     if (!ngx_http_vmess_upgrade_websocket(r)) {
         return key ? "\"Upgrade: websocket\" is missing, a proxy may have "
@@ -125,7 +125,7 @@ ngx_http_vmess_explain_upgrade(ngx_http_request_t *r, ngx_uint_t transports)
         return "Sec-WebSocket-Key is invalid";
     }
 
-    version = ngx_http_vmess_header(r, &version_name);
+    version = ngx_http_vmess_request_header(r, &version_name);
 
     if (version == NULL || version->len != 2
         || ngx_strncmp(version->data, "13", 2) != 0)
@@ -174,7 +174,7 @@ ngx_http_vmess_explain_xhttp(ngx_http_request_t *r, ngx_uint_t transports)
     if (padding == 0) {
 
         if (r->method == NGX_HTTP_OPTIONS
-            && ngx_http_vmess_header(r, &method)
+            && ngx_http_vmess_request_header(r, &method)
             && ngx_http_vmess_explain_session(r))
         {
             return "it is OPTIONS of a browser, whose client is of another "

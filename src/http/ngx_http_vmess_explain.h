@@ -15,7 +15,7 @@
  * like that of a client.  Proxies on the way may have changed it, or the client
  * is set up for another path.
  */
-ngx_uint_t ngx_http_vmess_explain(ngx_http_request_t *r);
+ngx_uint_t ngx_http_vmess_explain_request(ngx_http_request_t *r);
 
 
 #endif /* _NGX_HTTP_VMESS_EXPLAIN_H_INCLUDED_ */

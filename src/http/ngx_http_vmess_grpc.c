@@ -31,8 +31,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_grpc_carrier = {
     ngx_string("grpc"),
     ngx_http_vmess_grpc_recv,
     ngx_http_vmess_grpc_send,
-    ngx_http_vmess_verdict,
-    ngx_http_vmess_close,
+    ngx_http_vmess_request_verdict,
+    ngx_http_vmess_request_close,
     1
 };
 
@@ -210,8 +210,10 @@ ngx_http_vmess_grpc_finish(ngx_http_vmess_ctx_t *ctx)
     r = ctx->request;
     trailers = &r->headers_out.trailers;
 
-    if (ngx_http_vmess_add_header(trailers, "grpc-status", "0") != NGX_OK
-        || ngx_http_vmess_add_header(trailers, "grpc-message", "") != NGX_OK)
+    if (ngx_http_vmess_request_add_header(trailers, "grpc-status", "0")
+        != NGX_OK
+        || ngx_http_vmess_request_add_header(trailers, "grpc-message", "")
+           != NGX_OK)
     {
         r->connection->error = 1;
         return;

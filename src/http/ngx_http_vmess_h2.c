@@ -34,8 +34,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_h2_carrier = {
     ngx_string("http"),
     ngx_http_vmess_h2_recv,
     ngx_http_vmess_body_send,
-    ngx_http_vmess_verdict,
-    ngx_http_vmess_close,
+    ngx_http_vmess_request_verdict,
+    ngx_http_vmess_request_close,
     1
 };
 
@@ -44,8 +44,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_h2_raw_carrier = {
     ngx_string("http"),
     ngx_http_vmess_raw_recv,
     ngx_http_vmess_raw_send,
-    ngx_http_vmess_verdict,
-    ngx_http_vmess_close,
+    ngx_http_vmess_request_verdict,
+    ngx_http_vmess_request_close,
     1
 };
 
@@ -74,7 +74,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_h2_raw_transport = {
     ngx_http_vmess_h2_raw_candidate,
     ngx_http_vmess_h2_raw_handler,
     &ngx_http_vmess_h2_raw_carrier,
-    ngx_http_vmess_read_handler,
+    ngx_http_vmess_request_read_handler,
     ngx_http_vmess_h2_raw_answer,
     NULL,                                  /* flush */
     ngx_http_vmess_raw_decline,
@@ -125,7 +125,8 @@ ngx_http_vmess_h2_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_h2_raw_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    return ngx_http_vmess_take(ctx, &ngx_http_vmess_h2_raw_transport, NULL);
+    return ngx_http_vmess_request_take(ctx, &ngx_http_vmess_h2_raw_transport,
+                                       NULL);
 }
 
 
@@ -154,8 +155,8 @@ ngx_http_vmess_h2_test(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_vmess_h2_answer(ngx_http_vmess_ctx_t *ctx)
 {
-    if (ngx_http_vmess_add_header(&ctx->request->headers_out.headers,
-                                  "Cache-Control", "no-store")
+    if (ngx_http_vmess_request_add_header(&ctx->request->headers_out.headers,
+                                          "Cache-Control", "no-store")
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -174,8 +175,8 @@ ngx_http_vmess_h2_raw_answer(ngx_http_vmess_ctx_t *ctx)
 
     r = ctx->request;
 
-    if (ngx_http_vmess_add_header(&r->headers_out.headers, "Cache-Control",
-                                  "no-store")
+    if (ngx_http_vmess_request_add_header(&r->headers_out.headers,
+                                          "Cache-Control", "no-store")
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -189,7 +190,7 @@ ngx_http_vmess_h2_raw_answer(ngx_http_vmess_ctx_t *ctx)
 
     r->headers_out.status = NGX_HTTP_OK;
 
-    return ngx_http_vmess_send_header(ctx);
+    return ngx_http_vmess_request_send_header(ctx);
 }
 
 
@@ -237,8 +238,8 @@ ngx_http_vmess_h2_late_handler(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, r);
 
-    if (ngx_http_vmess_answer(ctx) != NGX_OK) {
-        ngx_http_vmess_finalize(ctx, NGX_ERROR);
+    if (ngx_http_vmess_request_answer(ctx) != NGX_OK) {
+        ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
     }
 
     ngx_http_run_posted_requests(c);

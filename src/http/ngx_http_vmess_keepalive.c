@@ -57,7 +57,7 @@ ngx_http_vmess_keepalive_finish(ngx_http_vmess_ctx_t *ctx, u_char *sid,
     ka = ngx_http_vmess_keepalive_get(r->connection);
 
     if (ka == NULL) {
-        ngx_http_vmess_finalize(ctx, NGX_ERROR);
+        ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
         return;
     }
 
@@ -74,11 +74,11 @@ ngx_http_vmess_keepalive_finish(ngx_http_vmess_ctx_t *ctx, u_char *sid,
 
     r->keepalive = 1;
 
-    if (ngx_http_vmess_answer(ctx) == NGX_OK) {
-        ngx_http_vmess_finish(ctx);
+    if (ngx_http_vmess_request_answer(ctx) == NGX_OK) {
+        ngx_http_vmess_request_finish(ctx);
 
     } else {
-        ngx_http_vmess_finalize(ctx, NGX_ERROR);
+        ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
     }
 
     ngx_exiting = exiting;

@@ -355,7 +355,7 @@ ngx_http_vmess_link_accept(ngx_connection_t *c,
         return;
     }
 
-    ngx_http_vmess_upload_add(session, &end->upload);
+    ngx_http_vmess_session_add(session, &end->upload);
 }
 
 
@@ -370,8 +370,8 @@ ngx_http_vmess_link_end_handler(ngx_event_t *rev)
 
     /* the other end closes first only if its client is gone */
 
-    if (!ngx_http_vmess_upload_wake(&end->upload) && rev->pending_eof) {
-        ngx_http_vmess_upload_abort(&end->upload);
+    if (!ngx_http_vmess_session_wake(&end->upload) && rev->pending_eof) {
+        ngx_http_vmess_session_drop(&end->upload);
         ngx_http_vmess_link_end_close(end);
     }
 }

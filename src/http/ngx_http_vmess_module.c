@@ -169,14 +169,14 @@ ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
     }
 
     if (vlcf->listen == NULL || r != r->main || ctx
-        || ngx_http_vmess_lookup(r))
+        || ngx_http_vmess_request_lookup(r))
     {
         return ngx_http_core_rewrite_phase(r, ph);
     }
 
     candidate = ngx_http_vmess_candidate(r);
 
-    if (!candidate && !ngx_http_vmess_explain(r)) {
+    if (!candidate && !ngx_http_vmess_explain_request(r)) {
         return ngx_http_core_rewrite_phase(r, ph);
     }
 
@@ -329,9 +329,9 @@ ngx_http_vmess_access_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_vmess_refused(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
+    ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
 
-    ngx_http_vmess_clear_authenticate(r);
+    ngx_http_vmess_compat_clear_authenticate(r);
 
     r->phase_handler = ctx->rewrite;
 
@@ -387,7 +387,9 @@ ngx_http_vmess_handler(ngx_http_request_t *r)
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
-    if (vlcf->listen == NULL || r != r->main || ngx_http_vmess_lookup(r)) {
+    if (vlcf->listen == NULL || r != r->main
+        || ngx_http_vmess_request_lookup(r))
+    {
         return NGX_DECLINED;
     }
 
@@ -423,10 +425,10 @@ ngx_http_vmess_handler(ngx_http_request_t *r)
     if (rc == NGX_DECLINED) {
 
         if (ctx->state == NGX_HTTP_VMESS_NEW && !ctx->explained) {
-            ctx->explained = ngx_http_vmess_explain(r);
+            ctx->explained = ngx_http_vmess_explain_request(r);
         }
 
-        ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
+        ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
 
         if (ctx->rewrite) {
 
@@ -456,7 +458,7 @@ ngx_http_vmess_init(ngx_conf_t *cf)
 
     for (i = 0; i < vmcf->grpc.nelts; i++) {
 
-        if (!ngx_http_vmess_has_http2(cmcf, pass[i].cscf)) {
+        if (!ngx_http_vmess_compat_has_http2(cmcf, pass[i].cscf)) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "\"grpc\" in \"vmess_pass\" in %s:%ui has no effect in "
                           "the server in %s:%ui, which has no HTTP/2",

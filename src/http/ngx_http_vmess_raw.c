@@ -43,7 +43,7 @@ ngx_http_vmess_raw_recv(void *data, u_char *buf, size_t size)
 
     if (ctx->state == NGX_HTTP_VMESS_OPEN
         && ctx->request->header_in->pos == ctx->request->header_in->last
-        && ngx_http_vmess_answer(ctx) != NGX_OK)
+        && ngx_http_vmess_request_answer(ctx) != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -8,20 +8,20 @@
 #include "ngx_http_vmess_request.h"
 
 
-static void ngx_http_vmess_release(ngx_http_vmess_ctx_t *ctx);
-static void ngx_http_vmess_closed_handler(ngx_event_t *ev);
-static void ngx_http_vmess_cleanup(void *data);
+static void ngx_http_vmess_request_release(ngx_http_vmess_ctx_t *ctx);
+static void ngx_http_vmess_request_closed_handler(ngx_event_t *ev);
+static void ngx_http_vmess_request_cleanup(void *data);
 
 
 /* few others add a cleanup, and those before ours are called while it waits */
 
 ngx_http_vmess_ctx_t *
-ngx_http_vmess_lookup(ngx_http_request_t *r)
+ngx_http_vmess_request_lookup(ngx_http_request_t *r)
 {
     ngx_http_cleanup_t  *cln;
 
     for (cln = r->main->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_vmess_cleanup) {
+        if (cln->handler == ngx_http_vmess_request_cleanup) {
             return cln->data;
         }
     }
@@ -31,7 +31,7 @@ ngx_http_vmess_lookup(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_vmess_open(ngx_http_vmess_ctx_t *ctx,
+ngx_http_vmess_request_open(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data)
 {
     ngx_connection_t    *c;
@@ -46,28 +46,28 @@ ngx_http_vmess_open(ngx_http_vmess_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    cln->handler = ngx_http_vmess_cleanup;
+    cln->handler = ngx_http_vmess_request_cleanup;
     cln->data = ctx;
 
     ctx->transport = transport;
     ctx->data = data;
     ctx->pos = r->header_in->pos;
 
-    ctx->event.handler = ngx_http_vmess_closed_handler;
+    ctx->event.handler = ngx_http_vmess_request_closed_handler;
     ctx->event.data = ctx;
     ctx->event.log = c->log;
 
     ctx->timer.data = ctx;
     ctx->timer.log = c->log;
 
-    ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_OPEN);
+    ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_OPEN);
 
     return NGX_OK;
 }
 
 
 ngx_int_t
-ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_start(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_request_t         *r;
     ngx_vmess_vconn_addrs_t     addrs;
@@ -91,30 +91,30 @@ ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx)
     if (ctx->state == NGX_HTTP_VMESS_REFUSED
         || (ctx->state == NGX_HTTP_VMESS_OPEN && ctx->vconn == NULL))
     {
-        return ngx_http_vmess_give_back(ctx);
+        return ngx_http_vmess_request_give_back(ctx);
     }
 
     r->read_event_handler = ctx->transport->read;
-    r->write_event_handler = ngx_http_vmess_write_handler;
+    r->write_event_handler = ngx_http_vmess_request_write_handler;
 
     return NGX_DONE;
 }
 
 
 ngx_int_t
-ngx_http_vmess_take(ngx_http_vmess_ctx_t *ctx,
+ngx_http_vmess_request_take(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data)
 {
-    if (ngx_http_vmess_open(ctx, transport, data) != NGX_OK) {
+    if (ngx_http_vmess_request_open(ctx, transport, data) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_vmess_start(ctx);
+    return ngx_http_vmess_request_start(ctx);
 }
 
 
 void
-ngx_http_vmess_set_state(ngx_http_vmess_ctx_t *ctx,
+ngx_http_vmess_request_set_state(ngx_http_vmess_ctx_t *ctx,
     ngx_http_vmess_state_e state)
 {
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
@@ -129,20 +129,20 @@ ngx_http_vmess_set_state(ngx_http_vmess_ctx_t *ctx,
 
 
 ngx_int_t
-ngx_http_vmess_verdict(void *data, ngx_uint_t authentic)
+ngx_http_vmess_request_verdict(void *data, ngx_uint_t authentic)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
     if (authentic) {
         return ctx->state < NGX_HTTP_VMESS_ANSWERED
-               ? ngx_http_vmess_answer(ctx) : NGX_OK;
+               ? ngx_http_vmess_request_answer(ctx) : NGX_OK;
     }
 
     if (ctx->state != NGX_HTTP_VMESS_OPEN) {
         return NGX_DECLINED;
     }
 
-    ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_REFUSED);
+    ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_REFUSED);
 
     return NGX_OK;
 }
@@ -151,7 +151,7 @@ ngx_http_vmess_verdict(void *data, ngx_uint_t authentic)
 /* the virtual connection is going; the request must not go before it is gone */
 
 void
-ngx_http_vmess_close(void *data)
+ngx_http_vmess_request_close(void *data)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
@@ -162,7 +162,7 @@ ngx_http_vmess_close(void *data)
 
 
 static void
-ngx_http_vmess_closed_handler(ngx_event_t *ev)
+ngx_http_vmess_request_closed_handler(ngx_event_t *ev)
 {
     ngx_connection_t      *c;
     ngx_http_request_t    *r;
@@ -178,23 +178,23 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
                    "http vmess session closed, state %d", ctx->state);
 
     if (c->error) {
-        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_vmess_request_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
     } else if (ctx->state == NGX_HTTP_VMESS_ANSWERED && !r->header_sent) {
-        ngx_http_vmess_finalize(ctx, NGX_ERROR);
+        ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
 
     } else if (ctx->state == NGX_HTTP_VMESS_ANSWERED) {
 
-        ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_CLOSED);
+        ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_CLOSED);
 
         if (ctx->transport->drain == NULL
             || ctx->transport->drain(ctx) == NGX_OK)
         {
-            ngx_http_vmess_finish(ctx);
+            ngx_http_vmess_request_finish(ctx);
         }
 
     } else {
-        ngx_http_vmess_decline(ctx);
+        ngx_http_vmess_request_decline(ctx);
     }
 
     ngx_http_run_posted_requests(c);
@@ -202,27 +202,27 @@ ngx_http_vmess_closed_handler(ngx_event_t *ev)
 
 
 void
-ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_decline(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
-    rc = ngx_http_vmess_give_back(ctx);
+    rc = ngx_http_vmess_request_give_back(ctx);
 
     if (rc == NGX_DECLINED) {
-        ngx_http_vmess_go_on(ctx);
+        ngx_http_vmess_request_go_on(ctx);
 
     } else if (rc != NGX_DONE) {
-        ngx_http_vmess_finalize(ctx, rc);
+        ngx_http_vmess_request_finalize(ctx, rc);
     }
 }
 
 
 ngx_int_t
-ngx_http_vmess_give_back(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_give_back(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
+    ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
 
-    ngx_http_vmess_release(ctx);
+    ngx_http_vmess_request_release(ctx);
 
     return ctx->transport->decline ? ctx->transport->decline(ctx)
                                    : NGX_DECLINED;
@@ -230,7 +230,7 @@ ngx_http_vmess_give_back(ngx_http_vmess_ctx_t *ctx)
 
 
 void
-ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_go_on(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_request_t  *r;
 
@@ -245,28 +245,28 @@ ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx)
 
 
 void
-ngx_http_vmess_finish(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_finish(ngx_http_vmess_ctx_t *ctx)
 {
     if (ctx->transport->finish) {
         ctx->transport->finish(ctx);
     }
 
-    ngx_http_vmess_finalize(ctx, NGX_OK);
+    ngx_http_vmess_request_finalize(ctx, NGX_OK);
 }
 
 
 /* the request may go on without us: as another, to which an error page leads */
 
 void
-ngx_http_vmess_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc)
+ngx_http_vmess_request_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc)
 {
     ngx_http_request_t  *r;
 
     r = ctx->request;
 
-    ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DONE);
+    ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_DONE);
 
-    ngx_http_vmess_release(ctx);
+    ngx_http_vmess_request_release(ctx);
 
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
@@ -280,7 +280,7 @@ ngx_http_vmess_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc)
 
 
 static void
-ngx_http_vmess_release(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_release(ngx_http_vmess_ctx_t *ctx)
 {
     if (ctx->transport->cleanup) {
         ctx->transport->cleanup(ctx);
@@ -302,19 +302,19 @@ ngx_http_vmess_release(ngx_http_vmess_ctx_t *ctx)
 
 
 static void
-ngx_http_vmess_cleanup(void *data)
+ngx_http_vmess_request_cleanup(void *data)
 {
-    ngx_http_vmess_release(data);
+    ngx_http_vmess_request_release(data);
 }
 
 
 void
-ngx_http_vmess_client_gone(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_client_gone(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
                   "client prematurely closed stream");
 
-    ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+    ngx_http_vmess_request_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 }
 
 
@@ -324,7 +324,7 @@ ngx_http_vmess_client_gone(ngx_http_vmess_ctx_t *ctx)
  */
 
 void
-ngx_http_vmess_test_reading(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_test_reading(ngx_http_vmess_ctx_t *ctx)
 {
     int                  n;
     char                 buf[1];
@@ -357,7 +357,7 @@ ngx_http_vmess_test_reading(ngx_http_vmess_ctx_t *ctx)
             if ((ngx_event_flags & NGX_USE_LEVEL_EVENT) && rev->active
                 && ngx_del_event(rev, NGX_READ_EVENT, 0) != NGX_OK)
             {
-                ngx_http_vmess_finalize(ctx, NGX_ERROR);
+                ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
             }
 
             return;
@@ -369,16 +369,16 @@ ngx_http_vmess_test_reading(ngx_http_vmess_ctx_t *ctx)
     ngx_log_error(NGX_LOG_INFO, c->log, err,
                   "client prematurely closed connection");
 
-    ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+    ngx_http_vmess_request_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 }
 
 
 void
-ngx_http_vmess_read_handler(ngx_http_request_t *r)
+ngx_http_vmess_request_read_handler(ngx_http_request_t *r)
 {
     ngx_http_vmess_ctx_t  *ctx;
 
-    ctx = ngx_http_vmess_lookup(r);
+    ctx = ngx_http_vmess_request_lookup(r);
 
     if (ctx && ctx->vconn) {
         ngx_vmess_vconn_wake(ctx->vconn, 0);
@@ -387,12 +387,12 @@ ngx_http_vmess_read_handler(ngx_http_request_t *r)
 
 
 void
-ngx_http_vmess_write_handler(ngx_http_request_t *r)
+ngx_http_vmess_request_write_handler(ngx_http_request_t *r)
 {
     ngx_int_t              rc;
     ngx_http_vmess_ctx_t  *ctx;
 
-    ctx = ngx_http_vmess_lookup(r);
+    ctx = ngx_http_vmess_request_lookup(r);
 
     if (ctx == NULL) {
         return;
@@ -407,7 +407,7 @@ ngx_http_vmess_write_handler(ngx_http_request_t *r)
     /* the only event of a stream with output, when its connection goes */
 
     if (rc == NGX_ERROR) {
-        ngx_http_vmess_client_gone(ctx);
+        ngx_http_vmess_request_client_gone(ctx);
         return;
     }
 
@@ -418,7 +418,7 @@ ngx_http_vmess_write_handler(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_vmess_answer(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_answer(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_request_t  *r;
 
@@ -427,7 +427,7 @@ ngx_http_vmess_answer(ngx_http_vmess_ctx_t *ctx)
     /* what came from a client that has gone is taken nevertheless */
 
     if (r->connection->error) {
-        ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_ANSWERED);
+        ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_ANSWERED);
         return NGX_OK;
     }
 
@@ -446,7 +446,7 @@ ngx_http_vmess_answer(ngx_http_vmess_ctx_t *ctx)
 
 
 ngx_int_t
-ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_send_header(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_int_t                  rc;
     ngx_http_request_t        *r;
@@ -454,7 +454,7 @@ ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
 
     r = ctx->request;
 
-    ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_ANSWERED);
+    ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_ANSWERED);
 
     /* what the client has, or wants, of a file */
 
@@ -474,7 +474,7 @@ ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
     }
 
     if (ngx_http_vmess_filter_special(r, NGX_HTTP_FLUSH) == NGX_ERROR
-        || ngx_http_vmess_flush_header(r) != NGX_OK)
+        || ngx_http_vmess_compat_flush_header(r) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -490,7 +490,7 @@ ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx)
 
 
 ngx_int_t
-ngx_http_vmess_add_header(ngx_list_t *headers, char *name, char *value)
+ngx_http_vmess_request_add_header(ngx_list_t *headers, char *name, char *value)
 {
     ngx_table_elt_t  *h;
 
@@ -511,7 +511,7 @@ ngx_http_vmess_add_header(ngx_list_t *headers, char *name, char *value)
 
 
 ngx_str_t *
-ngx_http_vmess_header(ngx_http_request_t *r, ngx_str_t *name)
+ngx_http_vmess_request_header(ngx_http_request_t *r, ngx_str_t *name)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;

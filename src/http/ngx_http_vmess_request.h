@@ -42,16 +42,16 @@ typedef struct {
 /*
  * The states of a request, which only go forward.
  *
- * NEW        no transport has taken it: ngx_http_vmess_open()
+ * NEW        no transport has taken it: ngx_http_vmess_request_open()
  * OPEN       it may be the site's yet
  * REFUSED    it is the site's when its virtual connection has gone:
- *            ngx_http_vmess_verdict()
+ *            ngx_http_vmess_request_verdict()
  * AUTHENTIC  not answered, but the site will not get it
- * ANSWERED   the response header was sent: ngx_http_vmess_send_header()
+ * ANSWERED   the response header was sent: ngx_http_vmess_request_send_header()
  * CLOSED     its session has ended, and the response is to:
- *            ngx_http_vmess_closed_handler()
- * DECLINED   it is the site's: ngx_http_vmess_decline()
- * DONE       it was finalized: ngx_http_vmess_finalize()
+ *            ngx_http_vmess_request_closed_handler()
+ * DECLINED   it is the site's: ngx_http_vmess_request_decline()
+ * DONE       it was finalized: ngx_http_vmess_request_finalize()
  */
 
 typedef enum {
@@ -95,11 +95,13 @@ typedef struct {
 
     /*
      * The request becomes the site's: NGX_DECLINED if it is whole again,
-     * NGX_DONE if ngx_http_vmess_go_on() comes later, or a status
+     * NGX_DONE if ngx_http_vmess_request_go_on() comes later, or a status
      */
     ngx_int_t                (*decline)(ngx_http_vmess_ctx_t *ctx);
 
-    /* before the end: NGX_AGAIN if ngx_http_vmess_finish() comes later */
+    /*
+     * Before the end: NGX_AGAIN if ngx_http_vmess_request_finish() comes later
+     */
     ngx_int_t                (*drain)(ngx_http_vmess_ctx_t *ctx);
 
     /* the last bytes of the response */
@@ -136,10 +138,10 @@ struct ngx_http_vmess_ctx_s {
  * The context of a request that a transport has taken, or NULL.  nginx clears
  * r->ctx on internal redirects and when a filter finalizes a request.
  */
-ngx_http_vmess_ctx_t *ngx_http_vmess_lookup(ngx_http_request_t *r);
+ngx_http_vmess_ctx_t *ngx_http_vmess_request_lookup(ngx_http_request_t *r);
 
 /* the transport takes the request; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_vmess_open(ngx_http_vmess_ctx_t *ctx,
+ngx_int_t ngx_http_vmess_request_open(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data);
 
 /*
@@ -148,62 +150,63 @@ ngx_int_t ngx_http_vmess_open(ngx_http_vmess_ctx_t *ctx,
  * once, or if no connection is free, and the request is the site's; or a
  * status.
  */
-ngx_int_t ngx_http_vmess_start(ngx_http_vmess_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_request_start(ngx_http_vmess_ctx_t *ctx);
 
 /* both: opens it, and starts it */
-ngx_int_t ngx_http_vmess_take(ngx_http_vmess_ctx_t *ctx,
+ngx_int_t ngx_http_vmess_request_take(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data);
 
 /* what belonged to the last state is over */
-void ngx_http_vmess_set_state(ngx_http_vmess_ctx_t *ctx,
+void ngx_http_vmess_request_set_state(ngx_http_vmess_ctx_t *ctx,
     ngx_http_vmess_state_e state);
 
 /* ngx_vmess_carrier_t */
-ngx_int_t ngx_http_vmess_verdict(void *data, ngx_uint_t authentic);
-void ngx_http_vmess_close(void *data);
+ngx_int_t ngx_http_vmess_request_verdict(void *data, ngx_uint_t authentic);
+void ngx_http_vmess_request_close(void *data);
 
 /*
  * The request becomes the site's: as a phase handler returns it; and later, the
  * last when it is whole again
  */
-ngx_int_t ngx_http_vmess_give_back(ngx_http_vmess_ctx_t *ctx);
-void ngx_http_vmess_decline(ngx_http_vmess_ctx_t *ctx);
-void ngx_http_vmess_go_on(ngx_http_vmess_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_request_give_back(ngx_http_vmess_ctx_t *ctx);
+void ngx_http_vmess_request_decline(ngx_http_vmess_ctx_t *ctx);
+void ngx_http_vmess_request_go_on(ngx_http_vmess_ctx_t *ctx);
 
 /* ends the response, and the request */
-void ngx_http_vmess_finish(ngx_http_vmess_ctx_t *ctx);
+void ngx_http_vmess_request_finish(ngx_http_vmess_ctx_t *ctx);
 
 /* in place of ngx_http_finalize_request() for a request that is open */
-void ngx_http_vmess_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc);
+void ngx_http_vmess_request_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc);
 
 /* the client of a session has gone: ends the request */
-void ngx_http_vmess_client_gone(ngx_http_vmess_ctx_t *ctx);
+void ngx_http_vmess_request_client_gone(ngx_http_vmess_ctx_t *ctx);
 
 /* as ngx_http_test_reading(): ends the request if its client has gone */
-void ngx_http_vmess_test_reading(ngx_http_vmess_ctx_t *ctx);
+void ngx_http_vmess_request_test_reading(ngx_http_vmess_ctx_t *ctx);
 
 /* r->read_event_handler and r->write_event_handler */
-void ngx_http_vmess_read_handler(ngx_http_request_t *r);
-void ngx_http_vmess_write_handler(ngx_http_request_t *r);
+void ngx_http_vmess_request_read_handler(ngx_http_request_t *r);
+void ngx_http_vmess_request_write_handler(ngx_http_request_t *r);
 
 /* answers the client; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_vmess_answer(ngx_http_vmess_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_request_answer(ngx_http_vmess_ctx_t *ctx);
 
 /*
  * Sends the response header that is in r->headers_out, without delay;
  * NGX_OK or NGX_ERROR
  */
-ngx_int_t ngx_http_vmess_send_header(ngx_http_vmess_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_request_send_header(ngx_http_vmess_ctx_t *ctx);
 
 /*
  * Adds a header to those of the response or its trailers, of strings that are
  * terminated and stay; NGX_OK or NGX_ERROR
  */
-ngx_int_t ngx_http_vmess_add_header(ngx_list_t *headers, char *name,
+ngx_int_t ngx_http_vmess_request_add_header(ngx_list_t *headers, char *name,
     char *value);
 
 /* a header of the request by its name in lower case, or NULL */
-ngx_str_t *ngx_http_vmess_header(ngx_http_request_t *r, ngx_str_t *name);
+ngx_str_t *ngx_http_vmess_request_header(ngx_http_request_t *r,
+    ngx_str_t *name);
 
 
 extern ngx_module_t  ngx_http_vmess_module;

@@ -74,7 +74,7 @@ ngx_http_vmess_rewrite_set(ngx_http_vmess_ctx_t *ctx)
 
 #endif
 
-    codes = ngx_http_vmess_rewrite_codes(r);
+    codes = ngx_http_vmess_compat_rewrite_codes(r);
 
     if (codes == NULL) {
         return NGX_OK;

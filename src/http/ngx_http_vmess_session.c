@@ -24,7 +24,7 @@
 
 
 static void ngx_http_vmess_session_timer_handler(ngx_event_t *ev);
-static void ngx_http_vmess_upload_remove(ngx_http_vmess_upload_t *upload);
+static void ngx_http_vmess_session_remove(ngx_http_vmess_upload_t *upload);
 static ngx_http_vmess_upload_t *ngx_http_vmess_session_first(
     ngx_http_vmess_session_t *s);
 static ngx_http_vmess_upload_t *ngx_http_vmess_session_due(
@@ -150,7 +150,7 @@ ngx_http_vmess_session_timer_handler(ngx_event_t *ev)
         q = ngx_queue_head(&s->uploads);
         upload = ngx_queue_data(q, ngx_http_vmess_upload_t, queue);
 
-        ngx_http_vmess_upload_remove(upload);
+        ngx_http_vmess_session_remove(upload);
         ngx_http_vmess_link_connect(upload->data, &owner, s->node.id);
     }
 
@@ -176,7 +176,7 @@ ngx_http_vmess_session_accept(ngx_http_vmess_session_t *s)
         upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_AUTHENTIC);
 
         if (upload->taken) {
-            ngx_http_vmess_upload_remove(upload);
+            ngx_http_vmess_session_remove(upload);
             upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_DONE);
         }
     }
@@ -214,7 +214,7 @@ ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
         q = ngx_queue_head(&s->uploads);
         upload = ngx_queue_data(q, ngx_http_vmess_upload_t, queue);
 
-        ngx_http_vmess_upload_remove(upload);
+        ngx_http_vmess_session_remove(upload);
 
         upload->tell(upload, s->authentic ? NGX_HTTP_VMESS_UPLOAD_DONE
                                           : NGX_HTTP_VMESS_UPLOAD_DECLINED);
@@ -241,7 +241,7 @@ ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
 
 
 void
-ngx_http_vmess_upload_add(ngx_http_vmess_session_t *s,
+ngx_http_vmess_session_add(ngx_http_vmess_session_t *s,
     ngx_http_vmess_upload_t *upload)
 {
     ngx_queue_t              *q;
@@ -294,12 +294,12 @@ ngx_http_vmess_upload_add(ngx_http_vmess_session_t *s,
 
     ngx_http_vmess_session_watch(s);
 
-    ngx_http_vmess_upload_wake(upload);
+    ngx_http_vmess_session_wake(upload);
 }
 
 
 static void
-ngx_http_vmess_upload_remove(ngx_http_vmess_upload_t *upload)
+ngx_http_vmess_session_remove(ngx_http_vmess_upload_t *upload)
 {
     ngx_queue_remove(&upload->queue);
     upload->session->nuploads--;
@@ -308,7 +308,7 @@ ngx_http_vmess_upload_remove(ngx_http_vmess_upload_t *upload)
 
 
 void
-ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload)
+ngx_http_vmess_session_drop(ngx_http_vmess_upload_t *upload)
 {
     ngx_http_vmess_session_t  *s;
 
@@ -318,7 +318,7 @@ ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload)
         return;
     }
 
-    ngx_http_vmess_upload_remove(upload);
+    ngx_http_vmess_session_remove(upload);
 
     ngx_http_vmess_session_watch(s);
 
@@ -335,7 +335,7 @@ ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload)
 
 
 ngx_uint_t
-ngx_http_vmess_upload_wake(ngx_http_vmess_upload_t *upload)
+ngx_http_vmess_session_wake(ngx_http_vmess_upload_t *upload)
 {
     ngx_http_vmess_session_t  *s;
 
@@ -472,7 +472,7 @@ ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
 
             /* one of which nothing was read may come again */
 
-            ngx_http_vmess_upload_remove(upload);
+            ngx_http_vmess_session_remove(upload);
             upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
             continue;
         }
@@ -491,7 +491,7 @@ ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
             continue;
         }
 
-        ngx_http_vmess_upload_remove(upload);
+        ngx_http_vmess_session_remove(upload);
         upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_DONE);
     }
 }

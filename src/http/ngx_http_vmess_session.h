@@ -112,14 +112,14 @@ void ngx_http_vmess_session_close(ngx_http_vmess_session_t *s);
  * Adds an upload; it is told at once if it is a duplicate, or another stream,
  * or one too many
  */
-void ngx_http_vmess_upload_add(ngx_http_vmess_session_t *s,
+void ngx_http_vmess_session_add(ngx_http_vmess_session_t *s,
     ngx_http_vmess_upload_t *upload);
 
 /* the upload ends before its time */
-void ngx_http_vmess_upload_abort(ngx_http_vmess_upload_t *upload);
+void ngx_http_vmess_session_drop(ngx_http_vmess_upload_t *upload);
 
 /* there may be something to read; 0 if it is not to be read yet */
-ngx_uint_t ngx_http_vmess_upload_wake(ngx_http_vmess_upload_t *upload);
+ngx_uint_t ngx_http_vmess_session_wake(ngx_http_vmess_upload_t *upload);
 
 /* as c->recv, from the uploads in their order */
 ssize_t ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,

@@ -16,8 +16,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_upgrade_carrier = {
     ngx_string("httpupgrade"),
     ngx_http_vmess_raw_recv,
     ngx_http_vmess_raw_send,
-    ngx_http_vmess_verdict,
-    ngx_http_vmess_close,
+    ngx_http_vmess_request_verdict,
+    ngx_http_vmess_request_close,
     1
 };
 
@@ -27,7 +27,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport = {
     ngx_http_vmess_upgrade_test,
     ngx_http_vmess_upgrade_handler,
     &ngx_http_vmess_upgrade_carrier,
-    ngx_http_vmess_read_handler,
+    ngx_http_vmess_request_read_handler,
     ngx_http_vmess_upgrade_answer,
     NULL,                                  /* flush */
     ngx_http_vmess_raw_decline,
@@ -54,7 +54,7 @@ ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
 
     if (!ngx_http_vmess_upgrade_test(r)
         || ((vlcf->transports & NGX_HTTP_VMESS_WEBSOCKET)
-            && ngx_http_vmess_header(r, &key)))
+            && ngx_http_vmess_request_header(r, &key)))
     {
         return NGX_DECLINED;
     }
@@ -70,7 +70,8 @@ ngx_http_vmess_upgrade_handler(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    return ngx_http_vmess_take(ctx, &ngx_http_vmess_upgrade_transport, NULL);
+    return ngx_http_vmess_request_take(ctx, &ngx_http_vmess_upgrade_transport,
+                                       NULL);
 }
 
 
@@ -138,8 +139,8 @@ ngx_http_vmess_upgrade_answer(ngx_http_vmess_ctx_t *ctx)
 
     r = ctx->request;
 
-    if (ngx_http_vmess_add_header(&r->headers_out.headers, "Upgrade",
-                                  "websocket")
+    if (ngx_http_vmess_request_add_header(&r->headers_out.headers, "Upgrade",
+                                          "websocket")
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -150,5 +151,5 @@ ngx_http_vmess_upgrade_answer(ngx_http_vmess_ctx_t *ctx)
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
     ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
 
-    return ngx_http_vmess_send_header(ctx);
+    return ngx_http_vmess_request_send_header(ctx);
 }

@@ -17,7 +17,7 @@ ngx_uint_t ngx_http_vmess_upgrade_test(ngx_http_request_t *r);
 ngx_uint_t ngx_http_vmess_upgrade_websocket(ngx_http_request_t *r);
 ngx_uint_t ngx_http_vmess_upgrade_connection(ngx_http_request_t *r);
 
-/* as ngx_http_vmess_send_header(), "101 Switching Protocols" */
+/* as ngx_http_vmess_request_send_header(), "101 Switching Protocols" */
 ngx_int_t ngx_http_vmess_upgrade_answer(ngx_http_vmess_ctx_t *ctx);
 
 

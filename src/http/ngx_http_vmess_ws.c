@@ -60,7 +60,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_ws_carrier = {
     ngx_http_vmess_ws_recv,
     ngx_http_vmess_ws_send,
     ngx_http_vmess_ws_verdict,
-    ngx_http_vmess_close,
+    ngx_http_vmess_request_close,
     1
 };
 
@@ -75,7 +75,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_ws_transport = {
     ngx_http_vmess_upgrade_test,
     ngx_http_vmess_ws_handler,
     &ngx_http_vmess_ws_carrier,
-    ngx_http_vmess_read_handler,
+    ngx_http_vmess_request_read_handler,
     ngx_http_vmess_ws_answer,
     ngx_http_vmess_ws_flush,
     ngx_http_vmess_raw_decline,
@@ -97,13 +97,13 @@ ngx_http_vmess_ws_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    k = ngx_http_vmess_header(r, &key);
+    k = ngx_http_vmess_request_header(r, &key);
 
     if (k == NULL || k->len != NGX_VMESS_WS_KEY_LEN) {
         return NGX_DECLINED;
     }
 
-    value = ngx_http_vmess_header(r, &version);
+    value = ngx_http_vmess_request_header(r, &version);
 
     if (value == NULL || value->len != 2
         || ngx_strncmp(value->data, "13", 2) != 0)
@@ -124,7 +124,7 @@ ngx_http_vmess_ws_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 
     ws->early_len = ws->early.len;
 
-    return ngx_http_vmess_take(ctx, &ngx_http_vmess_ws_transport, ws);
+    return ngx_http_vmess_request_take(ctx, &ngx_http_vmess_ws_transport, ws);
 }
 
 
@@ -182,13 +182,13 @@ ngx_http_vmess_ws_early(ngx_http_request_t *r, ngx_http_vmess_ws_t *ws)
     }
 
     value = vlcf->early_data.len
-            ? ngx_http_vmess_header(r, &vlcf->early_data) : NULL;
+            ? ngx_http_vmess_request_header(r, &vlcf->early_data) : NULL;
 
     if (value && ngx_http_vmess_ws_decode(r, ws, value) == NGX_OK) {
         return NGX_OK;
     }
 
-    value = ngx_http_vmess_header(r, &protocol);
+    value = ngx_http_vmess_request_header(r, &protocol);
 
     if (value && ngx_http_vmess_ws_decode(r, ws, value) == NGX_OK) {
 
@@ -240,8 +240,8 @@ ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
     ngx_vmess_ws_accept(p, &ws->key);
     p[NGX_VMESS_WS_ACCEPT_LEN] = '\0';
 
-    if (ngx_http_vmess_add_header(&r->headers_out.headers,
-                                  "Sec-WebSocket-Accept", (char *) p)
+    if (ngx_http_vmess_request_add_header(&r->headers_out.headers,
+                                          "Sec-WebSocket-Accept", (char *) p)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -250,9 +250,9 @@ ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
     /* values of the request are terminated */
 
     if (ws->protocol.len
-        && ngx_http_vmess_add_header(&r->headers_out.headers,
-                                     "Sec-WebSocket-Protocol",
-                                     (char *) ws->protocol.data)
+        && ngx_http_vmess_request_add_header(&r->headers_out.headers,
+                                             "Sec-WebSocket-Protocol",
+                                             (char *) ws->protocol.data)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -330,7 +330,7 @@ ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size)
     }
 
     if (ctx->state == NGX_HTTP_VMESS_OPEN
-        && ngx_http_vmess_answer(ctx) != NGX_OK)
+        && ngx_http_vmess_request_answer(ctx) != NGX_OK)
     {
         ws->error = 1;
     }
@@ -434,7 +434,7 @@ ngx_http_vmess_ws_verdict(void *data, ngx_uint_t authentic)
                       "client has \"ed=\" it was lost on the way");
     }
 
-    return ngx_http_vmess_verdict(data, authentic);
+    return ngx_http_vmess_request_verdict(data, authentic);
 }
 
 

@@ -44,7 +44,7 @@ static ngx_int_t ngx_http_vmess_xhttp_verdict(void *data,
 static void ngx_http_vmess_xhttp_close(void *data);
 static void ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx);
 
-static void ngx_http_vmess_download_read_handler(ngx_http_request_t *r);
+static void ngx_http_vmess_xhttp_download_read_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_upload_read_handler(ngx_http_request_t *r);
 static void ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload,
@@ -66,8 +66,8 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_xhttp_one_carrier = {
     ngx_string("xhttp"),
     ngx_http_vmess_body_recv,
     ngx_http_vmess_body_send,
-    ngx_http_vmess_verdict,
-    ngx_http_vmess_close,
+    ngx_http_vmess_request_verdict,
+    ngx_http_vmess_request_close,
     1
 };
 
@@ -97,12 +97,14 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport = {
 };
 
 
-static const ngx_http_vmess_transport_t  ngx_http_vmess_download_transport = {
+static const ngx_http_vmess_transport_t
+    ngx_http_vmess_xhttp_download_transport =
+{
     NGX_HTTP_VMESS_XHTTP,
     NULL,                                  /* candidate */
     NULL,                                  /* handler */
     &ngx_http_vmess_xhttp_carrier,
-    ngx_http_vmess_download_read_handler,
+    ngx_http_vmess_xhttp_download_read_handler,
     ngx_http_vmess_xhttp_answer,
     ngx_http_vmess_body_flush,
     ngx_http_vmess_body_decline,
@@ -283,7 +285,8 @@ ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx,
 
     ctx->data = x;
 
-    rc = ngx_http_vmess_body_take(ctx, &ngx_http_vmess_download_transport, x);
+    rc = ngx_http_vmess_body_take(ctx,
+                                  &ngx_http_vmess_xhttp_download_transport, x);
 
     if (ctx->vconn == NULL && x->session) {
         ngx_http_vmess_session_close(x->session);
@@ -315,7 +318,7 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
             }
 
         } else if (owner.pid == 0) {
-            ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
+            ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
             return NGX_DECLINED;
         }
     }
@@ -327,7 +330,7 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
     }
 
     r->read_event_handler = ctx->transport->read;
-    r->write_event_handler = ngx_http_vmess_write_handler;
+    r->write_event_handler = ngx_http_vmess_request_write_handler;
 
     ctx->event.handler = ngx_http_vmess_upload_handler;
 
@@ -344,7 +347,7 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
                                  r->connection->log);
 
     if (s) {
-        ngx_http_vmess_upload_add(s, &x->upload);
+        ngx_http_vmess_session_add(s, &x->upload);
 
     } else {
         ngx_http_vmess_link_connect(ctx, &owner, sid);
@@ -370,9 +373,10 @@ ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx)
     headers = &r->headers_out.headers;
 
     if (ngx_http_vmess_xhttp_headers(ctx) != NGX_OK
-        || ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no")
+        || ngx_http_vmess_request_add_header(headers, "X-Accel-Buffering", "no")
            != NGX_OK
-        || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store")
+        || ngx_http_vmess_request_add_header(headers, "Cache-Control",
+                                             "no-store")
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -404,13 +408,14 @@ ngx_http_vmess_xhttp_headers(ngx_http_vmess_ctx_t *ctx)
 
     r->headers_out.status = NGX_HTTP_OK;
 
-    if (ngx_http_vmess_add_header(headers, "Access-Control-Allow-Origin", "*")
+    if (ngx_http_vmess_request_add_header(headers,
+                                          "Access-Control-Allow-Origin", "*")
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_vmess_add_header(headers, "X-Padding", (char *) p);
+    return ngx_http_vmess_request_add_header(headers, "X-Padding", (char *) p);
 }
 
 
@@ -455,7 +460,7 @@ ngx_http_vmess_xhttp_verdict(void *data, ngx_uint_t authentic)
         ngx_http_vmess_session_accept(x->session);
     }
 
-    return ngx_http_vmess_verdict(data, authentic);
+    return ngx_http_vmess_request_verdict(data, authentic);
 }
 
 
@@ -470,7 +475,7 @@ ngx_http_vmess_xhttp_close(void *data)
 
     ngx_http_vmess_session_close(x->session);
 
-    ngx_http_vmess_close(data);
+    ngx_http_vmess_request_close(data);
 }
 
 
@@ -491,7 +496,7 @@ ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx)
         ngx_http_vmess_link_close(x->link);
     }
 
-    ngx_http_vmess_upload_abort(&x->upload);
+    ngx_http_vmess_session_drop(&x->upload);
 
     ngx_vmess_pending_remove(&x->pending);
 }
@@ -500,14 +505,14 @@ ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx)
 /* what the client sends comes by other requests */
 
 static void
-ngx_http_vmess_download_read_handler(ngx_http_request_t *r)
+ngx_http_vmess_xhttp_download_read_handler(ngx_http_request_t *r)
 {
     ngx_http_vmess_ctx_t  *ctx;
 
-    ctx = ngx_http_vmess_lookup(r);
+    ctx = ngx_http_vmess_request_lookup(r);
 
     if (ctx && r->connection->error) {
-        ngx_http_vmess_client_gone(ctx);
+        ngx_http_vmess_request_client_gone(ctx);
         return;
     }
 
@@ -521,14 +526,14 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
     ngx_http_vmess_ctx_t    *ctx;
     ngx_http_vmess_xhttp_t  *x;
 
-    ctx = ngx_http_vmess_lookup(r);
+    ctx = ngx_http_vmess_request_lookup(r);
 
     if (ctx == NULL) {
         return;
     }
 
     if (r->connection->error) {
-        ngx_http_vmess_client_gone(ctx);
+        ngx_http_vmess_request_client_gone(ctx);
         return;
     }
 
@@ -544,7 +549,7 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
         return;
     }
 
-    if (!ngx_http_vmess_upload_wake(&x->upload) && x->upload.session) {
+    if (!ngx_http_vmess_session_wake(&x->upload) && x->upload.session) {
         ngx_http_vmess_upload_test(ctx);
     }
 }
@@ -573,7 +578,7 @@ ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx)
     if (r->http_version >= NGX_HTTP_VERSION_20) {
 
         if (r->reading_body) {
-            ngx_http_vmess_test_reading(ctx);
+            ngx_http_vmess_request_test_reading(ctx);
         }
 
         return;
@@ -597,7 +602,7 @@ ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx)
 #endif
 
     if (r->reading_body && (n == 0 || err)) {
-        ngx_http_vmess_test_reading(ctx);
+        ngx_http_vmess_request_test_reading(ctx);
         return;
     }
 
@@ -625,7 +630,7 @@ ngx_http_vmess_upload_wait_handler(ngx_event_t *ev)
     if (x->upload.session && x->upload.session->download == NULL) {
         c->error = 1;
 
-        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_vmess_request_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
     }
 
     ngx_http_run_posted_requests(c);
@@ -658,7 +663,7 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
     case NGX_HTTP_VMESS_UPLOAD_AUTHENTIC:
 
         if (ctx->state == NGX_HTTP_VMESS_OPEN) {
-            ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
+            ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
         }
 
         ngx_http_vmess_body_forget(ctx);
@@ -672,7 +677,7 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
     case NGX_HTTP_VMESS_UPLOAD_DONE:
 
         if (ctx->state == NGX_HTTP_VMESS_OPEN) {
-            ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
+            ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
             ngx_http_vmess_body_forget(ctx);
         }
 
@@ -682,7 +687,7 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
     default: /* NGX_HTTP_VMESS_UPLOAD_DECLINED */
 
         if (ctx->state == NGX_HTTP_VMESS_OPEN) {
-            ngx_http_vmess_set_state(ctx, NGX_HTTP_VMESS_REFUSED);
+            ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_REFUSED);
 
         } else {
             x->error = 1;
@@ -708,7 +713,7 @@ ngx_http_vmess_upload_evict(ngx_vmess_pending_t *pending)
         ngx_http_vmess_link_close(x->link);
     }
 
-    ngx_http_vmess_upload_abort(&x->upload);
+    ngx_http_vmess_session_drop(&x->upload);
 
     ngx_http_vmess_upload_tell(&x->upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
 }
@@ -739,18 +744,19 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
                                              : NGX_OK;
 
     if (c->error || rc == NGX_ERROR) {
-        ngx_http_vmess_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+        ngx_http_vmess_request_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 
     } else if (rc == NGX_AGAIN) {
 
         /* answered when all of it was read */
 
     } else if (x->error) {
-        ngx_http_vmess_finalize(ctx, ctx->state == NGX_HTTP_VMESS_ANSWERED
-                                     ? NGX_ERROR : NGX_HTTP_BAD_REQUEST);
+        ngx_http_vmess_request_finalize(ctx,
+                                        ctx->state == NGX_HTTP_VMESS_ANSWERED
+                                        ? NGX_ERROR : NGX_HTTP_BAD_REQUEST);
 
     } else if (ctx->state == NGX_HTTP_VMESS_REFUSED) {
-        ngx_http_vmess_decline(ctx);
+        ngx_http_vmess_request_decline(ctx);
 
     } else if (x->done && ctx->state != NGX_HTTP_VMESS_ANSWERED
                && x->upload.seq != NGX_VMESS_XHTTP_NO_SEQ
@@ -761,12 +767,12 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
         ngx_http_vmess_keepalive_finish(ctx, x->sid, clcf->keepalive_timeout);
 
     } else if (ctx->state != NGX_HTTP_VMESS_ANSWERED
-               && ngx_http_vmess_answer(ctx) != NGX_OK)
+               && ngx_http_vmess_request_answer(ctx) != NGX_OK)
     {
-        ngx_http_vmess_finalize(ctx, NGX_ERROR);
+        ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
 
     } else if (x->done) {
-        ngx_http_vmess_finish(ctx);
+        ngx_http_vmess_request_finish(ctx);
     }
 
     ngx_http_run_posted_requests(c);
@@ -845,7 +851,7 @@ ngx_http_vmess_upload_drain_handler(ngx_event_t *ev)
 
     c->timedout = 1;
 
-    ngx_http_vmess_finalize(ctx, NGX_HTTP_REQUEST_TIME_OUT);
+    ngx_http_vmess_request_finalize(ctx, NGX_HTTP_REQUEST_TIME_OUT);
 
     ngx_http_run_posted_requests(c);
 }
@@ -872,9 +878,10 @@ ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx)
         return ngx_http_vmess_body_answer(ctx);
     }
 
-    if (ngx_http_vmess_add_header(headers, "X-Accel-Buffering", "no")
+    if (ngx_http_vmess_request_add_header(headers, "X-Accel-Buffering", "no")
         != NGX_OK
-        || ngx_http_vmess_add_header(headers, "Cache-Control", "no-store")
+        || ngx_http_vmess_request_add_header(headers, "Cache-Control",
+                                             "no-store")
            != NGX_OK
         || ngx_http_vmess_body_answer(ctx) != NGX_OK)
     {
@@ -913,7 +920,7 @@ ngx_http_vmess_upload_padding_handler(ngx_event_t *ev)
     if (ngx_http_vmess_body_write(ctx, buf, ngx_http_vmess_xhttp_padding(buf))
         == NGX_ERROR)
     {
-        ngx_http_vmess_finalize(ctx, NGX_ERROR);
+        ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
 
     } else {
         ngx_add_timer(ev, 1000 * (NGX_HTTP_VMESS_PADDING_PAUSE_MIN
