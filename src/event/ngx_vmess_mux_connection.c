@@ -772,7 +772,7 @@ ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_address_t *address,
                ? NGX_OK : NGX_DECLINED;
     }
 
-    socklen = ngx_vmess_packet_sockaddr(address, &sa);
+    socklen = ngx_vmess_address_sockaddr(address, &sa);
 
     ngx_vmess_packet_set_peer(peer, &sa, socklen);
 

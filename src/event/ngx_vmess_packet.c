@@ -7,7 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess_packet.h"
 #include "ngx_vmess_output.h"
-#include "proto/ngx_vmess_mux.h"
+#include "proto/ngx_vmess_packetaddr.h"
 
 
 /* wire bytes held between datagrams: a chunk, and what comes with it */
@@ -30,8 +30,6 @@
 
 #define NGX_VMESS_PACKET_ROOM                                                 \
     (sizeof(ngx_vmess_peer_t) - NGX_VMESS_PACKETADDR_IPV4_LEN)
-
-#define NGX_VMESS_PACKETADDR_IPV4_LEN  (1 + 4 + 2)
 
 
 static ssize_t ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf,
@@ -213,13 +211,13 @@ ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf, u_char *p,
 
     last = p + len;
 
-    if (ngx_vmess_mux_packetaddr_parse(&address, &p, last) != NGX_OK) {
+    if (ngx_vmess_packetaddr_parse(&address, &p, last) != NGX_OK) {
         ngx_log_debug1(NGX_LOG_DEBUG_EVENT, vc->connection->log, 0,
                        "vmess datagram dropped: %s", address.err);
         return NGX_DECLINED;
     }
 
-    socklen = ngx_vmess_packet_sockaddr(&address, &sa);
+    socklen = ngx_vmess_address_sockaddr(&address, &sa);
 
     ngx_vmess_packet_set_peer(&peer, &sa, socklen);
 
@@ -242,31 +240,6 @@ ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf, u_char *p,
     }
 
     return size + (last - p);
-}
-
-
-socklen_t
-ngx_vmess_packet_sockaddr(ngx_vmess_address_t *address, ngx_sockaddr_t *sa)
-{
-    ngx_memzero(sa, sizeof(ngx_sockaddr_t));
-
-#if (NGX_HAVE_INET6)
-
-    if (address->type == NGX_VMESS_ADDR_IPV6) {
-        sa->sockaddr_in6.sin6_family = AF_INET6;
-        sa->sockaddr_in6.sin6_port = htons(address->port);
-        ngx_memcpy(&sa->sockaddr_in6.sin6_addr, address->addr, 16);
-
-        return sizeof(struct sockaddr_in6);
-    }
-
-#endif
-
-    sa->sockaddr_in.sin_family = AF_INET;
-    sa->sockaddr_in.sin_port = htons(address->port);
-    ngx_memcpy(&sa->sockaddr_in.sin_addr, address->addr, 4);
-
-    return sizeof(struct sockaddr_in);
 }
 
 
@@ -462,7 +435,7 @@ ngx_vmess_packet_source(ngx_vmess_connection_t *vc, ngx_buf_t *b, size_t *len)
     ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
     ngx_memcpy(&sa, peer.sockaddr, peer.socklen);
 
-    p = ngx_vmess_mux_packetaddr_create(start, &sa.sockaddr);
+    p = ngx_vmess_packetaddr_create(start, &sa.sockaddr);
 
     if (p) {
         *len = start + size - p;

@@ -29,10 +29,6 @@ ssize_t ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size);
 ngx_chain_t *ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     off_t limit);
 
-/* the address as that of a socket; its length.  It must not be a domain */
-socklen_t ngx_vmess_packet_sockaddr(ngx_vmess_address_t *address,
-    ngx_sockaddr_t *sa);
-
 
 /* a peer is an address of IPv4 or IPv6 */
 

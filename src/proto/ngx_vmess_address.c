@@ -244,3 +244,71 @@ ngx_vmess_address_escape(const ngx_vmess_address_t *address, u_char *dst)
 
     return dst;
 }
+
+
+socklen_t
+ngx_vmess_address_sockaddr(ngx_vmess_address_t *address, ngx_sockaddr_t *sa)
+{
+    ngx_memzero(sa, sizeof(ngx_sockaddr_t));
+
+#if (NGX_HAVE_INET6)
+
+    if (address->type == NGX_VMESS_ADDR_IPV6) {
+        sa->sockaddr_in6.sin6_family = AF_INET6;
+        sa->sockaddr_in6.sin6_port = htons(address->port);
+        ngx_memcpy(&sa->sockaddr_in6.sin6_addr, address->addr, 16);
+
+        return sizeof(struct sockaddr_in6);
+    }
+
+#endif
+
+    sa->sockaddr_in.sin_family = AF_INET;
+    sa->sockaddr_in.sin_port = htons(address->port);
+    ngx_memcpy(&sa->sockaddr_in.sin_addr, address->addr, 4);
+
+    return sizeof(struct sockaddr_in);
+}
+
+
+size_t
+ngx_vmess_address_bytes(struct sockaddr *sa, u_char **addr, in_port_t *port)
+{
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    if (sa == NULL) {
+        return 0;
+    }
+
+    switch (sa->sa_family) {
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) sa;
+
+        *addr = (u_char *) &sin->sin_addr;
+        *port = ntohs(sin->sin_port);
+
+        return 4;
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sa;
+
+        *addr = sin6->sin6_addr.s6_addr;
+        *port = ntohs(sin6->sin6_port);
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            *addr += 12;
+            return 4;
+        }
+
+        return 16;
+#endif
+
+    default:
+        return 0;
+    }
+}

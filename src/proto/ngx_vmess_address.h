@@ -60,5 +60,17 @@ ngx_int_t ngx_vmess_address_parse(ngx_vmess_address_t *address, u_char **p,
 u_char *ngx_vmess_address_escape(const ngx_vmess_address_t *address,
     u_char *dst);
 
+/* as the address of a socket; its length.  It must not be a domain */
+socklen_t ngx_vmess_address_sockaddr(ngx_vmess_address_t *address,
+    ngx_sockaddr_t *sa);
+
+/*
+ * Size of the address of a socket, 4 or 16 bytes, or 0: none that peers know,
+ * or sa is NULL.  A socket of both families yields IPv4-mapped addresses,
+ * which peers do not know either.  port is in host byte order.
+ */
+size_t ngx_vmess_address_bytes(struct sockaddr *sa, u_char **addr,
+    in_port_t *port);
+
 
 #endif /* _NGX_VMESS_ADDRESS_H_INCLUDED_ */

@@ -22,8 +22,6 @@ static void ngx_vmess_mux_keep(ngx_vmess_mux_t *m, u_char *p, u_char *last);
 static ngx_int_t ngx_vmess_mux_address(ngx_vmess_mux_t *m, u_char **p,
     u_char *last);
 static ngx_uint_t ngx_vmess_mux_empty_label(u_char *p);
-static size_t ngx_vmess_mux_sockaddr(struct sockaddr *sa, u_char **addr,
-    in_port_t *port);
 
 
 ngx_int_t
@@ -287,7 +285,7 @@ ngx_vmess_mux_header(u_char *last, ngx_uint_t id, ngx_uint_t status,
     size_t      n, size;
     in_port_t   port;
 
-    n = ngx_vmess_mux_sockaddr(sa, &addr, &port);
+    n = ngx_vmess_address_bytes(sa, &addr, &port);
     size = NGX_VMESS_MUX_META_MIN + (n ? 1 + 2 + 1 + n : 0);
 
     start = last - NGX_VMESS_MUX_LENGTH_LEN - size;
@@ -320,129 +318,4 @@ ngx_vmess_mux_header(u_char *last, ngx_uint_t id, ngx_uint_t status,
     }
 
     return start;
-}
-
-
-/*
- * packetaddr has the port behind the address, and types of its own; the rest,
- * as an IPv4-mapped address, is as everywhere
- */
-
-ngx_int_t
-ngx_vmess_mux_packetaddr_parse(ngx_vmess_address_t *address,
-    u_char **p, u_char *last)
-{
-    u_char  *pos, *s, buf[2 + 1 + 16];
-    size_t   len;
-
-    pos = *p;
-
-    if (pos == last) {
-        address->err = "no address";
-        return NGX_ERROR;
-    }
-
-    switch (*pos++) {
-
-    case NGX_VMESS_PACKETADDR_IPV4:
-        buf[2] = NGX_VMESS_ADDR_IPV4;
-        len = 4;
-        break;
-
-    case NGX_VMESS_PACKETADDR_IPV6:
-        buf[2] = NGX_VMESS_ADDR_IPV6;
-        len = 16;
-        break;
-
-    default:
-        address->err = "unknown address type";
-        return NGX_ERROR;
-    }
-
-    if ((size_t) (last - pos) < len + 2) {
-        address->err = "address is longer than datagram";
-        return NGX_ERROR;
-    }
-
-    buf[0] = pos[len];
-    buf[1] = pos[len + 1];
-    ngx_memcpy(buf + 3, pos, len);
-
-    *p = pos + len + 2;
-    s = buf;
-
-    return ngx_vmess_address_parse(address, &s, buf + 3 + len);
-}
-
-
-u_char *
-ngx_vmess_mux_packetaddr_create(u_char *last, struct sockaddr *sa)
-{
-    u_char     *p, *start, *addr;
-    size_t      n;
-    in_port_t   port;
-
-    n = ngx_vmess_mux_sockaddr(sa, &addr, &port);
-
-    if (n == 0) {
-        return NULL;
-    }
-
-    start = last - 1 - n - 2;
-    p = start;
-
-    *p++ = (n == 4) ? NGX_VMESS_PACKETADDR_IPV4 : NGX_VMESS_PACKETADDR_IPV6;
-    p = ngx_cpymem(p, addr, n);
-    *p++ = (u_char) (port >> 8);
-    *p = (u_char) port;
-
-    return start;
-}
-
-
-/*
- * Size of the address, 4 or 16 bytes, or 0: none that peers know.  A socket of
- * both families yields IPv4-mapped addresses, which peers do not know either.
- */
-
-static size_t
-ngx_vmess_mux_sockaddr(struct sockaddr *sa, u_char **addr, in_port_t *port)
-{
-    struct sockaddr_in   *sin;
-#if (NGX_HAVE_INET6)
-    struct sockaddr_in6  *sin6;
-#endif
-
-    if (sa == NULL) {
-        return 0;
-    }
-
-    switch (sa->sa_family) {
-
-    case AF_INET:
-        sin = (struct sockaddr_in *) sa;
-
-        *addr = (u_char *) &sin->sin_addr;
-        *port = ntohs(sin->sin_port);
-
-        return 4;
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-        sin6 = (struct sockaddr_in6 *) sa;
-
-        *addr = sin6->sin6_addr.s6_addr;
-        *port = ntohs(sin6->sin6_port);
-
-        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
-            *addr += 12;
-            return 4;
-        }
-
-        return 16;
-#endif
-
-    default:
-        return 0;
-    }
 }

@@ -43,13 +43,6 @@
 #define NGX_VMESS_MUX_HEADER_MAX                                              \
     (NGX_VMESS_MUX_HEADER_LEN + 1 + 2 + 1 + 16 + NGX_VMESS_MUX_LENGTH_LEN)
 
-/* packetaddr: type, address and port before each datagram */
-
-#define NGX_VMESS_PACKETADDR_IPV4   1
-#define NGX_VMESS_PACKETADDR_IPV6   2
-
-#define NGX_VMESS_PACKETADDR_MAX    (1 + 16 + 2)
-
 
 /* reader of the frames of one direction; zeroed at the start */
 
@@ -110,23 +103,6 @@ ngx_int_t ngx_vmess_mux_read(ngx_vmess_mux_t *m, ngx_buf_t *b);
  */
 u_char *ngx_vmess_mux_header(u_char *last, ngx_uint_t id, ngx_uint_t status,
     ngx_uint_t opt, struct sockaddr *sa, size_t len);
-
-/*
- * Parses the prefix of a datagram (packetaddr) at *p, of which last - *p bytes
- * are there; on NGX_OK moves *p past it.
- *
- * NGX_OK     valid
- * NGX_ERROR  address->err says what is wrong with the datagram
- */
-ngx_int_t ngx_vmess_mux_packetaddr_parse(ngx_vmess_address_t *address,
-    u_char **p, u_char *last);
-
-/*
- * Creates the prefix of a datagram right before last, at most
- * NGX_VMESS_PACKETADDR_MAX bytes; returns its start, or NULL if sa is neither
- * IPv4 nor IPv6.
- */
-u_char *ngx_vmess_mux_packetaddr_create(u_char *last, struct sockaddr *sa);
 
 
 #endif /* _NGX_VMESS_MUX_H_INCLUDED_ */

@@ -113,7 +113,7 @@ ngx_stream_vmess_target_literal(ngx_stream_session_t *s)
     ngx_memzero(&addr, sizeof(ngx_resolver_addr_t));
 
     addr.sockaddr = &sa.sockaddr;
-    addr.socklen = ngx_vmess_packet_sockaddr(address, &sa);
+    addr.socklen = ngx_vmess_address_sockaddr(address, &sa);
 
     p = ngx_pnalloc(s->connection->pool, NGX_SOCKADDR_STRLEN);
     if (p == NULL) {

@@ -26,7 +26,6 @@ static void fuzz_frame(ngx_vmess_mux_t *m, fuzz_result_t *r);
 static void fuzz_address(ngx_vmess_address_t *address);
 static void fuzz_create(ngx_vmess_mux_t *m);
 static void fuzz_header(const uint8_t *data, size_t size);
-static void fuzz_packetaddr(const uint8_t *data, size_t size);
 static struct sockaddr *fuzz_sockaddr(ngx_uint_t type, const u_char *addr,
     in_port_t port);
 static uint64_t fuzz_hash(uint64_t hash, const void *data, size_t len);
@@ -35,7 +34,7 @@ static uint64_t fuzz_hash(uint64_t hash, const void *data, size_t len);
 /*
  * What is read does not depend on where the input is cut, nor on who takes the
  * data.  The first byte is the size of the pieces; zero, and the rest is a
- * header to create; 255, and it is a datagram with packetaddr.
+ * header to create.
  */
 
 int
@@ -53,11 +52,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (step == 0) {
         fuzz_header(data, size);
-        return 0;
-    }
-
-    if (step == 255) {
-        fuzz_packetaddr(data, size);
         return 0;
     }
 
@@ -350,54 +344,6 @@ fuzz_header(const uint8_t *data, size_t size)
     }
 
     free(buf);
-}
-
-
-static void
-fuzz_packetaddr(const uint8_t *data, size_t size)
-{
-    u_char               *copy, *p, *q, buf[NGX_VMESS_PACKETADDR_MAX];
-    size_t                used;
-    ngx_int_t             rc;
-    ngx_vmess_address_t   address;
-
-    copy = fuzz_copy(data, size);
-    p = copy;
-
-    rc = ngx_vmess_mux_packetaddr_parse(&address, &p, copy + size);
-
-    used = p - copy;
-
-    fuzz_check(rc == NGX_OK || rc == NGX_ERROR);
-    fuzz_check((rc == NGX_ERROR) == (address.err != NULL));
-
-    if (rc == NGX_ERROR) {
-        fuzz_check(used == 0);
-        free(copy);
-        return;
-    }
-
-    fuzz_check(used == 7 || used == 19);
-    fuzz_check(used <= size && address.type != NGX_VMESS_ADDR_DOMAIN);
-    fuzz_address(&address);
-
-    q = ngx_vmess_mux_packetaddr_create(buf + sizeof(buf),
-            fuzz_sockaddr(address.type, address.addr, address.port));
-
-    fuzz_check(q >= buf && q < buf + sizeof(buf));
-
-    if ((size_t) (buf + sizeof(buf) - q) == used) {
-        fuzz_check(ngx_memcmp(q, copy, used) == 0);
-
-    } else {
-
-        /* IPv4-mapped */
-
-        fuzz_check(used == 19 && buf + sizeof(buf) - q == 7);
-        fuzz_check(ngx_memcmp(q + 1, copy + 1 + 12, 6) == 0);
-    }
-
-    free(copy);
 }
 
 

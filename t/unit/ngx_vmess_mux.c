@@ -36,8 +36,6 @@ static void test_bad(const test_frame_t *f);
 static void test_large(void);
 static void test_name(void);
 static void test_header(void);
-static void test_packetaddr(void);
-static void test_packetaddr_bad(void);
 static ngx_uint_t test_check(const u_char *wire, size_t len,
     const char *text);
 static ngx_int_t test_read(const u_char *wire, size_t len, size_t first,
@@ -46,7 +44,6 @@ static char *test_text(char *text, ngx_vmess_mux_t *m);
 static char *test_host(char *text, ngx_vmess_address_t *address);
 static char *test_hex(char *text, const u_char *p, size_t len);
 static ngx_uint_t test_create(ngx_vmess_mux_t *m);
-static struct sockaddr *test_sockaddr(ngx_vmess_address_t *address);
 
 
 /* what the vectors do not have */
@@ -234,8 +231,6 @@ main(void)
     test_large();
     test_name();
     test_header();
-    test_packetaddr();
-    test_packetaddr_bad();
 
     return test_done();
 }
@@ -617,7 +612,8 @@ test_header(void)
     u_char               buf[64], *p;
     size_t               n;
     ngx_uint_t           i;
-    struct sockaddr      sa;
+    ngx_sockaddr_t       sa;
+    struct sockaddr      other, *from;
     ngx_vmess_address_t  address;
 
     static const struct {
@@ -655,8 +651,8 @@ test_header(void)
         { "KeepAlive", 7, 4, 0, 0, 0, NULL, test_bytes("\0\4\0\7\4\0") }
     };
 
-    ngx_memzero(&sa, sizeof(struct sockaddr));
-    sa.sa_family = AF_UNIX;
+    ngx_memzero(&other, sizeof(struct sockaddr));
+    other.sa_family = AF_UNIX;
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 
@@ -666,16 +662,17 @@ test_header(void)
                                                 : NGX_VMESS_ADDR_IPV6;
         address.port = 0x1234;
 
-        if (cases[i].addr_len) {
+        from = (cases[i].addr_len == 1) ? &other : NULL;
+
+        if (cases[i].addr_len > 1) {
             ngx_memcpy(address.addr, cases[i].addr, cases[i].addr_len);
+
+            (void) ngx_vmess_address_sockaddr(&address, &sa);
+            from = &sa.sockaddr;
         }
 
         p = ngx_vmess_mux_header(buf + 48, cases[i].id, cases[i].status,
-                                 cases[i].opt,
-                                 cases[i].addr_len == 0 ? NULL
-                                 : cases[i].addr_len == 1 ? &sa
-                                 : test_sockaddr(&address),
-                                 cases[i].len);
+                                 cases[i].opt, from, cases[i].len);
         n = buf + 48 - p;
 
         test_ok(n == cases[i].n && n <= NGX_VMESS_MUX_HEADER_MAX
@@ -685,138 +682,6 @@ test_header(void)
     }
 
     test_ok(cases[5].n == NGX_VMESS_MUX_HEADER_MAX, "longest header");
-}
-
-
-/* a prefix with data behind it is read, and ours is the same */
-
-static void
-test_packetaddr(void)
-{
-    char                  text[64];
-    u_char               *wire, *p, buf[NGX_VMESS_PACKETADDR_MAX + 2];
-    size_t                n;
-    ngx_int_t             rc;
-    ngx_uint_t            i;
-    ngx_vmess_address_t   address;
-
-    static const struct {
-        const char  *host;
-        size_t       n;
-        const char  *wire;
-        size_t       len;
-    } cases[] = {
-        { "1.2.3.4:80", 7, test_bytes("\1\1\2\3\4\0\x50" "data") },
-        { "1.2.3.4:65535", 7, test_bytes("\1\1\2\3\4\xff\xff") },
-        { "0.0.0.0:0", 7, test_bytes("\1\0\0\0\0\0\0\0") },
-        { "[2001:db8::1]:443", 19,
-          test_bytes("\2\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1\1\xbb" "data") },
-        { "[::]:53", 19,
-          test_bytes("\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x35") },
-
-        /* as an address in a header; created as IPv4, so it differs */
-
-        { "127.0.0.1:53", 0,
-          test_bytes("\2\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\1\0\x35") }
-    };
-
-    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-
-        wire = test_copy(cases[i].wire, cases[i].len);
-        p = wire;
-        n = cases[i].n ? cases[i].n : 19;
-
-        ngx_memset(&address, 0xa5, sizeof(ngx_vmess_address_t));
-
-        rc = ngx_vmess_mux_packetaddr_parse(&address, &p,
-                                            wire + cases[i].len);
-        test_host(text, &address);
-
-        test_ok(rc == NGX_OK && (size_t) (p - wire) == n
-                && address.err == NULL && strcmp(text, cases[i].host) == 0,
-                "packetaddr of %s", cases[i].host);
-
-        free(wire);
-
-        if (cases[i].n == 0) {
-            continue;
-        }
-
-        ngx_memset(buf, 0xaa, sizeof(buf));
-
-        p = ngx_vmess_mux_packetaddr_create(buf + sizeof(buf) - 1,
-                                            test_sockaddr(&address));
-
-        test_ok(p == buf + sizeof(buf) - 1 - n
-                && ngx_memcmp(p, cases[i].wire, n) == 0
-                && p[-1] == 0xaa && buf[sizeof(buf) - 1] == 0xaa,
-                "packetaddr of %s: created", cases[i].host);
-    }
-
-    /* a reply that a socket of both families got */
-
-    address.type = NGX_VMESS_ADDR_IPV6;
-    address.port = 53;
-    ngx_memcpy(address.addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\1", 16);
-
-    p = ngx_vmess_mux_packetaddr_create(buf + sizeof(buf),
-                                        test_sockaddr(&address));
-
-    test_ok(p == buf + sizeof(buf) - 7
-            && ngx_memcmp(p, "\1\x7f\0\0\1\0\x35", 7) == 0,
-            "packetaddr of an IPv4-mapped address: created");
-}
-
-
-static void
-test_packetaddr_bad(void)
-{
-    u_char               *wire, *p, buf[NGX_VMESS_PACKETADDR_MAX];
-    ngx_int_t             rc;
-    ngx_uint_t            i;
-    struct sockaddr       sa;
-    ngx_vmess_address_t   address;
-
-    static const test_frame_t  bads[] = {
-        { "nothing", test_bytes(""), "no address" },
-        { "type 0", test_bytes("\0\1\2\3\4\0\x50"), "unknown address type" },
-        { "type 3", test_bytes("\3" "0123456789abcdef" "\0\x50"),
-          "unknown address type" },
-        { "type only", test_bytes("\1"), "address is longer than datagram" },
-        { "half an address", test_bytes("\1\1\2"),
-          "address is longer than datagram" },
-        { "no port", test_bytes("\1\1\2\3\4"),
-          "address is longer than datagram" },
-        { "half a port", test_bytes("\1\1\2\3\4\0"),
-          "address is longer than datagram" },
-        { "IPv4 as IPv6", test_bytes("\2\1\2\3\4\0\x50"),
-          "address is longer than datagram" },
-        { "half a port of IPv6", test_bytes("\2" "0123456789abcdef" "\0"),
-          "address is longer than datagram" }
-    };
-
-    for (i = 0; i < sizeof(bads) / sizeof(bads[0]); i++) {
-
-        wire = test_copy(bads[i].wire, bads[i].len);
-        p = wire;
-
-        rc = ngx_vmess_mux_packetaddr_parse(&address, &p,
-                                            wire + bads[i].len);
-
-        test_ok(rc == NGX_ERROR && p == wire && address.err
-                && strcmp(address.err, bads[i].text) == 0,
-                "packetaddr: %s", bads[i].name);
-
-        free(wire);
-    }
-
-    ngx_memzero(&sa, sizeof(struct sockaddr));
-    sa.sa_family = AF_UNIX;
-
-    test_ok(ngx_vmess_mux_packetaddr_create(buf + sizeof(buf), &sa) == NULL
-            && ngx_vmess_mux_packetaddr_create(buf + sizeof(buf), NULL)
-               == NULL,
-            "packetaddr of another family");
 }
 
 
@@ -1040,6 +905,7 @@ test_create(ngx_vmess_mux_t *m)
 {
     u_char            buf[NGX_VMESS_MUX_HEADER_MAX], *p;
     size_t            size;
+    ngx_sockaddr_t    sockaddr;
     struct sockaddr  *sa;
 
     size = NGX_VMESS_MUX_HEADER_LEN;
@@ -1051,7 +917,8 @@ test_create(ngx_vmess_mux_t *m)
             return 0;
         }
 
-        sa = test_sockaddr(&m->address);
+        (void) ngx_vmess_address_sockaddr(&m->address, &sockaddr);
+        sa = &sockaddr.sockaddr;
         size += 4 + (m->address.type == NGX_VMESS_ADDR_IPV4 ? 4 : 16);
     }
 
@@ -1068,30 +935,4 @@ test_create(ngx_vmess_mux_t *m)
 
     return (size_t) (buf + sizeof(buf) - p) != size
            || ngx_memcmp(p, m->data, size) != 0;
-}
-
-
-static struct sockaddr *
-test_sockaddr(ngx_vmess_address_t *address)
-{
-    static union {
-        struct sockaddr      sa;
-        struct sockaddr_in   sin;
-        struct sockaddr_in6  sin6;
-    } u;
-
-    ngx_memzero(&u, sizeof(u));
-
-    if (address->type == NGX_VMESS_ADDR_IPV4) {
-        u.sin.sin_family = AF_INET;
-        u.sin.sin_port = htons(address->port);
-        ngx_memcpy(&u.sin.sin_addr, address->addr, 4);
-
-    } else {
-        u.sin6.sin6_family = AF_INET6;
-        u.sin6.sin6_port = htons(address->port);
-        ngx_memcpy(&u.sin6.sin6_addr, address->addr, 16);
-    }
-
-    return &u.sa;
 }

@@ -19,8 +19,9 @@ my $unit = dirname(abs_path($0));
 my $root = dirname(dirname($unit));
 my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
-my @tests = qw(shake crypto kdf auth address header legacy chunk mux ws grpc
-               xhttp http guess kcp_packet kcp replay token registry cone);
+my @tests = qw(shake crypto kdf auth address header legacy chunk mux
+               packetaddr ws grpc xhttp http guess kcp_packet kcp replay
+               token registry cone);
 
 # a file that no other test is linked with
 
