@@ -13,17 +13,7 @@
 #include "proto/ngx_vmess_header.h"
 #include "proto/ngx_vmess_chunk.h"
 #include "proto/ngx_vmess_http.h"
-
-
-/*
- * The peer of a datagram, in front of it between a client that tells it and a
- * socket that is connected to none; socklen is 0 for the target of the flow.
- */
-
-typedef struct {
-    u_char                     socklen;
-    u_char                     sockaddr[31];
-} ngx_vmess_peer_t;
+#include "proto/ngx_vmess_peer.h"
 
 
 /* in c->buffered, within NGX_LOWLEVEL_BUFFERED: TLS has 0x01, HTTP/2 0x02 */

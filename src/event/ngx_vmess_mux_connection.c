@@ -774,7 +774,7 @@ ngx_vmess_mux_peer(ngx_vmess_mux_flow_t *flow, ngx_vmess_address_t *address,
 
     socklen = ngx_vmess_address_sockaddr(address, &sa);
 
-    ngx_vmess_packet_set_peer(peer, &sa, socklen);
+    ngx_vmess_peer_create(peer, &sa, socklen);
 
     return NGX_OK;
 }
@@ -1253,7 +1253,7 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
 
         sa = NULL;
 
-        if (vc->cone && ngx_vmess_packet_get_peer(b, &peer) == NGX_OK
+        if (vc->cone && ngx_vmess_peer_parse(&peer, b) == NGX_OK
             && peer.socklen)
         {
             ngx_memcpy(&sockaddr, peer.sockaddr, peer.socklen);

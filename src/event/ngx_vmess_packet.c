@@ -219,7 +219,7 @@ ngx_vmess_packet_peer(ngx_vmess_connection_t *vc, u_char *buf, u_char *p,
 
     socklen = ngx_vmess_address_sockaddr(&address, &sa);
 
-    ngx_vmess_packet_set_peer(&peer, &sa, socklen);
+    ngx_vmess_peer_create(&peer, &sa, socklen);
 
     /* the first is the target of the flow */
 
@@ -415,7 +415,7 @@ ngx_vmess_packet_source(ngx_vmess_connection_t *vc, ngx_buf_t *b, size_t *len)
     peer = vc->peer;
 
     if (vc->cone) {
-        (void) ngx_vmess_packet_get_peer(b, &peer);
+        (void) ngx_vmess_peer_parse(&peer, b);
     }
 
     size = b->last - b->pos;

@@ -314,7 +314,7 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
         return n;
     }
 
-    ngx_vmess_packet_set_peer(&peer, &sa, socklen);
+    ngx_vmess_peer_create(&peer, &sa, socklen);
 
     ngx_memcpy(buf, &peer, sizeof(ngx_vmess_peer_t));
 
@@ -357,7 +357,7 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 
             /* the header of "proxy_protocol" has no peer */
 
-            if (ngx_vmess_packet_get_peer(b, &peer) != NGX_OK) {
+            if (ngx_vmess_peer_parse(&peer, b) != NGX_OK) {
                 b->pos = b->last;
                 continue;
             }

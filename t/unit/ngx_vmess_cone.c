@@ -320,7 +320,7 @@ test_peers(void)
             b.start = b.pos;
             b.last = b.pos + sizeof(ngx_vmess_peer_t);
 
-            if (ngx_vmess_packet_get_peer(&b, &peer) == NGX_OK) {
+            if (ngx_vmess_peer_parse(&peer, &b) == NGX_OK) {
                 good += (b.pos == b.last && peer.socklen == len
                          && len <= sizeof(peer.sockaddr)) ? 1 : 1000;
 
@@ -336,13 +336,13 @@ test_peers(void)
 
     ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
     sa.sockaddr_in.sin_family = AF_INET;
-    ngx_vmess_packet_set_peer(&peer, &sa, sizeof(struct sockaddr_in));
+    ngx_vmess_peer_create(&peer, &sa, sizeof(struct sockaddr_in));
 
     b.pos = test_copy(&peer, sizeof(ngx_vmess_peer_t) - 1);
     b.start = b.pos;
     b.last = b.pos + sizeof(ngx_vmess_peer_t) - 1;
 
-    test_ok(ngx_vmess_packet_get_peer(&b, &peer) == NGX_DECLINED
+    test_ok(ngx_vmess_peer_parse(&peer, &b) == NGX_DECLINED
             && b.pos == b.start, "a peer that is cut");
 
     free(b.start);
