@@ -94,7 +94,7 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
 
     for (i = 0; i < vcf->passes.nelts; i++) {
 
-        *pass[i].listen = ngx_vmess_listen_lookup(cycle, &pass[i].name);
+        *pass[i].listen = ngx_vmess_vconn_lookup(cycle, &pass[i].name);
 
         if (*pass[i].listen == NULL) {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
@@ -142,7 +142,7 @@ ngx_vmess_init_module(ngx_cycle_t *cycle)
     zone = vcf->zones.elts;
 
     for (i = 0; i < vcf->zones.nelts; i++) {
-        ngx_vmess_zone_publish(zone[i], cycle);
+        ngx_vmess_users_publish(zone[i], cycle);
     }
 
     ngx_vmess_filter_publish(vcf, cycle);

@@ -9,15 +9,15 @@
 
 
 static ngx_int_t ngx_vmess_param_arg(ngx_conf_t *cf, ngx_str_t *arg);
-static ngx_int_t ngx_vmess_param(ngx_conf_t *cf, ngx_vmess_param_t *param,
+static ngx_int_t ngx_vmess_param_set(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *arg, void *conf, ngx_str_t *where);
 static void ngx_vmess_param_unknown(ngx_conf_t *cf, ngx_vmess_param_t *params,
     ngx_str_t *arg, ngx_str_t *where);
 
 
 ngx_int_t
-ngx_vmess_params(ngx_conf_t *cf, ngx_uint_t first, ngx_vmess_param_t *params,
-    void *conf, ngx_str_t *where, ngx_uint_t *seen)
+ngx_vmess_param_parse(ngx_conf_t *cf, ngx_uint_t first,
+    ngx_vmess_param_t *params, void *conf, ngx_str_t *where, ngx_uint_t *seen)
 {
     ngx_str_t          *value;
     ngx_uint_t          i, n, bits;
@@ -67,7 +67,7 @@ ngx_vmess_params(ngx_conf_t *cf, ngx_uint_t first, ngx_vmess_param_t *params,
 
         bits |= (ngx_uint_t) 1 << n;
 
-        if (ngx_vmess_param(cf, param, &value[i], conf, where) != NGX_OK) {
+        if (ngx_vmess_param_set(cf, param, &value[i], conf, where) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -81,7 +81,7 @@ ngx_vmess_params(ngx_conf_t *cf, ngx_uint_t first, ngx_vmess_param_t *params,
 
 
 static ngx_int_t
-ngx_vmess_param(ngx_conf_t *cf, ngx_vmess_param_t *param, ngx_str_t *arg,
+ngx_vmess_param_set(ngx_conf_t *cf, ngx_vmess_param_t *param, ngx_str_t *arg,
     void *conf, ngx_str_t *where)
 {
     ngx_int_t  rc;

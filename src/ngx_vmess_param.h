@@ -55,7 +55,7 @@ struct ngx_vmess_param_s {
  * duplicate, or invalid.  The value of one unknown is not shown, as it may be
  * a secret.
  */
-ngx_int_t ngx_vmess_params(ngx_conf_t *cf, ngx_uint_t first,
+ngx_int_t ngx_vmess_param_parse(ngx_conf_t *cf, ngx_uint_t first,
     ngx_vmess_param_t *params, void *conf, ngx_str_t *where,
     ngx_uint_t *seen);
 

@@ -15,35 +15,36 @@
 #define NGX_VMESS_BURST_MIN  (16 * 1024)
 
 
-static void ngx_vmess_cleanup_connection(void *data);
-static ssize_t ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size);
-static ssize_t ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf,
+static void ngx_vmess_connection_cleanup(void *data);
+static ssize_t ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
-static ssize_t ngx_vmess_recv_raw(ngx_vmess_connection_t *vc, u_char *buf,
+static ssize_t ngx_vmess_connection_recv_chunks(ngx_vmess_connection_t *vc,
+    u_char *buf, size_t size);
+static ssize_t ngx_vmess_connection_recv_raw(ngx_vmess_connection_t *vc,
+    u_char *buf, size_t size);
+static ssize_t ngx_vmess_connection_recv_end(ngx_vmess_connection_t *vc);
+static ngx_int_t ngx_vmess_connection_pass_end(ngx_vmess_connection_t *vc);
+static ssize_t ngx_vmess_connection_recv_pass(ngx_connection_t *c, u_char *buf,
     size_t size);
-static ssize_t ngx_vmess_recv_end(ngx_vmess_connection_t *vc);
-static ngx_int_t ngx_vmess_pass_end(ngx_vmess_connection_t *vc);
-static ssize_t ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf,
-    size_t size);
-static ssize_t ngx_vmess_recv_passed(ngx_vmess_connection_t *vc, u_char *buf,
-    size_t size);
-static ngx_int_t ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain,
-    ngx_buf_t *b);
+static ssize_t ngx_vmess_connection_recv_passed(ngx_vmess_connection_t *vc,
+    u_char *buf, size_t size);
+static ngx_int_t ngx_vmess_connection_hold(ngx_vmess_connection_t *vc,
+    ngx_str_t *plain, ngx_buf_t *b);
 
 
 ngx_vmess_connection_t *
-ngx_vmess_create_connection(ngx_connection_t *c, ngx_vmess_zone_t *zone)
+ngx_vmess_connection_create(ngx_connection_t *c, ngx_vmess_zone_t *zone)
 {
     ngx_pool_cleanup_t      *cln;
     ngx_vmess_connection_t  *vc;
 
-    if (ngx_vmess_init_slots(c->log) != NGX_OK) {
+    if (ngx_vmess_vconn_init_slots(c->log) != NGX_OK) {
         return NULL;
     }
 
     /* "pass" from a server with VMess to another one */
 
-    if (ngx_vmess_get_connection(c)) {
+    if (ngx_vmess_connection_get(c)) {
         ngx_log_error(NGX_LOG_ERR, c->log, 0,
                       "VMess inside of VMess is not possible");
         return NULL;
@@ -59,7 +60,7 @@ ngx_vmess_create_connection(ngx_connection_t *c, ngx_vmess_zone_t *zone)
         return NULL;
     }
 
-    cln->handler = ngx_vmess_cleanup_connection;
+    cln->handler = ngx_vmess_connection_cleanup;
     cln->data = vc;
 
     vc->connection = c;
@@ -68,14 +69,14 @@ ngx_vmess_create_connection(ngx_connection_t *c, ngx_vmess_zone_t *zone)
     vc->send = c->send;
     vc->send_chain = c->send_chain;
 
-    ngx_vmess_slot(c)->layer = vc;
+    ngx_vmess_vconn_slot(c)->layer = vc;
 
     return vc;
 }
 
 
 static void
-ngx_vmess_cleanup_connection(void *data)
+ngx_vmess_connection_cleanup(void *data)
 {
     ngx_vmess_connection_t *vc = data;
 
@@ -85,27 +86,27 @@ ngx_vmess_cleanup_connection(void *data)
 
     ngx_vmess_pending_remove(&vc->pending);
 
-    ngx_vmess_release(&vc->raw);
-    ngx_vmess_release(&vc->sealed);
+    ngx_vmess_connection_free_buf(&vc->raw);
+    ngx_vmess_connection_free_buf(&vc->sealed);
 
     ngx_vmess_chunk_cleanup(&vc->in);
     ngx_vmess_chunk_cleanup(&vc->out);
 
-    ngx_vmess_slot(vc->connection)->layer = NULL;
+    ngx_vmess_vconn_slot(vc->connection)->layer = NULL;
 
     ngx_explicit_memzero(vc, sizeof(ngx_vmess_connection_t));
 }
 
 
 ngx_vmess_connection_t *
-ngx_vmess_get_connection(ngx_connection_t *c)
+ngx_vmess_connection_get(ngx_connection_t *c)
 {
-    return ngx_vmess_slot(c)->layer;
+    return ngx_vmess_vconn_slot(c)->layer;
 }
 
 
 ngx_int_t
-ngx_vmess_start(ngx_vmess_connection_t *vc)
+ngx_vmess_handshake_finish(ngx_vmess_connection_t *vc)
 {
     u_char            *p, key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN];
     size_t             size;
@@ -172,13 +173,13 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
     if (vc->header.command == NGX_VMESS_CMD_UDP) {
         c->type = SOCK_DGRAM;
         c->recv = ngx_vmess_packet_recv;
-        c->send = ngx_vmess_send;
+        c->send = ngx_vmess_output_send;
         c->send_chain = ngx_vmess_packet_send_chain;
 
     } else {
-        c->recv = ngx_vmess_recv;
-        c->send = ngx_vmess_send;
-        c->send_chain = ngx_vmess_send_chain;
+        c->recv = ngx_vmess_connection_recv;
+        c->send = ngx_vmess_output_send;
+        c->send_chain = ngx_vmess_output_send_chain;
 
         /* the last buffer must come here, for the end chunk */
 
@@ -199,7 +200,7 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
 #endif
 
     if (vc->raw.pos == vc->raw.last) {
-        ngx_vmess_release(&vc->raw);
+        ngx_vmess_connection_free_buf(&vc->raw);
 
     } else {
         c->read->ready = 1;
@@ -210,13 +211,13 @@ ngx_vmess_start(ngx_vmess_connection_t *vc)
 
 
 void
-ngx_vmess_pass_through(ngx_vmess_connection_t *vc)
+ngx_vmess_connection_pass(ngx_vmess_connection_t *vc)
 {
     ngx_connection_t  *c;
 
     c = vc->connection;
 
-    c->recv = ngx_vmess_recv_pass;
+    c->recv = ngx_vmess_connection_recv_pass;
 
     vc->raw.pos = vc->raw.start;
 
@@ -233,14 +234,14 @@ ngx_vmess_pass_through(ngx_vmess_connection_t *vc)
 
 
 static ssize_t
-ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
+ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
     size_t                   len;
     ssize_t                  n;
     ngx_uint_t               more;
     ngx_vmess_connection_t  *vc;
 
-    vc = ngx_vmess_get_connection(c);
+    vc = ngx_vmess_connection_get(c);
 
     len = 0;
 
@@ -253,7 +254,7 @@ ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
         vc->plain.len -= len;
 
         if (vc->plain.len == 0 && vc->raw.pos == vc->raw.last) {
-            ngx_vmess_release(&vc->raw);
+            ngx_vmess_connection_free_buf(&vc->raw);
         }
     }
 
@@ -261,8 +262,9 @@ ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     if (len < size && !vc->ended && !vc->eof && !vc->error) {
 
-        n = vc->in.raw ? ngx_vmess_recv_raw(vc, buf + len, size - len)
-                       : ngx_vmess_recv_chunks(vc, buf + len, size - len);
+        n = vc->in.raw
+            ? ngx_vmess_connection_recv_raw(vc, buf + len, size - len)
+            : ngx_vmess_connection_recv_chunks(vc, buf + len, size - len);
 
         if (n > 0) {
             len += n;
@@ -278,7 +280,7 @@ ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
                || (size_t) (vc->raw.last - vc->raw.pos)
                   >= ngx_vmess_chunk_need(&vc->in);
 
-        return ngx_vmess_received(c, len, more);
+        return ngx_vmess_vconn_received(c, len, more);
     }
 
     if (vc->error) {
@@ -288,10 +290,10 @@ ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
         n = 0;
 
     } else if (vc->ended) {
-        n = ngx_vmess_recv_end(vc);
+        n = ngx_vmess_connection_recv_end(vc);
     }
 
-    return ngx_vmess_received(c, n, 0);
+    return ngx_vmess_vconn_received(c, n, 0);
 }
 
 
@@ -301,7 +303,8 @@ ngx_vmess_recv(ngx_connection_t *c, u_char *buf, size_t size)
  */
 
 static ssize_t
-ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
+ngx_vmess_connection_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf,
+    size_t size)
 {
     size_t             want, len;
     ssize_t            n;
@@ -423,7 +426,7 @@ ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
         b.last = b.pos;
     }
 
-    if (ngx_vmess_hold(vc, &plain, &b) != NGX_OK) {
+    if (ngx_vmess_connection_hold(vc, &plain, &b) != NGX_OK) {
         vc->error = 1;
     }
 
@@ -438,7 +441,8 @@ ngx_vmess_recv_chunks(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
 /* a data section without chunks */
 
 static ssize_t
-ngx_vmess_recv_raw(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
+ngx_vmess_connection_recv_raw(ngx_vmess_connection_t *vc, u_char *buf,
+    size_t size)
 {
     size_t   len;
     ssize_t  n;
@@ -452,7 +456,7 @@ ngx_vmess_recv_raw(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
         vc->raw.pos += len;
 
         if (vc->raw.pos == vc->raw.last) {
-            ngx_vmess_release(&vc->raw);
+            ngx_vmess_connection_free_buf(&vc->raw);
         }
 
         return len;
@@ -482,7 +486,7 @@ ngx_vmess_recv_raw(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
  */
 
 static ssize_t
-ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
+ngx_vmess_connection_recv_end(ngx_vmess_connection_t *vc)
 {
     ssize_t            n;
     ngx_int_t          rc;
@@ -492,7 +496,7 @@ ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
 
     if (!vc->passed) {
 
-        rc = ngx_vmess_pass_end(vc);
+        rc = ngx_vmess_connection_pass_end(vc);
 
         if (rc != NGX_OK) {
             return rc == NGX_AGAIN ? NGX_AGAIN : 0;
@@ -516,7 +520,7 @@ ngx_vmess_recv_end(ngx_vmess_connection_t *vc)
 /* NGX_AGAIN: there is no event for it, but the reader asks once it has written */
 
 static ngx_int_t
-ngx_vmess_pass_end(ngx_vmess_connection_t *vc)
+ngx_vmess_connection_pass_end(ngx_vmess_connection_t *vc)
 {
     ngx_int_t          rc;
     ngx_connection_t  *c;
@@ -540,12 +544,12 @@ ngx_vmess_pass_end(ngx_vmess_connection_t *vc)
 /* c->recv of a connection that went to a fallback */
 
 static ssize_t
-ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
+ngx_vmess_connection_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
 {
     ssize_t                  n;
     ngx_vmess_connection_t  *vc;
 
-    vc = ngx_vmess_get_connection(c);
+    vc = ngx_vmess_connection_get(c);
 
     n = vc->raw.last - vc->raw.pos;
 
@@ -556,24 +560,25 @@ ngx_vmess_recv_pass(ngx_connection_t *c, u_char *buf, size_t size)
         vc->raw.pos += n;
 
         if (vc->raw.pos != vc->raw.last) {
-            return ngx_vmess_received(c, n, 1);
+            return ngx_vmess_vconn_received(c, n, 1);
         }
 
-        ngx_vmess_release(&vc->raw);
+        ngx_vmess_connection_free_buf(&vc->raw);
 
-        return ngx_vmess_received(c, n, vc->ended);
+        return ngx_vmess_vconn_received(c, n, vc->ended);
     }
 
-    ngx_vmess_release(&vc->raw);
+    ngx_vmess_connection_free_buf(&vc->raw);
 
-    n = ngx_vmess_recv_passed(vc, buf, size);
+    n = ngx_vmess_connection_recv_passed(vc, buf, size);
 
-    return ngx_vmess_received(c, n, 0);
+    return ngx_vmess_vconn_received(c, n, 0);
 }
 
 
 static ssize_t
-ngx_vmess_recv_passed(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
+ngx_vmess_connection_recv_passed(ngx_vmess_connection_t *vc, u_char *buf,
+    size_t size)
 {
     ssize_t            n;
     ngx_int_t          rc;
@@ -594,7 +599,7 @@ ngx_vmess_recv_passed(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
 
     if (!vc->passed) {
 
-        rc = ngx_vmess_pass_end(vc);
+        rc = ngx_vmess_connection_pass_end(vc);
 
         if (rc != NGX_OK) {
             return rc == NGX_AGAIN ? NGX_AGAIN : 0;
@@ -619,7 +624,8 @@ ngx_vmess_recv_passed(ngx_vmess_connection_t *vc, u_char *buf, size_t size)
  */
 
 static ngx_int_t
-ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain, ngx_buf_t *b)
+ngx_vmess_connection_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain,
+    ngx_buf_t *b)
 {
     u_char  *p;
     size_t   len, size;
@@ -628,13 +634,13 @@ ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain, ngx_buf_t *b)
     size = plain->len + len;
 
     if (size == 0) {
-        ngx_vmess_release(&vc->raw);
+        ngx_vmess_connection_free_buf(&vc->raw);
         return NGX_OK;
     }
 
     if ((size_t) (vc->raw.end - vc->raw.start) < size) {
 
-        ngx_vmess_release(&vc->raw);
+        ngx_vmess_connection_free_buf(&vc->raw);
 
         p = ngx_alloc(size, vc->connection->log);
         if (p == NULL) {
@@ -662,7 +668,7 @@ ngx_vmess_hold(ngx_vmess_connection_t *vc, ngx_str_t *plain, ngx_buf_t *b)
 
 
 void
-ngx_vmess_release(ngx_buf_t *b)
+ngx_vmess_connection_free_buf(ngx_buf_t *b)
 {
     if (b->start) {
         ngx_free(b->start);

@@ -8,7 +8,7 @@
 
 
 #include "ngx_vmess.h"
-#include "ngx_vmess_user.h"
+#include "ngx_vmess_users.h"
 #include "ngx_vmess_vconn.h"
 #include "proto/ngx_vmess_header.h"
 #include "proto/ngx_vmess_chunk.h"
@@ -102,27 +102,27 @@ struct ngx_vmess_connection_s {
  * Creates the layer of a connection, not yet in c->recv and c->send; freed
  * with the pool of the connection.  NULL if there is no memory.
  */
-ngx_vmess_connection_t *ngx_vmess_create_connection(ngx_connection_t *c,
+ngx_vmess_connection_t *ngx_vmess_connection_create(ngx_connection_t *c,
     ngx_vmess_zone_t *zone);
 
 /* the layer of a connection, NULL if it has none */
-ngx_vmess_connection_t *ngx_vmess_get_connection(ngx_connection_t *c);
+ngx_vmess_connection_t *ngx_vmess_connection_get(ngx_connection_t *c);
 
 /*
  * Puts the layer into c->recv and c->send after a handshake.
  * NGX_OK or NGX_ERROR.
  */
-ngx_int_t ngx_vmess_start(ngx_vmess_connection_t *vc);
+ngx_int_t ngx_vmess_handshake_finish(ngx_vmess_connection_t *vc);
 
 /*
  * After a handshake that was not VMess, leaves the connection to a fallback.
  * The layer stays in c->recv, to give it all bytes read, and to keep the end
  * of the client's data from ending the session before the answer.
  */
-void ngx_vmess_pass_through(ngx_vmess_connection_t *vc);
+void ngx_vmess_connection_pass(ngx_vmess_connection_t *vc);
 
 /* frees the memory of a buffer of the layer, if it has any */
-void ngx_vmess_release(ngx_buf_t *b);
+void ngx_vmess_connection_free_buf(ngx_buf_t *b);
 
 
 #endif /* _NGX_VMESS_CONNECTION_H_INCLUDED_ */

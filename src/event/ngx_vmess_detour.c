@@ -15,7 +15,7 @@ static void ngx_vmess_detour_derive(ngx_vmess_zone_t *zone,
 
 
 ngx_int_t
-ngx_vmess_detour_create(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
+ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 {
     if (zone->refresh == 0 || users->n == 0) {
         return NGX_OK;
@@ -32,7 +32,7 @@ ngx_vmess_detour_create(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 
 
 void
-ngx_vmess_detour_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
+ngx_vmess_users_free_temporary(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 {
     if (users->temporary) {
         ngx_explicit_memzero(users->temporary,
@@ -47,7 +47,7 @@ ngx_vmess_detour_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 
 
 void
-ngx_vmess_detour_copy(ngx_vmess_users_t *users, ngx_vmess_users_t *old)
+ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users, ngx_vmess_users_t *old)
 {
     ngx_uint_t           i, k, m, slot;
     ngx_vmess_record_t  *record;
@@ -179,7 +179,7 @@ ngx_vmess_detour_scan(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
         return users->n;
     }
 
-    ngx_vmess_users_get(users, i % users->n, account);
+    ngx_vmess_account_set(users, i % users->n, account);
 
     account->tried_temporary = i + 1;
 

@@ -7,7 +7,7 @@
 #define _NGX_VMESS_DETOUR_H_INCLUDED_
 
 
-#include "ngx_vmess_user.h"
+#include "ngx_vmess_users.h"
 
 
 /*
@@ -19,14 +19,16 @@
  */
 
 /* allocates the tables; called with the zone locked.  NGX_OK or NGX_ERROR */
-ngx_int_t ngx_vmess_detour_create(ngx_vmess_zone_t *zone,
+ngx_int_t ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone,
     ngx_vmess_users_t *users);
 
 /* frees them; called with the zone locked */
-void ngx_vmess_detour_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users);
+void ngx_vmess_users_free_temporary(ngx_vmess_zone_t *zone,
+    ngx_vmess_users_t *users);
 
 /* takes over what is good yet from the tables before */
-void ngx_vmess_detour_copy(ngx_vmess_users_t *users, ngx_vmess_users_t *old);
+void ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users,
+    ngx_vmess_users_t *old);
 
 /*
  * The temporary id of a user now, made known to all workers; random is a number

@@ -301,7 +301,7 @@ ngx_vmess_filter_most(ngx_vmess_conf_t *vcf, ngx_uint_t *n,
 
 
 void
-ngx_vmess_filter_touch(ngx_shm_t *shm)
+ngx_vmess_zone_touch(ngx_shm_t *shm)
 {
     u_char  *p;
 

@@ -16,7 +16,7 @@
 #define NGX_VMESS_DRAIN_EXTRA    (128 * 1024)
 
 
-static ngx_int_t ngx_vmess_handshake_read(ngx_vmess_connection_t *vc);
+static ngx_int_t ngx_vmess_handshake_header(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
 
 
@@ -27,7 +27,7 @@ static ngx_vmess_log_limit_t  ngx_vmess_handshake_limit = {
 };
 
 
-static ngx_str_t  ngx_vmess_statuses[] = {
+static ngx_str_t  ngx_vmess_account_statuses[] = {
     ngx_string(""),
     ngx_string("ok"),
     ngx_string("unknown"),
@@ -47,11 +47,11 @@ static ngx_str_t  ngx_vmess_statuses[] = {
 
 
 ngx_int_t
-ngx_vmess_handshake(ngx_vmess_connection_t *vc)
+ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
 {
     ngx_int_t  rc;
 
-    rc = ngx_vmess_handshake_read(vc);
+    rc = ngx_vmess_handshake_header(vc);
 
     if (rc != NGX_AGAIN) {
         ngx_vmess_pending_remove(&vc->pending);
@@ -62,7 +62,7 @@ ngx_vmess_handshake(ngx_vmess_connection_t *vc)
 
 
 static ngx_int_t
-ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
+ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
 {
     ssize_t            n;
     size_t             size;
@@ -99,7 +99,7 @@ ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
 
             if (vc->header.legacy && vc->prompt) {
                 vc->header.err = "not whole";
-                ngx_vmess_refuse(vc, NGX_VMESS_STATUS_HEADER);
+                ngx_vmess_handshake_refuse(vc, NGX_VMESS_STATUS_HEADER);
                 return NGX_DECLINED;
             }
 
@@ -112,7 +112,7 @@ ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
 
         if (n == 0) {
             vc->eof = 1;
-            ngx_vmess_refuse(vc, NGX_VMESS_STATUS_TRUNCATED);
+            ngx_vmess_handshake_refuse(vc, NGX_VMESS_STATUS_TRUNCATED);
             return NGX_DECLINED;
         }
 
@@ -127,7 +127,7 @@ ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
             }
 
             if (rc == NGX_DECLINED) {
-                ngx_vmess_refuse(vc, NGX_VMESS_STATUS_UNKNOWN);
+                ngx_vmess_handshake_refuse(vc, NGX_VMESS_STATUS_UNKNOWN);
                 return NGX_DECLINED;
             }
 
@@ -154,17 +154,18 @@ ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
 
     if (rc == NGX_OK) {
 
-        status = ngx_vmess_user_claim(vc->zone, &vc->account, vc->header.eauid,
-                                      vc->header.key, vc->header.iv, c->log);
+        status = ngx_vmess_account_claim(vc->zone, &vc->account,
+                                         vc->header.eauid, vc->header.key,
+                                         vc->header.iv, c->log);
 
         if (status == NGX_VMESS_STATUS_OK) {
             vc->status = NGX_VMESS_STATUS_OK;
             return NGX_OK;
         }
 
-        ngx_vmess_user_try_rest(vc->zone, &vc->account, vc->header.eauid);
+        ngx_vmess_account_try_rest(vc->zone, &vc->account, vc->header.eauid);
 
-        ngx_vmess_refuse(vc, status);
+        ngx_vmess_handshake_refuse(vc, status);
         return NGX_DECLINED;
     }
 
@@ -176,10 +177,11 @@ ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
     if (vc->status == NGX_VMESS_STATUS_NONE) {
 
         if (rc == NGX_DECLINED) {
-            ngx_vmess_user_try_rest(vc->zone, &vc->account, vc->header.eauid);
+            ngx_vmess_account_try_rest(vc->zone, &vc->account,
+                                       vc->header.eauid);
         }
 
-        ngx_vmess_refuse(vc, vc->header.bad_tag ? NGX_VMESS_STATUS_TAG
+        ngx_vmess_handshake_refuse(vc, vc->header.bad_tag ? NGX_VMESS_STATUS_TAG
                                                 : NGX_VMESS_STATUS_HEADER);
     }
 
@@ -197,8 +199,8 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
 
     c = vc->connection;
 
-    status = ngx_vmess_user_auth(vc->zone, c->sockaddr, vc->header.eauid,
-                                 &vc->account, c->log);
+    status = ngx_vmess_account_auth(vc->zone, c->sockaddr, vc->header.eauid,
+                                    &vc->account, c->log);
 
     if (status == NGX_VMESS_STATUS_OK) {
         ngx_memcpy(vc->header.cmd_key, vc->account.cmd_key, NGX_VMESS_KEY_LEN);
@@ -209,14 +211,15 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
         return NGX_DONE;
     }
 
-    ngx_vmess_refuse(vc, status);
+    ngx_vmess_handshake_refuse(vc, status);
 
     return NGX_DECLINED;
 }
 
 
 void
-ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
+ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
+    ngx_vmess_status_e status)
 {
     u_char             *p, domain[NGX_VMESS_ADDRESS_ESCAPED];
     ngx_log_t          *log;
@@ -245,7 +248,7 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
         && (vc->account.legacy || status == NGX_VMESS_STATUS_TAG
             || status == NGX_VMESS_STATUS_HEADER))
     {
-        ngx_vmess_user_taint(vc->zone, &vc->account, vc->header.eauid);
+        ngx_vmess_account_taint(vc->zone, &vc->account, vc->header.eauid);
     }
 
     if (!ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, log)) {
@@ -253,7 +256,7 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
     }
 
     guess = ngx_vmess_guess(vc->raw.start, vc->raw.last - vc->raw.start);
-    vconn = ngx_vmess_get_vconn(vc->connection);
+    vconn = ngx_vmess_vconn_get(vc->connection);
 
     /* what is between may have dropped the field of a request that has it */
 
@@ -344,7 +347,7 @@ ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status)
 
 
 ngx_int_t
-ngx_vmess_drain(ngx_vmess_connection_t *vc)
+ngx_vmess_handshake_drain(ngx_vmess_connection_t *vc)
 {
     ssize_t            n;
     ngx_connection_t  *c;
@@ -362,7 +365,7 @@ ngx_vmess_drain(ngx_vmess_connection_t *vc)
         vc->drain = vc->zone->drain + ngx_random() % 64;
         vc->drained = vc->raw.last - vc->raw.start;
 
-        ngx_vmess_release(&vc->raw);
+        ngx_vmess_connection_free_buf(&vc->raw);
     }
 
     if (vc->eof) {
@@ -397,14 +400,14 @@ ngx_vmess_drain(ngx_vmess_connection_t *vc)
 
 
 ngx_str_t *
-ngx_vmess_status_name(ngx_vmess_status_e status)
+ngx_vmess_account_status_name(ngx_vmess_status_e status)
 {
-    return &ngx_vmess_statuses[status];
+    return &ngx_vmess_account_statuses[status];
 }
 
 
 ngx_str_t *
-ngx_vmess_security_name(ngx_vmess_header_t *h)
+ngx_vmess_handshake_security_name(ngx_vmess_header_t *h)
 {
     static ngx_str_t  cfb = ngx_string("aes-128-cfb");
     static ngx_str_t  gcm = ngx_string("aes-128-gcm");
@@ -430,7 +433,7 @@ ngx_vmess_security_name(ngx_vmess_header_t *h)
 
 
 ngx_str_t *
-ngx_vmess_command_name(ngx_vmess_header_t *h)
+ngx_vmess_handshake_command_name(ngx_vmess_header_t *h)
 {
     static ngx_str_t  names[] = {
         ngx_string(""),

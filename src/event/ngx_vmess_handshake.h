@@ -21,26 +21,27 @@
  * NGX_ERROR     the connection failed, or the client is authentic and its
  *               header wrong, which was logged
  */
-ngx_int_t ngx_vmess_handshake(ngx_vmess_connection_t *vc);
+ngx_int_t ngx_vmess_handshake_read(ngx_vmess_connection_t *vc);
 
 /*
  * Ends the handshake as one that was not VMess at all, and logs it.  The token
  * of a legacy header will not be found again.
  */
-void ngx_vmess_refuse(ngx_vmess_connection_t *vc, ngx_vmess_status_e status);
+void ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
+    ngx_vmess_status_e status);
 
 /*
  * After a handshake that was not VMess, swallows what the client sends.
  * NGX_AGAIN: wait for a read event; NGX_DONE: the connection may be closed.
  */
-ngx_int_t ngx_vmess_drain(ngx_vmess_connection_t *vc);
+ngx_int_t ngx_vmess_handshake_drain(ngx_vmess_connection_t *vc);
 
 
 /* names for variables and logs */
 
-ngx_str_t *ngx_vmess_status_name(ngx_vmess_status_e status);
-ngx_str_t *ngx_vmess_security_name(ngx_vmess_header_t *h);
-ngx_str_t *ngx_vmess_command_name(ngx_vmess_header_t *h);
+ngx_str_t *ngx_vmess_account_status_name(ngx_vmess_status_e status);
+ngx_str_t *ngx_vmess_handshake_security_name(ngx_vmess_header_t *h);
+ngx_str_t *ngx_vmess_handshake_command_name(ngx_vmess_header_t *h);
 
 
 #endif /* _NGX_VMESS_HANDSHAKE_H_INCLUDED_ */

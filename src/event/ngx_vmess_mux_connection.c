@@ -93,7 +93,7 @@ ngx_vmess_mux_get_flow(ngx_connection_t *c)
 {
     ngx_vmess_vconn_t  *vconn;
 
-    vconn = ngx_vmess_get_vconn(c);
+    vconn = ngx_vmess_vconn_get(c);
 
     return (vconn && vconn->carrier == &ngx_vmess_mux_carrier) ? vconn->data
                                                                : NULL;
@@ -142,7 +142,7 @@ ngx_vmess_mux_read_handler(ngx_event_t *rev)
     ngx_vmess_mux_connection_t  *mux;
 
     c = rev->data;
-    mux = ngx_vmess_get_connection(c)->mux;
+    mux = ngx_vmess_connection_get(c)->mux;
 
     if (mux->done) {
         return;
@@ -173,7 +173,7 @@ ngx_vmess_mux_write_handler(ngx_event_t *wev)
     ngx_vmess_mux_connection_t  *mux;
 
     c = wev->data;
-    mux = ngx_vmess_get_connection(c)->mux;
+    mux = ngx_vmess_connection_get(c)->mux;
 
     if (mux->done) {
         return;
@@ -248,7 +248,7 @@ ngx_vmess_mux_read_client(ngx_vmess_mux_connection_t *mux)
         n = c->recv(c, b->start, NGX_VMESS_MUX_BUFFER);
 
         if (n == NGX_AGAIN) {
-            ngx_vmess_release(b);
+            ngx_vmess_connection_free_buf(b);
             return NGX_OK;
         }
 
@@ -457,7 +457,7 @@ ngx_vmess_mux_open(ngx_vmess_mux_connection_t *mux)
 
     /* a sub-connection is a new flow, however old the connection is */
 
-    if (ngx_vmess_user_check(mux->vc->zone, &mux->vc->account) != NGX_OK) {
+    if (ngx_vmess_account_check(mux->vc->zone, &mux->vc->account) != NGX_OK) {
 
         (void) ngx_atomic_fetch_add(&user->refused, 1);
 
@@ -877,7 +877,7 @@ ngx_vmess_mux_flush(ngx_vmess_mux_connection_t *mux)
         b->pos += n;
 
         if (b->pos == b->last) {
-            ngx_vmess_release(b);
+            ngx_vmess_connection_free_buf(b);
         }
     }
 
@@ -987,8 +987,8 @@ ngx_vmess_mux_cleanup(void *data)
         ngx_free(mux->packet);
     }
 
-    ngx_vmess_release(&mux->in);
-    ngx_vmess_release(&mux->out);
+    ngx_vmess_connection_free_buf(&mux->in);
+    ngx_vmess_connection_free_buf(&mux->out);
 }
 
 
@@ -1063,7 +1063,7 @@ ngx_vmess_mux_recv_packet(ngx_vmess_mux_flow_t *flow, u_char *buf, size_t size)
     ngx_vmess_connection_t  *vc;
 
     fc = flow->vconn->connection;
-    vc = ngx_vmess_get_connection(fc);
+    vc = ngx_vmess_connection_get(fc);
 
     while (flow->in) {
 
@@ -1233,8 +1233,8 @@ ngx_vmess_mux_send_packets(ngx_connection_t *fc, ngx_chain_t *in, off_t limit)
     ngx_vmess_connection_t      *vc;
     ngx_vmess_mux_connection_t  *mux;
 
-    flow = ngx_vmess_get_vconn(fc)->data;
-    vc = ngx_vmess_get_connection(fc);
+    flow = ngx_vmess_vconn_get(fc)->data;
+    vc = ngx_vmess_connection_get(fc);
 
     if (flow == NULL) {
         fc->write->error = 1;

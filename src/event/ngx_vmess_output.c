@@ -12,14 +12,14 @@
 #define NGX_VMESS_RANDOM  4096
 
 
-static ngx_int_t ngx_vmess_write_sealed(ngx_vmess_connection_t *vc,
+static ngx_int_t ngx_vmess_output_write_sealed(ngx_vmess_connection_t *vc,
     u_char *pos, u_char *last);
-static ngx_int_t ngx_vmess_write(ngx_vmess_connection_t *vc, u_char **pos,
-    u_char *last);
+static ngx_int_t ngx_vmess_output_write(ngx_vmess_connection_t *vc,
+    u_char **pos, u_char *last);
 
 
 ssize_t
-ngx_vmess_send(ngx_connection_t *c, u_char *buf, size_t size)
+ngx_vmess_output_send(ngx_connection_t *c, u_char *buf, size_t size)
 {
     ngx_buf_t    b;
     ngx_chain_t  out, *cl;
@@ -44,7 +44,7 @@ ngx_vmess_send(ngx_connection_t *c, u_char *buf, size_t size)
 
 
 ngx_chain_t *
-ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
+ngx_vmess_output_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 {
     off_t                    sent, plain;
     u_char                  *p, *pos, *last;
@@ -52,12 +52,12 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     ngx_int_t                rc;
     ngx_vmess_connection_t  *vc;
 
-    vc = ngx_vmess_get_connection(c);
+    vc = ngx_vmess_connection_get(c);
 
     sent = c->sent;
     plain = 0;
 
-    rc = ngx_vmess_flush(vc);
+    rc = ngx_vmess_output_flush(vc);
 
     while (rc == NGX_OK && in) {
 
@@ -128,7 +128,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
                     break;
                 }
 
-                rc = ngx_vmess_seal(vc, in->buf->pos, n, &p);
+                rc = ngx_vmess_output_seal(vc, in->buf->pos, n, &p);
 
                 if (rc != NGX_OK) {
                     break;
@@ -154,7 +154,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
                 }
 
                 vc->finished = 1;
-                rc = ngx_vmess_seal(vc, NULL, 0, &p);
+                rc = ngx_vmess_output_seal(vc, NULL, 0, &p);
             }
         }
 
@@ -168,7 +168,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
             break;
         }
 
-        rc = ngx_vmess_write_sealed(vc, pos, p);
+        rc = ngx_vmess_output_write_sealed(vc, pos, p);
 
         if (limit && plain >= limit) {
             break;
@@ -195,7 +195,7 @@ ngx_vmess_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 /* padding takes fresh random bytes from a stock of the worker */
 
 ngx_int_t
-ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
+ngx_vmess_output_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
     u_char **p)
 {
     ngx_int_t      rc;
@@ -235,7 +235,7 @@ ngx_vmess_seal(ngx_vmess_connection_t *vc, u_char *data, size_t len,
 /* NGX_OK: nothing is held here or below */
 
 ngx_int_t
-ngx_vmess_flush(ngx_vmess_connection_t *vc)
+ngx_vmess_output_flush(ngx_vmess_connection_t *vc)
 {
     ngx_int_t          rc;
     ngx_connection_t  *c;
@@ -244,7 +244,7 @@ ngx_vmess_flush(ngx_vmess_connection_t *vc)
 
     if (vc->sealed.start) {
 
-        rc = ngx_vmess_write(vc, &vc->sealed.pos, vc->sealed.last);
+        rc = ngx_vmess_output_write(vc, &vc->sealed.pos, vc->sealed.last);
 
         if (rc != NGX_OK) {
 
@@ -255,7 +255,7 @@ ngx_vmess_flush(ngx_vmess_connection_t *vc)
             return rc;
         }
 
-        ngx_vmess_release(&vc->sealed);
+        ngx_vmess_connection_free_buf(&vc->sealed);
 
         c->buffered &= ~NGX_VMESS_BUFFERED;
     }
@@ -281,11 +281,12 @@ ngx_vmess_flush(ngx_vmess_connection_t *vc)
  */
 
 static ngx_int_t
-ngx_vmess_write_sealed(ngx_vmess_connection_t *vc, u_char *pos, u_char *last)
+ngx_vmess_output_write_sealed(ngx_vmess_connection_t *vc, u_char *pos,
+    u_char *last)
 {
     ngx_int_t  rc;
 
-    rc = ngx_vmess_write(vc, &pos, last);
+    rc = ngx_vmess_output_write(vc, &pos, last);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -310,7 +311,7 @@ ngx_vmess_write_sealed(ngx_vmess_connection_t *vc, u_char *pos, u_char *last)
 
 
 static ngx_int_t
-ngx_vmess_write(ngx_vmess_connection_t *vc, u_char **pos, u_char *last)
+ngx_vmess_output_write(ngx_vmess_connection_t *vc, u_char **pos, u_char *last)
 {
     ssize_t  n;
 

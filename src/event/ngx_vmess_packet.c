@@ -51,7 +51,7 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_uint_t               reads;
     ngx_vmess_connection_t  *vc;
 
-    vc = ngx_vmess_get_connection(c);
+    vc = ngx_vmess_connection_get(c);
     b = &vc->raw;
     reads = 0;
 
@@ -139,7 +139,7 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
                 ngx_memcpy(start, b->pos, n);
             }
 
-            ngx_vmess_release(b);
+            ngx_vmess_connection_free_buf(b);
 
             b->start = start;
             b->pos = start;
@@ -165,7 +165,7 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
         if (n == NGX_AGAIN) {
 
             if (b->pos == b->last) {
-                ngx_vmess_release(b);
+                ngx_vmess_connection_free_buf(b);
             }
 
             return NGX_AGAIN;
@@ -252,7 +252,7 @@ ngx_vmess_packet_end(ngx_vmess_connection_t *vc)
 
     c = vc->connection;
 
-    ngx_vmess_release(&vc->raw);
+    ngx_vmess_connection_free_buf(&vc->raw);
 
     c->read->ready = 0;
     c->close = 1;
@@ -273,19 +273,19 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     ngx_buf_t               *b;
     ngx_vmess_connection_t  *vc;
 
-    vc = ngx_vmess_get_connection(c);
+    vc = ngx_vmess_connection_get(c);
 
     sent = c->sent;
     plain = 0;
 
-    rc = in ? NGX_OK : ngx_vmess_flush(vc);
+    rc = in ? NGX_OK : ngx_vmess_output_flush(vc);
 
     for ( /* void */ ; in && rc == NGX_OK; in = in->next) {
 
         b = in->buf;
 
         if (ngx_buf_special(b)) {
-            rc = ngx_vmess_flush(vc);
+            rc = ngx_vmess_output_flush(vc);
             continue;
         }
 
@@ -320,7 +320,7 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
             p = ngx_cpymem(p, vc->response.data, vc->response.len);
         }
 
-        rc = ngx_vmess_seal(vc, data, len, &p);
+        rc = ngx_vmess_output_seal(vc, data, len, &p);
 
         if (rc == NGX_OK) {
             vc->responded = 1;
@@ -373,7 +373,7 @@ ngx_vmess_packet_collect(ngx_vmess_connection_t *vc)
         return NGX_OK;
     }
 
-    rc = ngx_vmess_flush(vc);
+    rc = ngx_vmess_output_flush(vc);
 
     if (rc != NGX_OK) {
         return rc;

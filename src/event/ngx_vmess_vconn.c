@@ -8,7 +8,8 @@
 #include "ngx_vmess_vconn.h"
 
 
-static ngx_connection_t *ngx_vmess_vconn_get(ngx_vmess_vconn_addrs_t *addrs);
+static ngx_connection_t *ngx_vmess_vconn_get_connection(
+    ngx_vmess_vconn_addrs_t *addrs);
 static ngx_int_t ngx_vmess_vconn_set_addrs(ngx_connection_t *c,
     ngx_vmess_vconn_addrs_t *addrs);
 static ngx_int_t ngx_vmess_vconn_text(ngx_pool_t *pool, ngx_str_t *s);
@@ -30,7 +31,7 @@ static void ngx_vmess_vconn_assert(ngx_vmess_vconn_t *vconn, ngx_event_t *ev,
 #endif
 
 
-static ngx_vmess_slot_t    *ngx_vmess_slots;
+static ngx_vmess_vconn_slot_t    *ngx_vmess_vconn_slots;
 static ngx_connection_t    *ngx_vmess_first_connection;
 
 
@@ -38,9 +39,9 @@ u_char                     *ngx_vmess_scratch;
 
 
 ngx_int_t
-ngx_vmess_init_slots(ngx_log_t *log)
+ngx_vmess_vconn_init_slots(ngx_log_t *log)
 {
-    if (ngx_vmess_slots) {
+    if (ngx_vmess_vconn_slots) {
         return NGX_OK;
     }
 
@@ -51,9 +52,9 @@ ngx_vmess_init_slots(ngx_log_t *log)
         }
     }
 
-    ngx_vmess_slots = ngx_calloc(ngx_cycle->connection_n
-                                 * sizeof(ngx_vmess_slot_t), log);
-    if (ngx_vmess_slots == NULL) {
+    ngx_vmess_vconn_slots = ngx_calloc(ngx_cycle->connection_n
+                                 * sizeof(ngx_vmess_vconn_slot_t), log);
+    if (ngx_vmess_vconn_slots == NULL) {
         return NGX_ERROR;
     }
 
@@ -63,15 +64,15 @@ ngx_vmess_init_slots(ngx_log_t *log)
 }
 
 
-ngx_vmess_slot_t *
-ngx_vmess_slot(ngx_connection_t *c)
+ngx_vmess_vconn_slot_t *
+ngx_vmess_vconn_slot(ngx_connection_t *c)
 {
-    return &ngx_vmess_slots[c - ngx_vmess_first_connection];
+    return &ngx_vmess_vconn_slots[c - ngx_vmess_first_connection];
 }
 
 
 ngx_vmess_listen_t *
-ngx_vmess_listen_lookup(ngx_cycle_t *cycle, ngx_str_t *name)
+ngx_vmess_vconn_lookup(ngx_cycle_t *cycle, ngx_str_t *name)
 {
     ngx_uint_t           i;
     ngx_vmess_conf_t    *vcf;
@@ -125,11 +126,11 @@ ngx_vmess_vconn_create(ngx_vmess_vconn_addrs_t *addrs,
     ngx_vmess_vconn_t   *vconn;
     ngx_pool_cleanup_t  *cln;
 
-    if (ngx_vmess_init_slots(addrs->log) != NGX_OK) {
+    if (ngx_vmess_vconn_init_slots(addrs->log) != NGX_OK) {
         return NULL;
     }
 
-    c = ngx_vmess_vconn_get(addrs);
+    c = ngx_vmess_vconn_get_connection(addrs);
     if (c == NULL) {
         return NULL;
     }
@@ -173,7 +174,7 @@ ngx_vmess_vconn_create(ngx_vmess_vconn_addrs_t *addrs,
     }
 #endif
 
-    ngx_vmess_slot(c)->vconn = vconn;
+    ngx_vmess_vconn_slot(c)->vconn = vconn;
 
 #if (NGX_STAT_STUB)
     (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
@@ -184,7 +185,7 @@ ngx_vmess_vconn_create(ngx_vmess_vconn_addrs_t *addrs,
 
 
 static ngx_connection_t *
-ngx_vmess_vconn_get(ngx_vmess_vconn_addrs_t *addrs)
+ngx_vmess_vconn_get_connection(ngx_vmess_vconn_addrs_t *addrs)
 {
     ngx_log_t         *log;
     ngx_pool_t        *pool;
@@ -350,9 +351,9 @@ ngx_vmess_vconn_start(ngx_vmess_vconn_t *vconn)
 
 
 ngx_vmess_vconn_t *
-ngx_vmess_get_vconn(ngx_connection_t *c)
+ngx_vmess_vconn_get(ngx_connection_t *c)
 {
-    return ngx_vmess_slots ? ngx_vmess_slot(c)->vconn : NULL;
+    return ngx_vmess_vconn_slots ? ngx_vmess_vconn_slot(c)->vconn : NULL;
 }
 
 
@@ -455,10 +456,10 @@ ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_vmess_vconn_t  *vconn;
 
     rev = c->read;
-    vconn = ngx_vmess_get_vconn(c);
+    vconn = ngx_vmess_vconn_get(c);
 
     if (vconn->data == NULL || vconn->evicted) {
-        return ngx_vmess_received(c, NGX_ERROR, 0);
+        return ngx_vmess_vconn_received(c, NGX_ERROR, 0);
     }
 
     /* before the call, in which the owner may report what is new */
@@ -470,12 +471,12 @@ ngx_vmess_vconn_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     ngx_vmess_vconn_assert(vconn, rev, ended, n, size);
 
-    return ngx_vmess_received(c, n, n > 0);
+    return ngx_vmess_vconn_received(c, n, n > 0);
 }
 
 
 ssize_t
-ngx_vmess_received(ngx_connection_t *c, ssize_t n, ngx_uint_t more)
+ngx_vmess_vconn_received(ngx_connection_t *c, ssize_t n, ngx_uint_t more)
 {
     ngx_event_t  *rev;
 
@@ -521,7 +522,7 @@ ngx_vmess_vconn_send(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_vmess_vconn_t  *vconn;
 
     wev = c->write;
-    vconn = ngx_vmess_get_vconn(c);
+    vconn = ngx_vmess_vconn_get(c);
 
     if (vconn->data == NULL || vconn->evicted) {
         wev->ready = 0;
@@ -649,7 +650,7 @@ ngx_vmess_vconn_cleanup(void *data)
 {
     ngx_vmess_vconn_t *vconn = data;
 
-    ngx_vmess_slot(vconn->connection)->vconn = NULL;
+    ngx_vmess_vconn_slot(vconn->connection)->vconn = NULL;
 
     ngx_vmess_pending_remove(&vconn->pending);
 

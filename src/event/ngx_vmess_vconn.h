@@ -125,7 +125,7 @@ typedef struct {
 
 
 /* the server of that name, NULL if there is none */
-ngx_vmess_listen_t *ngx_vmess_listen_lookup(ngx_cycle_t *cycle,
+ngx_vmess_listen_t *ngx_vmess_vconn_lookup(ngx_cycle_t *cycle,
     ngx_str_t *name);
 
 /* the addresses of a connection: NGX_OK, or NGX_ERROR, which was logged */
@@ -145,30 +145,31 @@ void ngx_vmess_vconn_start(ngx_vmess_vconn_t *vconn);
 
 /*
  * What we know of a connection of this worker, found by its number, as there
- * is no field for it in ngx_connection_t.  ngx_vmess_init_slots() comes before
- * all others; NGX_OK or NGX_ERROR.
+ * is no field for it in ngx_connection_t.  ngx_vmess_vconn_init_slots() comes
+ * before all others; NGX_OK or NGX_ERROR.
  */
 
 typedef struct {
     ngx_vmess_connection_t    *layer;
     ngx_vmess_vconn_t         *vconn;
-} ngx_vmess_slot_t;
+} ngx_vmess_vconn_slot_t;
 
-ngx_int_t ngx_vmess_init_slots(ngx_log_t *log);
-ngx_vmess_slot_t *ngx_vmess_slot(ngx_connection_t *c);
+ngx_int_t ngx_vmess_vconn_init_slots(ngx_log_t *log);
+ngx_vmess_vconn_slot_t *ngx_vmess_vconn_slot(ngx_connection_t *c);
 
 /* NGX_VMESS_SCRATCH bytes of the worker, see above */
 extern u_char  *ngx_vmess_scratch;
 
 /* the virtual connection that c is, or NULL */
-ngx_vmess_vconn_t *ngx_vmess_get_vconn(ngx_connection_t *c);
+ngx_vmess_vconn_t *ngx_vmess_vconn_get(ngx_connection_t *c);
 
 /*
  * Sets the flags of c->read for what c->recv returns, and returns it; of layers
  * above, too.  With bytes, ready is set if there is more that no event will
  * tell of, and left alone if not; with NGX_AGAIN it is left alone.
  */
-ssize_t ngx_vmess_received(ngx_connection_t *c, ssize_t n, ngx_uint_t more);
+ssize_t ngx_vmess_vconn_received(ngx_connection_t *c, ssize_t n,
+    ngx_uint_t more);
 
 /*
  * Asks the owner, if there is one: NGX_OK, NGX_DECLINED or NGX_ERROR.  The

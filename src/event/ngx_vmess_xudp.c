@@ -6,7 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_xudp.h"
-#include "ngx_vmess_user.h"
+#include "ngx_vmess_users.h"
 
 
 /* a session waits so long for its client, in ms, and so many of a worker */

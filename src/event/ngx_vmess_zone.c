@@ -8,7 +8,7 @@
 #include "ngx_vmess_zone.h"
 #include "ngx_vmess_worker.h"
 #include "ngx_vmess_filter.h"
-#include "ngx_vmess_user.h"
+#include "ngx_vmess_users.h"
 #include "ngx_vmess_detour.h"
 #include "ngx_vmess_token.h"
 #include "proto/ngx_vmess_crypto.h"
@@ -16,25 +16,25 @@
 
 /* tokens made in a step, if there are no more, and ms between steps */
 
-#define NGX_VMESS_ZONE_STEP      1000
-#define NGX_VMESS_ZONE_INTERVAL  5
+#define NGX_VMESS_USERS_STEP      1000
+#define NGX_VMESS_USERS_INTERVAL  5
 
 /* ms until it is noticed that another worker has died */
 
-#define NGX_VMESS_ZONE_SETTLE    1000
+#define NGX_VMESS_ACCOUNT_SETTLE  1000
 
 
-static void ngx_vmess_zone_refresh_handler(ngx_event_t *ev);
+static void ngx_vmess_users_refresh_handler(ngx_event_t *ev);
 static ngx_int_t ngx_vmess_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 static ngx_int_t ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log);
-static ngx_vmess_zone_t *ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone,
+static ngx_vmess_zone_t *ngx_vmess_users_replaced(ngx_vmess_zone_t *zone,
     ngx_cycle_t *cycle);
-static void ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone,
+static void ngx_vmess_users_inherit(ngx_vmess_zone_t *zone,
     ngx_vmess_zone_t *old);
-static void ngx_vmess_zone_settle_handler(ngx_event_t *ev);
-static void ngx_vmess_zone_settle(ngx_vmess_zone_t *zone);
+static void ngx_vmess_account_settle_handler(ngx_event_t *ev);
+static void ngx_vmess_account_settle(ngx_vmess_zone_t *zone);
 static ngx_uint_t ngx_vmess_zone_settled(ngx_vmess_zone_sh_t *sh);
-static void ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone);
+static void ngx_vmess_users_sweep(ngx_vmess_zone_t *zone);
 
 
 ngx_vmess_zone_t *
@@ -159,7 +159,7 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
     zone->shpool = shpool;
 
     if (!ngx_test_config) {
-        ngx_vmess_filter_touch(&zone->shm_zone->shm);
+        ngx_vmess_zone_touch(&zone->shm_zone->shm);
     }
 
     size = sizeof(" in vmess_users \"\"") + zone->name.len;
@@ -206,16 +206,16 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
 
 void
-ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
+ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 {
     ngx_vmess_zone_t     *old;
     ngx_vmess_zone_sh_t  *sh;
 
     sh = zone->sh;
 
-    old = ngx_vmess_zone_replaced(zone, cycle);
+    old = ngx_vmess_users_replaced(zone, cycle);
     if (old) {
-        ngx_vmess_zone_inherit(zone, old);
+        ngx_vmess_users_inherit(zone, old);
     }
 
     ngx_shmtx_lock(&zone->shpool->mutex);
@@ -223,7 +223,7 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     ngx_vmess_users_stamp(sh, sh->pending);
 
     if (sh->users) {
-        ngx_vmess_detour_copy(sh->pending, sh->users);
+        ngx_vmess_users_copy_temporary(sh->pending, sh->users);
 
         sh->users->next = sh->retired;
         sh->retired = sh->users;
@@ -233,7 +233,7 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     sh->pending = NULL;
     sh->generation++;
 
-    ngx_vmess_zone_reclaim(zone);
+    ngx_vmess_users_reclaim(zone);
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
@@ -246,7 +246,7 @@ ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 /* the zone of that name in the configuration before, if its size was another */
 
 static ngx_vmess_zone_t *
-ngx_vmess_zone_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
+ngx_vmess_users_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 {
     ngx_vmess_zone_t  *old;
 
@@ -290,7 +290,7 @@ ngx_vmess_zone_old_conf(ngx_cycle_t *cycle)
 
 
 static void
-ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
+ngx_vmess_users_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
 {
     ngx_uint_t            i;
     ngx_vmess_user_t     *from, *to;
@@ -326,7 +326,7 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
 
     ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
 
-    ngx_vmess_detour_copy(zone->sh->pending, old->sh->users);
+    ngx_vmess_users_copy_temporary(zone->sh->pending, old->sh->users);
 }
 
 
@@ -337,7 +337,7 @@ ngx_vmess_zone_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
  */
 
 void
-ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone)
+ngx_vmess_users_reclaim(ngx_vmess_zone_t *zone)
 {
     ngx_uint_t            i;
     ngx_vmess_users_t    *users, **p;
@@ -367,7 +367,7 @@ ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone)
     }
 
     if (sh->retired == NULL) {
-        ngx_vmess_zone_sweep(zone);
+        ngx_vmess_users_sweep(zone);
     }
 }
 
@@ -379,7 +379,7 @@ ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone)
  */
 
 static void
-ngx_vmess_zone_sweep(ngx_vmess_zone_t *zone)
+ngx_vmess_users_sweep(ngx_vmess_zone_t *zone)
 {
     ngx_vmess_user_t     *user;
     ngx_rbtree_node_t    *node, *next;
@@ -454,7 +454,7 @@ ngx_vmess_zone_exit_process(ngx_vmess_zone_t *zone)
 
 
 void
-ngx_vmess_zone_register(ngx_vmess_zone_t *zone)
+ngx_vmess_account_register(ngx_vmess_zone_t *zone)
 {
     ngx_event_t          *ev;
     ngx_vmess_slot_sh_t  *slot;
@@ -477,23 +477,23 @@ ngx_vmess_zone_register(ngx_vmess_zone_t *zone)
 
     ev = &zone->settler;
 
-    ev->handler = ngx_vmess_zone_settle_handler;
+    ev->handler = ngx_vmess_account_settle_handler;
     ev->data = zone;
     ev->log = ngx_cycle->log;
     ev->cancelable = 1;
 
-    ngx_add_timer(ev, NGX_VMESS_ZONE_SETTLE);
+    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_SETTLE);
 }
 
 
 static void
-ngx_vmess_zone_settle_handler(ngx_event_t *ev)
+ngx_vmess_account_settle_handler(ngx_event_t *ev)
 {
     ngx_vmess_zone_t *zone = ev->data;
 
-    ngx_vmess_zone_settle(zone);
+    ngx_vmess_account_settle(zone);
 
-    ngx_add_timer(ev, NGX_VMESS_ZONE_SETTLE);
+    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_SETTLE);
 }
 
 
@@ -504,7 +504,7 @@ ngx_vmess_zone_settle_handler(ngx_event_t *ev)
  */
 
 static void
-ngx_vmess_zone_settle(ngx_vmess_zone_t *zone)
+ngx_vmess_account_settle(ngx_vmess_zone_t *zone)
 {
     uint32_t              next;
     ngx_uint_t            i;
@@ -598,7 +598,7 @@ ngx_vmess_zone_settled(ngx_vmess_zone_sh_t *sh)
 
 
 void
-ngx_vmess_zone_init_worker(ngx_cycle_t *cycle)
+ngx_vmess_users_init_worker(ngx_cycle_t *cycle)
 {
     ngx_uint_t          i;
     ngx_event_t        *ev;
@@ -617,18 +617,18 @@ ngx_vmess_zone_init_worker(ngx_cycle_t *cycle)
 
         ev = &zone[i]->refresher;
 
-        ev->handler = ngx_vmess_zone_refresh_handler;
+        ev->handler = ngx_vmess_users_refresh_handler;
         ev->data = zone[i];
         ev->log = cycle->log;
         ev->cancelable = 1;
 
-        ngx_add_timer(ev, NGX_VMESS_ZONE_INTERVAL);
+        ngx_add_timer(ev, NGX_VMESS_USERS_INTERVAL);
     }
 }
 
 
 static void
-ngx_vmess_zone_refresh_handler(ngx_event_t *ev)
+ngx_vmess_users_refresh_handler(ngx_event_t *ev)
 {
     ngx_int_t           rc;
     ngx_msec_t          delay;
@@ -646,14 +646,14 @@ ngx_vmess_zone_refresh_handler(ngx_event_t *ev)
     rc = users->tokens
          ? ngx_vmess_token_refresh(users->tokens, &zone->shpool->mutex,
                                    ngx_time(),
-                                   ngx_max(NGX_VMESS_ZONE_STEP,
+                                   ngx_max(NGX_VMESS_USERS_STEP,
                                            zone->nlegacy / 50),
                                    ngx_pid)
          : NGX_DECLINED;
 
     ngx_vmess_users_release(zone->sh);
 
-    delay = (rc == NGX_AGAIN) ? NGX_VMESS_ZONE_INTERVAL : 1000;
+    delay = (rc == NGX_AGAIN) ? NGX_VMESS_USERS_INTERVAL : 1000;
 
     ngx_add_timer(ev, delay);
 }

@@ -101,16 +101,16 @@ ngx_vmess_zone_t *ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name,
     size_t size);
 
 /* starts what a worker does for zones from time to time */
-void ngx_vmess_zone_init_worker(ngx_cycle_t *cycle);
+void ngx_vmess_users_init_worker(ngx_cycle_t *cycle);
 
 /* finds a zone of the configuration by name, NULL if there is none */
 ngx_vmess_zone_t *ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name);
 
 /* frees what is used no more; called with the zone locked */
-void ngx_vmess_zone_reclaim(ngx_vmess_zone_t *zone);
+void ngx_vmess_users_reclaim(ngx_vmess_zone_t *zone);
 
 /* from now on this worker has counters in the zone */
-void ngx_vmess_zone_register(ngx_vmess_zone_t *zone);
+void ngx_vmess_account_register(ngx_vmess_zone_t *zone);
 
 /* a worker starts, or ends as it should */
 void ngx_vmess_zone_init_process(ngx_vmess_zone_t *zone);
@@ -123,7 +123,7 @@ ngx_vmess_conf_t *ngx_vmess_zone_old_conf(ngx_cycle_t *cycle);
  * Makes the users of a new configuration those of the zone.  Called when
  * the configuration cannot fail any more.
  */
-void ngx_vmess_zone_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle);
+void ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle);
 
 
 #endif /* _NGX_VMESS_ZONE_H_INCLUDED_ */

@@ -633,7 +633,8 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     pass->file_name = cf->conf_file->file.name.data;
     pass->line = cf->conf_file->line;
 
-    if (ngx_vmess_params(cf, 2, ngx_http_vmess_pass_params, vlcf, &where, NULL)
+    if (ngx_vmess_param_parse(cf, 2, ngx_http_vmess_pass_params, vlcf, &where,
+                              NULL)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;

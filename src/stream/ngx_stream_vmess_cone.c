@@ -90,7 +90,7 @@ ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
     c = pc->connection;
     s = c->data;
     fc = s->connection;
-    vc = ngx_vmess_get_connection(fc);
+    vc = ngx_vmess_connection_get(fc);
     flow = ngx_vmess_mux_get_flow(fc);
 
     c->recv = ngx_stream_vmess_cone_recv;
@@ -249,7 +249,7 @@ ngx_stream_vmess_cone_recv(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_vmess_connection_t  *vc;
 
     s = c->data;
-    vc = ngx_vmess_get_connection(s->connection);
+    vc = ngx_vmess_connection_get(s->connection);
 
     room = vc->cone ? sizeof(ngx_vmess_peer_t) : 0;
 
@@ -340,7 +340,7 @@ ngx_stream_vmess_cone_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     ngx_stream_vmess_ctx_t  *ctx;
 
     s = c->data;
-    vc = ngx_vmess_get_connection(s->connection);
+    vc = ngx_vmess_connection_get(s->connection);
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
     for ( /* void */ ; in; in = in->next) {

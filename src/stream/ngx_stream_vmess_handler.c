@@ -61,7 +61,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
     }
 
     if (ctx == NULL) {
-        vconn = ngx_vmess_get_vconn(c);
+        vconn = ngx_vmess_vconn_get(c);
 
         if (vconn && vconn->data == NULL) {
             return NGX_ERROR;
@@ -84,7 +84,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
     }
 
     if (c->close) {
-        vconn = ngx_vmess_get_vconn(c);
+        vconn = ngx_vmess_vconn_get(c);
 
         if (vconn == NULL || !vconn->evicted) {
             ngx_log_error(NGX_LOG_INFO, c->log, 0, "shutdown timeout");
@@ -114,7 +114,9 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
 
     if (ctx->draining) {
 
-        if (c->read->timedout || ngx_vmess_drain(ctx->vc) == NGX_DONE) {
+        if (c->read->timedout
+            || ngx_vmess_handshake_drain(ctx->vc) == NGX_DONE)
+        {
             return NGX_STREAM_BAD_REQUEST;
         }
 
@@ -130,12 +132,12 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
             return ngx_stream_vmess_visitor_start(s);
         }
 
-        ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+        ngx_vmess_handshake_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
 
         return ngx_stream_vmess_handler_fallback(s);
     }
 
-    rc = ngx_vmess_handshake(ctx->vc);
+    rc = ngx_vmess_handshake_read(ctx->vc);
 
     switch (rc) {
 
@@ -185,7 +187,7 @@ ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
-    ctx->vc = ngx_vmess_create_connection(c, vscf->zone);
+    ctx->vc = ngx_vmess_connection_create(c, vscf->zone);
     if (ctx->vc == NULL) {
         return NGX_ERROR;
     }
@@ -203,7 +205,7 @@ ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s)
     }
 #endif
 
-    vconn = ngx_vmess_get_vconn(c);
+    vconn = ngx_vmess_vconn_get(c);
 
     if (vconn) {
         ctx->carrier = vconn->carrier->name;
@@ -343,7 +345,7 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
     vc = ctx->vc;
 
-    vconn = ngx_vmess_get_vconn(c);
+    vconn = ngx_vmess_vconn_get(c);
 
     if (vconn && ngx_vmess_vconn_verdict(vconn, 1) == NGX_ERROR) {
         return NGX_ERROR;
@@ -365,7 +367,7 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
                       "client of user \"%V\" requested cipher \"%V\", "
                       "which is not allowed",
                       &vc->account.user->name.str,
-                      ngx_vmess_security_name(&vc->header));
+                      ngx_vmess_handshake_security_name(&vc->header));
 
         return NGX_STREAM_FORBIDDEN;
     }
@@ -397,7 +399,7 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
-    if (ngx_vmess_start(vc) != NGX_OK) {
+    if (ngx_vmess_handshake_finish(vc) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -715,7 +717,7 @@ ngx_stream_vmess_handler_fallback(ngx_stream_session_t *s)
 
     /* a carrier that has not answered has the site to fall back to */
 
-    vconn = ngx_vmess_get_vconn(c);
+    vconn = ngx_vmess_vconn_get(c);
 
     if (vconn && ngx_vmess_vconn_verdict(vconn, 0) == NGX_OK) {
         return NGX_STREAM_BAD_REQUEST;
@@ -725,7 +727,7 @@ ngx_stream_vmess_handler_fallback(ngx_stream_session_t *s)
         ctx->draining = 1;
 
         if (ctx->vc->status == NGX_VMESS_STATUS_TIMEOUT
-            || ngx_vmess_drain(ctx->vc) == NGX_DONE)
+            || ngx_vmess_handshake_drain(ctx->vc) == NGX_DONE)
         {
             return NGX_STREAM_BAD_REQUEST;
         }
@@ -741,7 +743,7 @@ ngx_stream_vmess_handler_fallback(ngx_stream_session_t *s)
         return NGX_STREAM_BAD_GATEWAY;
     }
 
-    ngx_vmess_pass_through(ctx->vc);
+    ngx_vmess_connection_pass(ctx->vc);
 
     ctx->moved = 1;
 
@@ -795,7 +797,7 @@ ngx_stream_vmess_phase_preread(ngx_stream_session_t *s,
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
-    if (ctx == NULL && ngx_vmess_get_vconn(s->connection) == NULL) {
+    if (ctx == NULL && ngx_vmess_vconn_get(s->connection) == NULL) {
         return ngx_stream_core_preread_phase(s, ph);
     }
 
@@ -878,7 +880,7 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
         /* the site has closed the connection before there was a verdict */
 
         if (ctx->vc->status == NGX_VMESS_STATUS_NONE) {
-            ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+            ngx_vmess_handshake_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
         }
 
         /* its events must not come while TLS is being shut down */
@@ -899,7 +901,7 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
     /* datagrams of this turn of the event loop */
 
     if (ctx->udp && ctx->vc->sealed.start && !s->connection->error) {
-        (void) ngx_vmess_flush(ctx->vc);
+        (void) ngx_vmess_output_flush(ctx->vc);
     }
 
     ngx_stream_vmess_log_count(s, ctx);

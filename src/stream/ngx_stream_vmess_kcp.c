@@ -138,8 +138,8 @@ ngx_stream_vmess_kcp(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     kcf->max = 1024;
     kcf->max_source = 256;
 
-    if (ngx_vmess_params(cf, 1, ngx_stream_vmess_kcp_params, kcf, &where,
-                         &seen)
+    if (ngx_vmess_param_parse(cf, 1, ngx_stream_vmess_kcp_params, kcf, &where,
+                              &seen)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;

@@ -107,8 +107,8 @@ ngx_stream_vmess_disguise(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     header->wait = vscf->disguise_wait;
 
-    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_disguise_params, header,
-                         &where, NULL)
+    if (ngx_vmess_param_parse(cf, 2, ngx_stream_vmess_disguise_params, header,
+                              &where, NULL)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -227,8 +227,8 @@ ngx_stream_vmess_detour(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     vscf->detour_refresh = 5 * 60;
 
-    if (ngx_vmess_params(cf, 1, ngx_stream_vmess_detour_params, vscf, &where,
-                         NULL)
+    if (ngx_vmess_param_parse(cf, 1, ngx_stream_vmess_detour_params, vscf,
+                              &where, NULL)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;

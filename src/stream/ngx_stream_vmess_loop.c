@@ -313,7 +313,7 @@ ngx_stream_vmess_loop_enter(ngx_stream_session_t *s)
 
     /* realip, and the PROXY protocol, may have changed the address */
 
-    if (ngx_vmess_get_vconn(c) == NULL) {
+    if (ngx_vmess_vconn_get(c) == NULL) {
 
         len = sizeof(ngx_sockaddr_t);
 

@@ -775,7 +775,7 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
     if (ngx_process == NGX_PROCESS_WORKER
         || ngx_process == NGX_PROCESS_SINGLE)
     {
-        ngx_vmess_zone_init_worker(cycle);
+        ngx_vmess_users_init_worker(cycle);
         ngx_vmess_worker_init(cycle);
         ngx_vmess_xudp_init();
         ngx_stream_vmess_quic_init(cycle);
@@ -1135,8 +1135,8 @@ ngx_stream_vmess_handshakes(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
-    return ngx_vmess_params(cf, 1, ngx_stream_vmess_handshakes_params, vcf,
-                            &where, NULL)
+    return ngx_vmess_param_parse(cf, 1, ngx_stream_vmess_handshakes_params, vcf,
+                                 &where, NULL)
            == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 

@@ -198,8 +198,8 @@ ngx_stream_vmess_quic(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (ngx_vmess_params(cf, 1, ngx_stream_vmess_quic_params, quic, &where,
-                         NULL)
+    if (ngx_vmess_param_parse(cf, 1, ngx_stream_vmess_quic_params, quic, &where,
+                              NULL)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -773,7 +773,7 @@ ngx_stream_vmess_quic_send(void *data, u_char *buf, size_t size)
 
     ngx_vmess_connection_t  *vc;
 
-    vc = ngx_vmess_slot(st->vconn->connection)->layer;
+    vc = ngx_vmess_vconn_slot(st->vconn->connection)->layer;
 
     st->chunks = vc && vc->responded && !vc->out.raw && !vc->out.stream;
 

@@ -49,7 +49,7 @@ ngx_stream_vmess_target_find(ngx_stream_session_t *s)
 
     /* rules look at it; that of a virtual connection is known */
 
-    if (ngx_vmess_get_vconn(c) == NULL
+    if (ngx_vmess_vconn_get(c) == NULL
         && ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK)
     {
         return NGX_ERROR;

@@ -188,8 +188,8 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_users_params, zone, &where,
-                         NULL)
+    if (ngx_vmess_param_parse(cf, 2, ngx_stream_vmess_users_params, zone,
+                              &where, NULL)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -533,8 +533,8 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     s.data = where;
     s.len = ngx_sprintf(where, "of user \"%V\"", &value[0]) - where;
 
-    if (ngx_vmess_params(cf, 2, ngx_stream_vmess_users_line_params, user, &s,
-                         &seen)
+    if (ngx_vmess_param_parse(cf, 2, ngx_stream_vmess_users_line_params, user,
+                              &s, &seen)
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -69,11 +69,11 @@ static ngx_stream_variable_t  ngx_stream_vmess_vars[] = {
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("vmess_security"), NULL, ngx_stream_vmess_variable_name,
-      (uintptr_t) ngx_vmess_security_name,
+      (uintptr_t) ngx_vmess_handshake_security_name,
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("vmess_command"), NULL, ngx_stream_vmess_variable_name,
-      (uintptr_t) ngx_vmess_command_name,
+      (uintptr_t) ngx_vmess_handshake_command_name,
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("vmess_network"), NULL, ngx_stream_vmess_variable_str,
@@ -156,7 +156,7 @@ ngx_stream_vmess_variable_status(ngx_stream_session_t *s,
         status = NGX_VMESS_STATUS_TIMEOUT;
     }
 
-    ngx_stream_vmess_variable_set(v, ctx ? ngx_vmess_status_name(status)
+    ngx_stream_vmess_variable_set(v, ctx ? ngx_vmess_account_status_name(status)
                                          : NULL);
     return NGX_OK;
 }

@@ -60,7 +60,7 @@ ngx_stream_vmess_visitor_may(ngx_stream_session_t *s)
 
     return vscf->fallback_server
            && vscf->fallback_server->handler == vmcf->proxy_handler
-           && ngx_vmess_get_vconn(s->connection) == NULL;
+           && ngx_vmess_vconn_get(s->connection) == NULL;
 }
 
 
@@ -123,7 +123,7 @@ ngx_stream_vmess_visitor_start(ngx_stream_session_t *s)
     ctx->moved = 1;
 
     c->recv = ngx_stream_vmess_visitor_recv;
-    c->send = ngx_vmess_send;
+    c->send = ngx_vmess_output_send;
     c->send_chain = ngx_stream_vmess_visitor_send_chain;
 
     if (ctx->vc->raw.last != ctx->vc->raw.start) {
@@ -172,7 +172,7 @@ ngx_stream_vmess_visitor_recv(ngx_connection_t *c, u_char *buf, size_t size)
     ngx_stream_vmess_visit_t     *visit;
     ngx_stream_vmess_srv_conf_t  *vscf;
 
-    vc = ngx_vmess_get_connection(c);
+    vc = ngx_vmess_connection_get(c);
     s = vc->data;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
@@ -186,7 +186,7 @@ ngx_stream_vmess_visitor_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     if (visit->passed == (size_t) (b->last - b->start)) {
 
-        switch (ngx_vmess_handshake(vc)) {
+        switch (ngx_vmess_handshake_read(vc)) {
 
         case NGX_AGAIN:
 
@@ -252,7 +252,7 @@ ngx_stream_vmess_visitor_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     ngx_vmess_connection_t  *vc;
     ngx_stream_vmess_ctx_t  *ctx;
 
-    vc = ngx_vmess_get_connection(c);
+    vc = ngx_vmess_connection_get(c);
     s = vc->data;
 
     if (ngx_stream_vmess_visitor_closed(s)) {
@@ -287,7 +287,7 @@ ngx_stream_vmess_visitor_closed(ngx_stream_session_t *s)
         return 0;
     }
 
-    ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+    ngx_vmess_handshake_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
 
     ngx_stream_vmess_visitor_stop(s);
 
@@ -322,7 +322,7 @@ ngx_stream_vmess_visitor_timeout(ngx_event_t *ev)
         return;
     }
 
-    ngx_vmess_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+    ngx_vmess_handshake_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
 
     ngx_stream_vmess_visitor_stop(s);
 }
@@ -350,7 +350,7 @@ ngx_stream_vmess_visitor_stop(ngx_stream_session_t *s)
     c->send = vc->send;
     c->send_chain = vc->send_chain;
 
-    ngx_vmess_pass_through(vc);
+    ngx_vmess_connection_pass(vc);
 
     vc->raw.pos += visit->passed;
 

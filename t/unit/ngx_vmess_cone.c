@@ -44,7 +44,7 @@ typedef struct {
 
 
 ngx_vmess_connection_t *
-ngx_vmess_get_connection(ngx_connection_t *c)
+ngx_vmess_connection_get(ngx_connection_t *c)
 {
     return &test_vc;
 }

@@ -3,8 +3,8 @@
  * Copyright (C) ngx_vmess authors
  */
 
-#ifndef _NGX_VMESS_USER_H_INCLUDED_
-#define _NGX_VMESS_USER_H_INCLUDED_
+#ifndef _NGX_VMESS_USERS_H_INCLUDED_
+#define _NGX_VMESS_USERS_H_INCLUDED_
 
 
 #include "ngx_vmess.h"
@@ -95,7 +95,7 @@ struct ngx_vmess_users_s {
     ngx_vmess_tokens_t        *tokens;     /* of alter ids, or NULL */
     size_t                     tokens_size;
 
-    ngx_vmess_auth_key_t      *temporary;  /* see ngx_vmess_detour_create() */
+    ngx_vmess_auth_key_t      *temporary;  /* see ngx_vmess_detour.h */
     time_t                    *until;
     time_t                     refresh;
 };
@@ -136,7 +136,7 @@ ngx_vmess_users_t *ngx_vmess_users_acquire(ngx_vmess_zone_sh_t *sh);
 void ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh);
 
 /* fills in an account by a record, but for how it was found */
-void ngx_vmess_users_get(ngx_vmess_users_t *users, ngx_uint_t i,
+void ngx_vmess_account_set(ngx_vmess_users_t *users, ngx_uint_t i,
     ngx_vmess_account_t *account);
 
 /*
@@ -150,7 +150,7 @@ void ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh, ngx_vmess_users_t *users);
  * Whether a user with an open connection may begin something new: NGX_OK, with
  * what is configured now, or NGX_DECLINED if the user is gone, or the id
  */
-ngx_int_t ngx_vmess_user_check(ngx_vmess_zone_t *zone,
+ngx_int_t ngx_vmess_account_check(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account);
 
 /* frees tables that no worker reads; called with the zone locked */
@@ -167,15 +167,15 @@ void ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users);
  * Returns NGX_VMESS_STATUS_OK, _UNKNOWN, _TIME, _REPLAY, _FULL or _CLOCK.
  * Refusals of all kinds take the time of a scan over all users.
  */
-ngx_vmess_status_e ngx_vmess_user_auth(ngx_vmess_zone_t *zone,
+ngx_vmess_status_e ngx_vmess_account_auth(ngx_vmess_zone_t *zone,
     struct sockaddr *sockaddr, const u_char *eauid,
     ngx_vmess_account_t *account, ngx_log_t *log);
 
 /*
  * Flows, and references that keep a user's counters, are counted in shared
  * memory, and each worker has a list of what it counted there.  When one has
- * died, ngx_vmess_zone_settle() begins a new epoch, and all others count theirs
- * anew.
+ * died, ngx_vmess_account_settle() begins a new epoch, and all others count
+ * theirs anew.
  */
 
 /* counts the account, of which the user was set, as one of this worker */
@@ -204,12 +204,12 @@ void ngx_vmess_account_recount(ngx_vmess_zone_t *zone);
  * Takes the time that trying the keys not tried takes: for a client refused
  * after its user was found.
  */
-void ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone,
+void ngx_vmess_account_try_rest(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account, const u_char *eauid);
 
 /* claims the id of a header that was refused, or its token */
-void ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid);
+void ngx_vmess_account_taint(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account, const u_char *eauid);
 
 /*
  * Claims the id of a header, and the session, that is user, key and IV of its
@@ -218,9 +218,9 @@ void ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
  *
  * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK.
  */
-ngx_vmess_status_e ngx_vmess_user_claim(ngx_vmess_zone_t *zone,
+ngx_vmess_status_e ngx_vmess_account_claim(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account, const u_char *eauid, const u_char *key,
     const u_char *iv, ngx_log_t *log);
 
 
-#endif /* _NGX_VMESS_USER_H_INCLUDED_ */
+#endif /* _NGX_VMESS_USERS_H_INCLUDED_ */

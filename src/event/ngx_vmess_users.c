@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_vmess_user.h"
+#include "ngx_vmess_users.h"
 #include "ngx_vmess_filter.h"
 #include "ngx_vmess_detour.h"
 #include "proto/ngx_vmess_crypto.h"
@@ -17,17 +17,17 @@
 
 static ngx_vmess_users_t *ngx_vmess_users_alloc(ngx_vmess_zone_t *zone,
     ngx_uint_t n);
-static ngx_vmess_user_t *ngx_vmess_user_get(ngx_vmess_zone_t *zone,
+static ngx_vmess_user_t *ngx_vmess_users_counters(ngx_vmess_zone_t *zone,
     ngx_str_node_t *name);
 static void ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone,
     ngx_vmess_users_t *users);
-static ngx_vmess_status_e ngx_vmess_user_known(ngx_vmess_zone_t *zone,
+static ngx_vmess_status_e ngx_vmess_account_known(ngx_vmess_zone_t *zone,
     ngx_vmess_account_t *account, const u_char *eauid, time_t now,
     ngx_log_t *log);
-static ngx_vmess_status_e ngx_vmess_user_status(ngx_vmess_zone_t *zone,
+static ngx_vmess_status_e ngx_vmess_account_status(ngx_vmess_zone_t *zone,
     ngx_int_t rc, ngx_log_t *log);
-static void ngx_vmess_user_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
-static uint64_t *ngx_vmess_user_hints(ngx_vmess_zone_sh_t *sh,
+static void ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
+static uint64_t *ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh,
     struct sockaddr *sockaddr, uint32_t *tag);
 
 
@@ -57,7 +57,7 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     /* what no worker reads any more makes room */
 
-    ngx_vmess_zone_reclaim(zone);
+    ngx_vmess_users_reclaim(zone);
 
     users = ngx_vmess_users_alloc(zone, n);
     if (users == NULL) {
@@ -66,7 +66,7 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     for (i = 0; i < n; i++) {
 
-        users->records[i].user = ngx_vmess_user_get(zone, &conf[i]->name);
+        users->records[i].user = ngx_vmess_users_counters(zone, &conf[i]->name);
 
         if (users->records[i].user == NULL) {
             goto nomem;
@@ -204,7 +204,7 @@ ngx_vmess_users_alloc(ngx_vmess_zone_t *zone, ngx_uint_t n)
 
     if (users->keys == NULL || users->records == NULL
         || (zone->nlegacy && users->tokens == NULL)
-        || ngx_vmess_detour_create(zone, users) != NGX_OK)
+        || ngx_vmess_users_add_temporary(zone, users) != NGX_OK)
     {
         ngx_vmess_users_free(zone, users);
         return NULL;
@@ -234,14 +234,14 @@ ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
         ngx_slab_free_locked(zone->shpool, users->tokens);
     }
 
-    ngx_vmess_detour_free(zone, users);
+    ngx_vmess_users_free_temporary(zone, users);
 
     ngx_slab_free_locked(zone->shpool, users);
 }
 
 
 static ngx_vmess_user_t *
-ngx_vmess_user_get(ngx_vmess_zone_t *zone, ngx_str_node_t *name)
+ngx_vmess_users_counters(ngx_vmess_zone_t *zone, ngx_str_node_t *name)
 {
     ngx_vmess_user_t  *user;
 
@@ -271,7 +271,7 @@ ngx_vmess_user_get(ngx_vmess_zone_t *zone, ngx_str_node_t *name)
 
 
 ngx_vmess_status_e
-ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
+ngx_vmess_account_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
     const u_char *eauid, ngx_vmess_account_t *account, ngx_log_t *log)
 {
     int64_t                         t;
@@ -295,7 +295,7 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
     k = 0;
     tag = 0;
 
-    hint = ngx_vmess_user_hints(sh, sockaddr, &tag);
+    hint = ngx_vmess_account_hints(sh, sockaddr, &tag);
 
     if (hint) {
 
@@ -322,7 +322,7 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
     }
 
     if (i < n) {
-        ngx_vmess_users_get(users, i, account);
+        ngx_vmess_account_set(users, i, account);
         account->tried = (k < NGX_VMESS_HINTS) ? 0 : i + 1;
 
     } else {
@@ -335,7 +335,7 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
                    && ngx_vmess_token_find(users->tokens, eauid, now, &i, &t)
                       == NGX_OK)
         {
-            ngx_vmess_users_get(users, i, account);
+            ngx_vmess_account_set(users, i, account);
             account->legacy = 1;
             account->tried = n;
 
@@ -351,10 +351,10 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
 
     ngx_vmess_users_release(sh);
 
-    status = ngx_vmess_user_known(zone, account, eauid, now, log);
+    status = ngx_vmess_account_known(zone, account, eauid, now, log);
 
     if (status != NGX_VMESS_STATUS_OK) {
-        ngx_vmess_user_try_rest(zone, account, eauid);
+        ngx_vmess_account_try_rest(zone, account, eauid);
         return status;
     }
 
@@ -380,7 +380,7 @@ ngx_vmess_user_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
  */
 
 static ngx_vmess_status_e
-ngx_vmess_user_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+ngx_vmess_account_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     const u_char *eauid, time_t now, ngx_log_t *log)
 {
     time_t     expires;
@@ -391,7 +391,7 @@ ngx_vmess_user_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
         /* its time may come, and then it must not be good any more */
 
         if (account->time > now && account->time <= now + NGX_VMESS_EARLY) {
-            ngx_vmess_user_taint(zone, account, eauid);
+            ngx_vmess_account_taint(zone, account, eauid);
         }
 
         return NGX_VMESS_STATUS_TIME;
@@ -401,12 +401,12 @@ ngx_vmess_user_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
     rc = ngx_vmess_filter_find(zone->conf, eauid, account->owner, expires);
 
-    return ngx_vmess_user_status(zone, rc, log);
+    return ngx_vmess_account_status(zone, rc, log);
 }
 
 
 void
-ngx_vmess_users_get(ngx_vmess_users_t *users, ngx_uint_t i,
+ngx_vmess_account_set(ngx_vmess_users_t *users, ngx_uint_t i,
     ngx_vmess_account_t *account)
 {
     ngx_vmess_record_t  *record;
@@ -459,7 +459,7 @@ ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh, ngx_vmess_users_t *users)
 
 
 ngx_int_t
-ngx_vmess_user_check(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+ngx_vmess_account_check(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
 {
     ngx_vmess_user_t   *user;
     ngx_vmess_users_t  *users;
@@ -487,7 +487,7 @@ ngx_vmess_user_check(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
 
 
 void
-ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+ngx_vmess_account_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     const u_char *eauid)
 {
     (void) ngx_vmess_filter_add(zone->conf, eauid, account->owner,
@@ -496,7 +496,7 @@ ngx_vmess_user_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
 
 void
-ngx_vmess_user_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+ngx_vmess_account_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     const u_char *eauid)
 {
     int64_t             t;
@@ -575,7 +575,7 @@ void
 ngx_vmess_account_hold(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
 {
     if (!zone->registered) {
-        ngx_vmess_zone_register(zone);
+        ngx_vmess_account_register(zone);
     }
 
     ngx_queue_insert_tail(&zone->accounts, &account->queue);
@@ -662,7 +662,7 @@ ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
  */
 
 static uint64_t *
-ngx_vmess_user_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
+ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
     uint32_t *tag)
 {
     u_char               *p;
@@ -704,7 +704,7 @@ ngx_vmess_user_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
 
 
 ngx_vmess_status_e
-ngx_vmess_user_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+ngx_vmess_account_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log)
 {
     u_char     data[3 * 16], digest[32];
@@ -720,7 +720,7 @@ ngx_vmess_user_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
                                   account->time + NGX_VMESS_TIME_WINDOW);
 
         if (rc != NGX_OK) {
-            return ngx_vmess_user_status(zone, rc, log);
+            return ngx_vmess_account_status(zone, rc, log);
         }
     }
 
@@ -737,14 +737,14 @@ ngx_vmess_user_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     rc = ngx_vmess_filter_add(zone->conf, digest, account->owner,
                               account->time + NGX_VMESS_SESSION_WINDOW);
 
-    return ngx_vmess_user_status(zone, rc, log);
+    return ngx_vmess_account_status(zone, rc, log);
 }
 
 
 /* what an answer of the replay filter means for the header */
 
 static ngx_vmess_status_e
-ngx_vmess_user_status(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
+ngx_vmess_account_status(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
 {
     static time_t  full, clock;
 
@@ -773,7 +773,7 @@ ngx_vmess_user_status(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
 
         if (full != ngx_time()) {
             full = ngx_time();
-            ngx_vmess_user_log_full(zone, log);
+            ngx_vmess_account_log_full(zone, log);
         }
 
         return NGX_VMESS_STATUS_FULL;
@@ -782,7 +782,7 @@ ngx_vmess_user_status(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
 
 
 static void
-ngx_vmess_user_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
+ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
 {
     u_char              buf[NGX_VMESS_USER_NAME_MAX];
     uint32_t            owner;
