@@ -8,6 +8,7 @@
 
 
 #include "ngx_vmess_vconn.h"
+#include "proto/ngx_vmess_kcp_packet.h"
 #include "proto/ngx_vmess_kcp.h"
 
 

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_kcp_packet.h"
+#include "ngx_vmess_kcp_segment.h"
 
 
 #define NGX_VMESS_KCP_SIMPLE_LEN      6      /* hash and length */
@@ -16,13 +17,12 @@
 #define NGX_VMESS_KCP_DTLS_BACK       50
 
 
-static ngx_int_t ngx_vmess_kcp_domain(ngx_vmess_kcp_packet_t *packet,
+static ngx_int_t ngx_vmess_kcp_packet_domain(ngx_vmess_kcp_packet_t *packet,
     ngx_str_t *domain);
-static void ngx_vmess_kcp_header(ngx_vmess_kcp_packet_t *packet, u_char *p,
-    const u_char *random);
-static ngx_int_t ngx_vmess_kcp_simple_open(u_char *p, size_t len);
-static void ngx_vmess_kcp_simple_seal(u_char *p, size_t len);
-static u_char *ngx_vmess_kcp_put16(u_char *p, ngx_uint_t n);
+static void ngx_vmess_kcp_packet_header(ngx_vmess_kcp_packet_t *packet,
+    u_char *p, const u_char *random);
+static ngx_int_t ngx_vmess_kcp_packet_simple_open(u_char *p, size_t len);
+static void ngx_vmess_kcp_packet_simple_seal(u_char *p, size_t len);
 
 
 /* disguises before their first datagram */
@@ -30,7 +30,7 @@ static u_char *ngx_vmess_kcp_put16(u_char *p, ngx_uint_t n);
 static const struct {
     size_t   len;
     u_char   data[13];
-} ngx_vmess_kcp_headers[] = {
+} ngx_vmess_kcp_packet_headers[] = {
 
     { 0, { 0 } },
 
@@ -64,8 +64,8 @@ ngx_vmess_kcp_packet_init(ngx_vmess_kcp_packet_t *packet, ngx_uint_t seal,
     packet->seal = seal;
     packet->header = header;
 
-    packet->header_len = ngx_vmess_kcp_headers[header].len;
-    ngx_memcpy(packet->data, ngx_vmess_kcp_headers[header].data,
+    packet->header_len = ngx_vmess_kcp_packet_headers[header].len;
+    ngx_memcpy(packet->data, ngx_vmess_kcp_packet_headers[header].data,
                packet->header_len);
 
     switch (header) {
@@ -76,16 +76,16 @@ ngx_vmess_kcp_packet_init(ngx_vmess_kcp_packet_t *packet, ngx_uint_t seal,
         break;
 
     case NGX_VMESS_KCP_HEADER_UTP:
-        (void) ngx_vmess_kcp_put16(packet->data, start);
+        (void) ngx_vmess_kcp_segment_put16(packet->data, start);
         break;
 
     case NGX_VMESS_KCP_HEADER_DTLS:
-        (void) ngx_vmess_kcp_put16(packet->data + 3, start);
+        (void) ngx_vmess_kcp_segment_put16(packet->data + 3, start);
         packet->length = NGX_VMESS_KCP_DTLS_LENGTH;
         break;
 
     case NGX_VMESS_KCP_HEADER_DNS:
-        if (ngx_vmess_kcp_domain(packet, domain) != NGX_OK) {
+        if (ngx_vmess_kcp_packet_domain(packet, domain) != NGX_OK) {
             return NGX_DECLINED;
         }
 
@@ -124,7 +124,7 @@ ngx_vmess_kcp_packet_init(ngx_vmess_kcp_packet_t *packet, ngx_uint_t seal,
 /* as Xray does: a label for each dot, and one after the last */
 
 static ngx_int_t
-ngx_vmess_kcp_domain(ngx_vmess_kcp_packet_t *packet, ngx_str_t *domain)
+ngx_vmess_kcp_packet_domain(ngx_vmess_kcp_packet_t *packet, ngx_str_t *domain)
 {
     u_char  *p, *length, *name, *last;
 
@@ -162,8 +162,8 @@ ngx_vmess_kcp_domain(ngx_vmess_kcp_packet_t *packet, ngx_str_t *domain)
 
     /* A, IN */
 
-    p = ngx_vmess_kcp_put16(p, 1);
-    p = ngx_vmess_kcp_put16(p, 1);
+    p = ngx_vmess_kcp_segment_put16(p, 1);
+    p = ngx_vmess_kcp_segment_put16(p, 1);
 
     packet->header_len = p - packet->data;
 
@@ -203,7 +203,7 @@ ngx_vmess_kcp_packet_open(ngx_vmess_kcp_packet_t *packet, u_char *p,
         break;
 
     case NGX_VMESS_KCP_SEAL_SIMPLE:
-        rc = ngx_vmess_kcp_simple_open(p, len);
+        rc = ngx_vmess_kcp_packet_simple_open(p, len);
         break;
 
     default: /* NGX_VMESS_KCP_SEAL_NONE */
@@ -223,7 +223,7 @@ ngx_vmess_kcp_packet_seal(ngx_vmess_kcp_packet_t *packet, u_char *p,
 
     start = p - packet->head;
 
-    ngx_vmess_kcp_header(packet, start, random + NGX_VMESS_NONCE_LEN);
+    ngx_vmess_kcp_packet_header(packet, start, random + NGX_VMESS_NONCE_LEN);
 
     start += packet->header_len;
 
@@ -235,7 +235,7 @@ ngx_vmess_kcp_packet_seal(ngx_vmess_kcp_packet_t *packet, u_char *p,
         return ngx_vmess_aead_seal(&packet->out, start, NULL, 0, p, len, p);
 
     case NGX_VMESS_KCP_SEAL_SIMPLE:
-        ngx_vmess_kcp_simple_seal(start, len + NGX_VMESS_KCP_SIMPLE_LEN);
+        ngx_vmess_kcp_packet_simple_seal(start, len + NGX_VMESS_KCP_SIMPLE_LEN);
         break;
     }
 
@@ -244,7 +244,7 @@ ngx_vmess_kcp_packet_seal(ngx_vmess_kcp_packet_t *packet, u_char *p,
 
 
 static void
-ngx_vmess_kcp_header(ngx_vmess_kcp_packet_t *packet, u_char *p,
+ngx_vmess_kcp_packet_header(ngx_vmess_kcp_packet_t *packet, u_char *p,
     const u_char *random)
 {
     ngx_memcpy(p, packet->data, packet->header_len);
@@ -252,7 +252,7 @@ ngx_vmess_kcp_header(ngx_vmess_kcp_packet_t *packet, u_char *p,
     switch (packet->header) {
 
     case NGX_VMESS_KCP_HEADER_SRTP:
-        (void) ngx_vmess_kcp_put16(p + 2, ++packet->number);
+        (void) ngx_vmess_kcp_segment_put16(p + 2, ++packet->number);
         break;
 
     case NGX_VMESS_KCP_HEADER_WECHAT:
@@ -261,7 +261,7 @@ ngx_vmess_kcp_header(ngx_vmess_kcp_packet_t *packet, u_char *p,
 
     case NGX_VMESS_KCP_HEADER_DTLS:
         (void) ngx_vmess_kcp_segment_put32(p + 7, packet->number++);
-        (void) ngx_vmess_kcp_put16(p + 11, packet->length);
+        (void) ngx_vmess_kcp_segment_put16(p + 11, packet->length);
 
         packet->length += NGX_VMESS_KCP_DTLS_LENGTH;
 
@@ -285,7 +285,7 @@ ngx_vmess_kcp_header(ngx_vmess_kcp_packet_t *packet, u_char *p,
  */
 
 static ngx_int_t
-ngx_vmess_kcp_simple_open(u_char *p, size_t len)
+ngx_vmess_kcp_packet_simple_open(u_char *p, size_t len)
 {
     u_char    *last;
     uint32_t   a, b;
@@ -313,12 +313,12 @@ ngx_vmess_kcp_simple_open(u_char *p, size_t len)
 
 
 static void
-ngx_vmess_kcp_simple_seal(u_char *p, size_t len)
+ngx_vmess_kcp_packet_simple_seal(u_char *p, size_t len)
 {
     u_char    *last;
     uint32_t   a, b;
 
-    (void) ngx_vmess_kcp_put16(p + 4, len - NGX_VMESS_KCP_SIMPLE_LEN);
+    (void) ngx_vmess_kcp_segment_put16(p + 4, len - NGX_VMESS_KCP_SIMPLE_LEN);
     (void) ngx_vmess_kcp_segment_put32(p, ngx_vmess_hash_fnv1a(p + 4, len - 4));
 
     last = p + len;
@@ -333,121 +333,4 @@ ngx_vmess_kcp_simple_seal(u_char *p, size_t len)
     for ( /* void */ ; p < last; p++) {
         p[0] ^= p[-4];
     }
-}
-
-
-ngx_int_t
-ngx_vmess_kcp_segment_parse(ngx_vmess_kcp_segment_t *seg, u_char **p,
-    u_char *last)
-{
-    size_t   rest;
-    u_char  *s;
-
-    s = *p;
-    rest = last - s;
-
-    if (rest < NGX_VMESS_KCP_COMMAND_LEN) {
-        return NGX_DECLINED;
-    }
-
-    ngx_memzero(seg, sizeof(ngx_vmess_kcp_segment_t));
-
-    seg->conv = (ngx_uint_t) s[0] << 8 | s[1];
-    seg->command = s[2];
-    seg->opt = s[3];
-
-    switch (seg->command) {
-
-    case NGX_VMESS_KCP_DATA:
-
-        if (rest < NGX_VMESS_KCP_DATA_LEN) {
-            return NGX_DECLINED;
-        }
-
-        seg->timestamp = ngx_vmess_kcp_segment_get32(s + 4);
-        seg->number = ngx_vmess_kcp_segment_get32(s + 8);
-        seg->sending_next = ngx_vmess_kcp_segment_get32(s + 12);
-
-        seg->data.len = (size_t) s[16] << 8 | s[17];
-        seg->data.data = s + NGX_VMESS_KCP_DATA_LEN;
-        break;
-
-    case NGX_VMESS_KCP_ACK:
-
-        if (rest < NGX_VMESS_KCP_ACK_LEN) {
-            return NGX_DECLINED;
-        }
-
-        seg->receiving_window = ngx_vmess_kcp_segment_get32(s + 4);
-        seg->receiving_next = ngx_vmess_kcp_segment_get32(s + 8);
-        seg->timestamp = ngx_vmess_kcp_segment_get32(s + 12);
-
-        seg->data.len = (size_t) s[16] * NGX_VMESS_KCP_NUMBER_LEN;
-        seg->data.data = s + NGX_VMESS_KCP_ACK_LEN;
-        break;
-
-    default:
-        seg->sending_next = ngx_vmess_kcp_segment_get32(s + 4);
-        seg->receiving_next = ngx_vmess_kcp_segment_get32(s + 8);
-        seg->rto = ngx_vmess_kcp_segment_get32(s + 12);
-
-        seg->data.data = s + NGX_VMESS_KCP_COMMAND_LEN;
-        break;
-    }
-
-    if ((size_t) (last - seg->data.data) < seg->data.len) {
-        return NGX_DECLINED;
-    }
-
-    *p = seg->data.data + seg->data.len;
-
-    return NGX_OK;
-}
-
-
-u_char *
-ngx_vmess_kcp_segment_create(u_char *p, ngx_vmess_kcp_segment_t *seg)
-{
-    p = ngx_vmess_kcp_put16(p, seg->conv);
-
-    *p++ = (u_char) seg->command;
-    *p++ = (u_char) seg->opt;
-
-    switch (seg->command) {
-
-    case NGX_VMESS_KCP_DATA:
-        p = ngx_vmess_kcp_segment_put32(p, seg->timestamp);
-        p = ngx_vmess_kcp_segment_put32(p, seg->number);
-        p = ngx_vmess_kcp_segment_put32(p, seg->sending_next);
-        p = ngx_vmess_kcp_put16(p, seg->data.len);
-        break;
-
-    case NGX_VMESS_KCP_ACK:
-        p = ngx_vmess_kcp_segment_put32(p, seg->receiving_window);
-        p = ngx_vmess_kcp_segment_put32(p, seg->receiving_next);
-        p = ngx_vmess_kcp_segment_put32(p, seg->timestamp);
-        *p++ = (u_char) (seg->data.len / NGX_VMESS_KCP_NUMBER_LEN);
-        break;
-
-    default:
-        p = ngx_vmess_kcp_segment_put32(p, seg->sending_next);
-        p = ngx_vmess_kcp_segment_put32(p, seg->receiving_next);
-        return ngx_vmess_kcp_segment_put32(p, seg->rto);
-    }
-
-    if (seg->data.len && seg->data.data != p) {
-        ngx_memcpy(p, seg->data.data, seg->data.len);
-    }
-
-    return p + seg->data.len;
-}
-
-
-static u_char *
-ngx_vmess_kcp_put16(u_char *p, ngx_uint_t n)
-{
-    *p++ = (u_char) (n >> 8);
-    *p++ = (u_char) n;
-
-    return p;
 }

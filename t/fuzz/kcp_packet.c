@@ -5,6 +5,7 @@
 
 #include "fuzz.h"
 #include "ngx_vmess_kcp_packet.h"
+#include "ngx_vmess_kcp_segment.h"
 
 
 #define FUZZ_SEALS    3

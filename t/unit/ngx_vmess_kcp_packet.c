@@ -5,6 +5,7 @@
 
 #include "test.h"
 #include "ngx_vmess_kcp_packet.h"
+#include "ngx_vmess_kcp_segment.h"
 
 
 #define TEST_START  0x1234                   /* of counters in the vectors */
