@@ -10,7 +10,7 @@
 #include "event/ngx_vmess_zone.h"
 #include "event/ngx_vmess_filter.h"
 #include "proto/ngx_vmess_crypto.h"
-#include "stream/ngx_stream_vmess_legacy.h"
+#include "stream/ngx_stream_vmess_detour.h"
 #include "stream/ngx_stream_vmess_quic.h"
 
 

@@ -146,11 +146,6 @@ typedef struct {
 } ngx_stream_vmess_ctx_t;
 
 
-ngx_int_t ngx_stream_vmess_variable_init(ngx_conf_t *cf);
-
-char *ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-
-
 extern ngx_module_t  ngx_stream_vmess_module;
 
 

@@ -6,11 +6,12 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_handler.h"
-#include "ngx_stream_vmess_flow.h"
+#include "ngx_stream_vmess_detour.h"
+#include "ngx_stream_vmess_fallback.h"
 #include "ngx_stream_vmess_loop.h"
+#include "ngx_stream_vmess_proxy.h"
 #include "ngx_stream_vmess_target.h"
 #include "ngx_stream_vmess_visitor.h"
-#include "event/ngx_vmess_detour.h"
 #include "event/ngx_vmess_output.h"
 #include "event/ngx_vmess_handshake.h"
 
@@ -25,7 +26,6 @@ static void ngx_stream_vmess_handler_evict(ngx_vmess_pending_t *pending);
 static ngx_int_t ngx_stream_vmess_handler_wait(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_handler_returned(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_detour_switch(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_handler_command(ngx_stream_session_t *s,
     ngx_uint_t command);
 static ngx_int_t ngx_stream_vmess_handler_open_mux(ngx_stream_session_t *s);
@@ -37,8 +37,6 @@ static ngx_int_t ngx_stream_vmess_handler_route(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_handler_first_packet(ngx_stream_session_t *s);
 static ngx_uint_t ngx_stream_vmess_handler_cipher(ngx_vmess_header_t *h);
 static ngx_int_t ngx_stream_vmess_handler_fallback(ngx_stream_session_t *s);
-static void ngx_stream_vmess_log_count(ngx_stream_session_t *s,
-    ngx_stream_vmess_ctx_t *ctx);
 
 
 ngx_int_t
@@ -423,50 +421,6 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
 }
 
 
-/* tells the client to go on at another port, with another id */
-
-static ngx_int_t
-ngx_stream_vmess_detour_switch(ngx_stream_session_t *s)
-{
-    uint32_t                      random;
-    ngx_vmess_switch_t            sw;
-    ngx_vmess_connection_t       *vc;
-    ngx_stream_vmess_ctx_t       *ctx;
-    ngx_stream_vmess_srv_conf_t  *vscf;
-
-    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
-    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
-    vc = ctx->vc;
-
-    ngx_memzero(&sw, sizeof(ngx_vmess_switch_t));
-
-    if (vc->account.temporary
-        || ngx_vmess_detour_id(vc->zone, &vc->account, sw.id, &random)
-           != NGX_OK)
-    {
-        ngx_explicit_memzero(sw.id, NGX_VMESS_ID_LEN);
-        return NGX_OK;
-    }
-
-    vc->command.data = ngx_pnalloc(s->connection->pool,
-                                   NGX_VMESS_COMMAND_MAX);
-    if (vc->command.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    sw.port = (in_port_t) (vscf->detour_from
-                           + random % (vscf->detour_to - vscf->detour_from
-                                       + 1));
-    sw.minutes = (u_char) (vscf->detour_refresh / 60);
-
-    vc->command.len = ngx_vmess_response_switch(&sw, vc->command.data);
-
-    ngx_explicit_memzero(sw.id, NGX_VMESS_ID_LEN);
-
-    return NGX_OK;
-}
-
-
 static ngx_int_t
 ngx_stream_vmess_handler_command(ngx_stream_session_t *s, ngx_uint_t command)
 {
@@ -750,176 +704,4 @@ ngx_stream_vmess_handler_fallback(ngx_stream_session_t *s)
     ngx_stream_vmess_fallback_move(s, vscf->fallback_server);
 
     return NGX_DONE;
-}
-
-
-ngx_int_t
-ngx_stream_vmess_phase_first(ngx_stream_session_t *s,
-    ngx_stream_phase_handler_t *ph)
-{
-    ngx_int_t  rc;
-
-    rc = ph->handler(s);
-
-    switch (rc) {
-
-    case NGX_DECLINED:
-        s->phase_handler++;
-        return NGX_AGAIN;
-
-    case NGX_DONE:
-
-        /* the phases of the other server, from the first on */
-
-        return NGX_AGAIN;
-
-    case NGX_AGAIN:
-        return NGX_OK;
-
-    case NGX_ERROR:
-        rc = NGX_STREAM_INTERNAL_SERVER_ERROR;
-        break;
-    }
-
-    ngx_stream_finalize_session(s, rc);
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_stream_vmess_phase_preread(ngx_stream_session_t *s,
-    ngx_stream_phase_handler_t *ph)
-{
-    ngx_int_t                rc;
-    ngx_connection_t        *c;
-    ngx_stream_vmess_ctx_t  *ctx;
-
-    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
-
-    if (ctx == NULL && ngx_vmess_vconn_get(s->connection) == NULL) {
-        return ngx_stream_core_preread_phase(s, ph);
-    }
-
-    c = s->connection;
-
-    if (ctx) {
-        ctx->preread_ended = 0;
-    }
-
-    ngx_vmess_preread_by_recv(rc, ngx_stream_core_preread_phase(s, ph));
-
-    /*
-     * The end of the client's data is not that of the session: nginx would
-     * wait for more, and then close it.
-     */
-
-    if (rc == NGX_OK && ctx && c->fd != (ngx_socket_t) -1
-        && ctx->preread_ended)
-    {
-        if (c->read->timer_set) {
-            ngx_del_timer(c->read);
-        }
-
-        c->read->ready = 1;
-
-        s->phase_handler++;
-
-        return NGX_AGAIN;
-    }
-
-    return rc;
-}
-
-
-/*
- * Lines of the access log have each byte once: what a sub-connection has taken
- * or sent is in its own, and what the connection has besides in that one.
- */
-
-static void
-ngx_stream_vmess_log_count(ngx_stream_session_t *s, ngx_stream_vmess_ctx_t *ctx)
-{
-    ngx_connection_t            *c;
-    ngx_vmess_mux_flow_t        *flow;
-    ngx_vmess_mux_connection_t  *mux;
-
-    c = s->connection;
-    mux = ctx->vc->mux;
-
-    if (mux) {
-        s->received = ngx_max(mux->received - mux->taken, 0);
-        c->sent = ngx_max(c->sent - mux->sent, 0);
-        return;
-    }
-
-    flow = ngx_vmess_mux_get_flow(c);
-
-    if (flow) {
-        c->sent -= flow->discarded;
-    }
-}
-
-
-ngx_int_t
-ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
-{
-    ngx_vmess_user_t        *user;
-    ngx_log_handler_pt       handler;
-    ngx_connection_t        *c;
-    ngx_stream_vmess_ctx_t  *ctx;
-
-    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
-
-    if (ctx == NULL) {
-        return NGX_OK;
-    }
-
-    if (ctx->visit) {
-
-        /* the site has closed the connection before there was a verdict */
-
-        if (ctx->vc->status == NGX_VMESS_STATUS_NONE) {
-            ngx_vmess_handshake_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
-        }
-
-        /* its events must not come while TLS is being shut down */
-
-        ngx_stream_vmess_visitor_stop(s);
-    }
-
-    ngx_stream_vmess_loop_leave(ctx);
-
-    if (ctx->status) {
-        s->status = ctx->status;
-    }
-
-    if (!ctx->vc->account.counted) {
-        return NGX_OK;
-    }
-
-    /* datagrams of this turn of the event loop */
-
-    if (ctx->udp && ctx->vc->sealed.start && !s->connection->error) {
-        (void) ngx_vmess_output_flush(ctx->vc);
-    }
-
-    ngx_stream_vmess_log_count(s, ctx);
-
-    user = ctx->vc->account.user;
-
-    c = s->connection;
-    handler = c->log->handler;
-    c->log->handler = NULL;
-
-    ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                  "vmess user \"%V\": up:%uA down:%uA flows:%uA total:%uA "
-                  "refused:%uA",
-                  &user->name.str, user->up, user->down,
-                  ngx_vmess_account_flows(ctx->vc->zone, &ctx->vc->account),
-                  user->total, user->refused);
-
-    c->log->handler = handler;
-
-    return NGX_OK;
 }

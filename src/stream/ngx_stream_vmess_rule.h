@@ -15,13 +15,6 @@
 char *ngx_stream_vmess_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /*
- * Reads the addresses of this machine, which are private: services there trust
- * what comes from itself.  Called when the configuration is read.  NGX_OK, or
- * NGX_ERROR without memory.
- */
-ngx_int_t ngx_stream_vmess_private_init(ngx_conf_t *cf);
-
-/*
  * Checks a target against the rules of the session's server.
  *
  * host      name of the target, or NULL if it is an address

@@ -9,6 +9,7 @@
 #include "ngx_stream_vmess_rule.h"
 #include "ngx_stream_vmess_peer.h"
 #include "ngx_stream_vmess_cone.h"
+#include "ngx_vmess_param.h"
 
 
 /* addresses of a name that are kept, of each family */
@@ -34,6 +35,21 @@ static ngx_int_t ngx_stream_vmess_target_init_upstream(ngx_conf_t *cf,
     ngx_stream_upstream_srv_conf_t *us);
 static ngx_int_t ngx_stream_vmess_target_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us);
+
+
+static ngx_conf_enum_t  ngx_stream_vmess_target_families[] = {
+    { ngx_string("ipv4"), NGX_STREAM_VMESS_IPV4 },
+    { ngx_string("ipv6"), NGX_STREAM_VMESS_IPV6 },
+    { ngx_string("prefer_ipv4"), NGX_STREAM_VMESS_PREFER_IPV4 },
+    { ngx_string("prefer_ipv6"), NGX_STREAM_VMESS_PREFER_IPV6 },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_vmess_param_t  ngx_stream_vmess_target_family_param = {
+    ngx_null_string, ngx_vmess_param_enum, 0, 0, 0,
+    NULL, ngx_stream_vmess_target_families, 0
+};
 
 
 ngx_int_t
@@ -681,4 +697,63 @@ ngx_stream_vmess_target_init_peer(ngx_stream_session_t *s,
     }
 
     return NGX_OK;
+}
+
+
+char *
+ngx_stream_vmess_target_resolve_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_stream_vmess_srv_conf_t *vscf = conf;
+
+    ngx_int_t    rc;
+    ngx_str_t   *value;
+    ngx_uint_t   n;
+
+    if (vscf->resolve != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    if (ngx_vmess_param_args(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    n = cf->args->nelts - 1;
+
+    vscf->family = NGX_STREAM_VMESS_ANY;
+
+    rc = ngx_vmess_param_enum(cf, &ngx_stream_vmess_target_family_param,
+                              &value[n], &vscf->family);
+
+    if (n == 2 && rc != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"vmess_resolve\", it "
+                           "must be \"ipv4\", \"ipv6\", \"prefer_ipv4\" or "
+                           "\"prefer_ipv6\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    if ((n == 1 && rc == NGX_OK) || ngx_strcmp(value[1].data, "on") == 0) {
+        vscf->resolve = NULL;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "off") == 0 && n == 2) {
+        return "has \"off\", and addresses that would be used";
+    }
+
+    if (ngx_strcmp(value[1].data, "off") != 0
+        && ngx_strchr(value[1].data, '$') == NULL)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"vmess_resolve\", it must "
+                           "be \"on\", \"off\" or contain a variable, then "
+                           "\"ipv4\", \"ipv6\", \"prefer_ipv4\" or "
+                           "\"prefer_ipv6\" may follow", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_stream_set_complex_value_slot(cf, cmd, conf);
 }

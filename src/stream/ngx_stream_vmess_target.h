@@ -10,6 +10,10 @@
 #include "ngx_stream_vmess.h"
 
 
+/* the directive "vmess_resolve" */
+char *ngx_stream_vmess_target_resolve_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 /* adds the built-in upstream "vmess_target" */
 ngx_int_t ngx_stream_vmess_target_add(ngx_conf_t *cf);
 

@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_stream_vmess.h"
+#include "ngx_stream_vmess_users.h"
 #include "ngx_vmess_param.h"
 #include "event/ngx_vmess_zone.h"
 #include "proto/ngx_vmess_crypto.h"

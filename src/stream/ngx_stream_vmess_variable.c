@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_stream_vmess.h"
+#include "ngx_stream_vmess_variable.h"
 #include "event/ngx_vmess_handshake.h"
 
 

@@ -6,7 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_visitor.h"
-#include "ngx_stream_vmess_flow.h"
+#include "ngx_stream_vmess_fallback.h"
 #include "ngx_stream_vmess_limit.h"
 #include "ngx_stream_vmess_loop.h"
 #include "event/ngx_vmess_handshake.h"

@@ -1,0 +1,109 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_stream_vmess_log.h"
+#include "ngx_stream_vmess_loop.h"
+#include "ngx_stream_vmess_visitor.h"
+#include "event/ngx_vmess_handshake.h"
+#include "event/ngx_vmess_output.h"
+
+
+static void ngx_stream_vmess_log_count(ngx_stream_session_t *s,
+    ngx_stream_vmess_ctx_t *ctx);
+
+
+ngx_int_t
+ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
+{
+    ngx_vmess_user_t        *user;
+    ngx_log_handler_pt       handler;
+    ngx_connection_t        *c;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    if (ctx->visit) {
+
+        /* the site has closed the connection before there was a verdict */
+
+        if (ctx->vc->status == NGX_VMESS_STATUS_NONE) {
+            ngx_vmess_handshake_refuse(ctx->vc, NGX_VMESS_STATUS_TIMEOUT);
+        }
+
+        /* its events must not come while TLS is being shut down */
+
+        ngx_stream_vmess_visitor_stop(s);
+    }
+
+    ngx_stream_vmess_loop_leave(ctx);
+
+    if (ctx->status) {
+        s->status = ctx->status;
+    }
+
+    if (!ctx->vc->account.counted) {
+        return NGX_OK;
+    }
+
+    /* datagrams of this turn of the event loop */
+
+    if (ctx->udp && ctx->vc->sealed.start && !s->connection->error) {
+        (void) ngx_vmess_output_flush(ctx->vc);
+    }
+
+    ngx_stream_vmess_log_count(s, ctx);
+
+    user = ctx->vc->account.user;
+
+    c = s->connection;
+    handler = c->log->handler;
+    c->log->handler = NULL;
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "vmess user \"%V\": up:%uA down:%uA flows:%uA total:%uA "
+                  "refused:%uA",
+                  &user->name.str, user->up, user->down,
+                  ngx_vmess_account_flows(ctx->vc->zone, &ctx->vc->account),
+                  user->total, user->refused);
+
+    c->log->handler = handler;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Lines of the access log have each byte once: what a sub-connection has taken
+ * or sent is in its own, and what the connection has besides in that one.
+ */
+
+static void
+ngx_stream_vmess_log_count(ngx_stream_session_t *s, ngx_stream_vmess_ctx_t *ctx)
+{
+    ngx_connection_t            *c;
+    ngx_vmess_mux_flow_t        *flow;
+    ngx_vmess_mux_connection_t  *mux;
+
+    c = s->connection;
+    mux = ctx->vc->mux;
+
+    if (mux) {
+        s->received = ngx_max(mux->received - mux->taken, 0);
+        c->sent = ngx_max(c->sent - mux->sent, 0);
+        return;
+    }
+
+    flow = ngx_vmess_mux_get_flow(c);
+
+    if (flow) {
+        c->sent -= flow->discarded;
+    }
+}

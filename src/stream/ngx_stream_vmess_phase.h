@@ -1,0 +1,17 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_STREAM_VMESS_PHASE_H_INCLUDED_
+#define _NGX_STREAM_VMESS_PHASE_H_INCLUDED_
+
+
+#include "ngx_stream_vmess.h"
+
+
+/* ours is the first preread handler; called when phases are laid out; NGX_OK */
+ngx_int_t ngx_stream_vmess_phase_init(ngx_cycle_t *cycle);
+
+
+#endif /* _NGX_STREAM_VMESS_PHASE_H_INCLUDED_ */

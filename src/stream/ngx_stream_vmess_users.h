@@ -1,0 +1,17 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_STREAM_VMESS_USERS_H_INCLUDED_
+#define _NGX_STREAM_VMESS_USERS_H_INCLUDED_
+
+
+#include "ngx_stream_vmess.h"
+
+
+/* the directive "vmess_users", a block */
+char *ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+
+#endif /* _NGX_STREAM_VMESS_USERS_H_INCLUDED_ */
