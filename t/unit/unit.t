@@ -2,6 +2,8 @@
 
 # Runs the unit tests of src/proto, and of the replay filter, the table of
 # tokens, the registry of sessions and the socket of datagrams, one C program a file, fed with the vectors.
+# Names of them may be given: t/unit/unit.t mux chunk.
+#
 # CC, CFLAGS_EXTRA (-fsanitize=address,undefined), NGX_VMESS_INC and
 # TEST_VMESS_UNIT, a folder to build in and to keep, are taken from the
 # environment.
@@ -52,7 +54,7 @@ for my $file (glob("$root/src/proto/*.c"),
         or BAIL_OUT("$file does not compile");
 }
 
-run($_) for @tests;
+run($_) for @ARGV ? @ARGV : @tests;
 
 done_testing();
 
