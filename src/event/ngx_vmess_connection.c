@@ -8,6 +8,7 @@
 #include "ngx_vmess_connection.h"
 #include "ngx_vmess_output.h"
 #include "ngx_vmess_packet.h"
+#include "proto/ngx_vmess_response.h"
 
 
 /* the least that is read from the transport, if it has so much */

@@ -6,8 +6,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_detour.h"
-#include "proto/ngx_vmess_crypto.h"
-#include "proto/ngx_vmess_kdf.h"
+#include "proto/ngx_vmess_hash.h"
+#include "proto/ngx_vmess_id.h"
 
 
 static void ngx_vmess_detour_derive(ngx_vmess_zone_t *zone,

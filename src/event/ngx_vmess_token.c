@@ -7,7 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess_token.h"
 #include "ngx_vmess_zone.h"
-#include "proto/ngx_vmess_crypto.h"
+#include "proto/ngx_vmess_proto.h"
 
 
 /*

@@ -8,8 +8,8 @@
 #include "ngx_vmess_users.h"
 #include "ngx_vmess_filter.h"
 #include "ngx_vmess_detour.h"
-#include "proto/ngx_vmess_crypto.h"
-#include "proto/ngx_vmess_kdf.h"
+#include "proto/ngx_vmess_hash.h"
+#include "proto/ngx_vmess_id.h"
 
 
 #define NGX_VMESS_HINTS  8       /* of one address: a cache line */

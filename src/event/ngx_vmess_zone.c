@@ -11,7 +11,7 @@
 #include "ngx_vmess_users.h"
 #include "ngx_vmess_detour.h"
 #include "ngx_vmess_token.h"
-#include "proto/ngx_vmess_crypto.h"
+#include "proto/ngx_vmess_proto.h"
 
 
 /* tokens made in a step, if there are no more, and ms between steps */

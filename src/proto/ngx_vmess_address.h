@@ -19,9 +19,9 @@
 /*
  * Port and address as in the request header, Mux.Cool and XUDP.  An address in
  * text sent as a domain, if it starts with a digit or a bracket or has a colon,
- * becomes an address, and an IPv4-mapped IPv6 address becomes IPv4, as with Go peers.
- * One trailing dot of a domain is dropped, letters become lower case, and an
- * empty label is refused.
+ * becomes an address, and an IPv4-mapped IPv6 address becomes IPv4, as with Go
+ * peers.  One trailing dot of a domain is dropped, letters become lower case,
+ * and an empty label is refused.
  */
 
 typedef struct {

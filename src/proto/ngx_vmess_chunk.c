@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_chunk.h"
+#include "ngx_vmess_hash.h"
 #include "ngx_vmess_kdf.h"
 
 

@@ -10,7 +10,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_proto.h"
-#include "ngx_vmess_crypto.h"
+#include "ngx_vmess_aead.h"
+#include "ngx_vmess_cfb.h"
 #include "ngx_vmess_header.h"
 #include "ngx_vmess_shake.h"
 

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess_kcp_packet.h"
 #include "ngx_vmess_kcp_segment.h"
+#include "ngx_vmess_hash.h"
 
 
 #define NGX_VMESS_KCP_SIMPLE_LEN      6      /* hash and length */

@@ -9,7 +9,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_vmess_crypto.h"
+#include "ngx_vmess_aead.h"
 
 
 /* what protects a datagram */

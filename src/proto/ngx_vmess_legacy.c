@@ -6,7 +6,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_legacy.h"
-#include "ngx_vmess_crypto.h"
+#include "ngx_vmess_cfb.h"
+#include "ngx_vmess_hash.h"
 
 #include <openssl/md5.h>
 

@@ -85,5 +85,9 @@
 #define NGX_VMESS_CHUNK_OVERHEAD                                              \
     (2 + 2 * NGX_VMESS_TAG_LEN + NGX_VMESS_PADDING_MAX)
 
+/* 1 if equal; the time depends on len alone */
+
+#define ngx_vmess_equal(a, b, len)  (CRYPTO_memcmp(a, b, len) == 0)
+
 
 #endif /* _NGX_VMESS_PROTO_H_INCLUDED_ */

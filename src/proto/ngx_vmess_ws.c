@@ -6,7 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_ws.h"
-#include "ngx_vmess_crypto.h"
+#include "ngx_vmess_hash.h"
 
 
 static ngx_int_t ngx_vmess_ws_check(ngx_vmess_ws_t *ws);

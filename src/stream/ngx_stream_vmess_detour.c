@@ -9,6 +9,7 @@
 #include "ngx_stream_vmess_compat.h"
 #include "ngx_vmess_param.h"
 #include "event/ngx_vmess_detour.h"
+#include "proto/ngx_vmess_response.h"
 
 
 static ngx_int_t ngx_stream_vmess_detour_ports(ngx_conf_t *cf,

@@ -8,8 +8,8 @@
 #include "ngx_stream_vmess_users.h"
 #include "ngx_vmess_param.h"
 #include "event/ngx_vmess_zone.h"
-#include "proto/ngx_vmess_crypto.h"
-#include "proto/ngx_vmess_kdf.h"
+#include "proto/ngx_vmess_hash.h"
+#include "proto/ngx_vmess_id.h"
 
 
 /* an id of fewer bytes, or of fewer different ones, is easily guessed */

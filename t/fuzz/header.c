@@ -5,7 +5,8 @@
 
 #include "fuzz.h"
 #include "ngx_vmess_header.h"
-#include "ngx_vmess_crypto.h"
+#include "ngx_vmess_aead.h"
+#include "ngx_vmess_hash.h"
 #include "ngx_vmess_kdf.h"
 
 

@@ -4,7 +4,7 @@
  */
 
 #include "fuzz.h"
-#include "ngx_vmess_kdf.h"
+#include "ngx_vmess_id.h"
 
 
 /* an id is 16 bytes or refused; what is printed from it reads the same */

@@ -5,7 +5,8 @@
 
 #include "fuzz.h"
 #include "ngx_vmess_legacy.h"
-#include "ngx_vmess_crypto.h"
+#include "ngx_vmess_cfb.h"
+#include "ngx_vmess_hash.h"
 
 
 #define FUZZ_TIME  1735689600

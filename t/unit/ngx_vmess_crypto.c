@@ -5,6 +5,9 @@
 
 #include "test.h"
 #include "ngx_vmess_crypto.h"
+#include "ngx_vmess_aead.h"
+#include "ngx_vmess_cfb.h"
+#include "ngx_vmess_hash.h"
 
 
 static void test_known(void);

@@ -5,7 +5,7 @@
 
 #include "test.h"
 #include "ngx_vmess_grpc.h"
-#include "ngx_vmess_crypto.h"
+#include "ngx_vmess_hash.h"
 
 
 #define TEST_MAX  (64 * 1024)

@@ -5,8 +5,11 @@
 
 #include "test.h"
 #include "ngx_vmess_header.h"
+#include "ngx_vmess_response.h"
 #include "ngx_vmess_auth.h"
-#include "ngx_vmess_crypto.h"
+#include "ngx_vmess_aead.h"
+#include "ngx_vmess_hash.h"
+#include "ngx_vmess_id.h"
 #include "ngx_vmess_kdf.h"
 
 

@@ -5,6 +5,7 @@
 
 #include "test.h"
 #include "ngx_vmess_kdf.h"
+#include "ngx_vmess_id.h"
 
 
 static void test_kdf(void);

@@ -5,8 +5,9 @@
 
 #include "test.h"
 #include "ngx_vmess_legacy.h"
-#include "ngx_vmess_crypto.h"
-#include "ngx_vmess_kdf.h"
+#include "ngx_vmess_cfb.h"
+#include "ngx_vmess_hash.h"
+#include "ngx_vmess_id.h"
 
 
 #define TEST_SEEN  8
