@@ -6,7 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_xudp.h"
-#include "ngx_vmess_users.h"
+#include "proto/ngx_vmess_mux.h"
 
 
 /* a session waits so long for its client, in ms, and so many of a worker */
@@ -19,10 +19,10 @@
 
 static void ngx_vmess_xudp_id(u_char *id, ngx_vmess_zone_t *zone,
     ngx_vmess_user_t *user, u_char *global_id);
-static int64_t ngx_vmess_xudp_server(ngx_vmess_mux_flow_t *flow);
+static int64_t ngx_vmess_xudp_server(ngx_vmess_xudp_t *x);
 static void ngx_vmess_xudp_orphan_handler(ngx_event_t *ev);
 
-static ngx_int_t ngx_vmess_xudp_claim(ngx_vmess_mux_flow_t *flow,
+static ngx_int_t ngx_vmess_xudp_claim(ngx_vmess_xudp_t *x,
     ngx_vmess_owner_t *owner);
 static void ngx_vmess_xudp_answer_handler(ngx_event_t *rev);
 static void ngx_vmess_xudp_accept(ngx_connection_t *c,
@@ -63,12 +63,12 @@ ngx_vmess_xudp_id(u_char *id, ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
 /* a number of the server of a session, the same at all workers */
 
 static int64_t
-ngx_vmess_xudp_server(ngx_vmess_mux_flow_t *flow)
+ngx_vmess_xudp_server(ngx_vmess_xudp_t *x)
 {
     u_char   id[NGX_VMESS_WORKER_ID_LEN];
     int64_t  number;
 
-    ngx_vmess_worker_id(id, NGX_VMESS_WORKER_XUDP, &flow->listen->server, 1);
+    ngx_vmess_worker_id(id, NGX_VMESS_WORKER_XUDP, &x->listen->server, 1);
 
     ngx_memcpy(&number, id, sizeof(int64_t));
 
@@ -76,76 +76,81 @@ ngx_vmess_xudp_server(ngx_vmess_mux_flow_t *flow)
 }
 
 
-ngx_vmess_mux_flow_t *
+ngx_vmess_xudp_t *
 ngx_vmess_xudp_find(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
     u_char *global_id)
 {
-    u_char                     id[NGX_VMESS_WORKER_ID_LEN];
-    ngx_vmess_session_node_t  *node;
+    u_char  id[NGX_VMESS_WORKER_ID_LEN];
 
     ngx_vmess_xudp_id(id, zone, user, global_id);
 
-    node = ngx_vmess_worker_find(id);
-
-    return node ? ngx_rbtree_data(&node->node, ngx_vmess_mux_flow_t, name.node)
-                : NULL;
+    return (ngx_vmess_xudp_t *) ngx_vmess_worker_find(id);
 }
 
 
 ngx_int_t
-ngx_vmess_xudp_set_name(ngx_vmess_mux_flow_t *flow, u_char *global_id)
+ngx_vmess_xudp_set_name(ngx_vmess_xudp_t *x, ngx_vmess_zone_t *zone,
+    ngx_vmess_user_t *user, u_char *global_id)
 {
     ngx_int_t          rc;
     ngx_vmess_owner_t  owner;
 
-    flow->named = 1;
+    x->named = 1;
 
-    ngx_vmess_xudp_id(flow->name.id, flow->zone, flow->user, global_id);
+    ngx_vmess_xudp_id(x->name.id, zone, user, global_id);
 
-    ngx_vmess_worker_insert(&flow->name);
+    ngx_vmess_worker_insert(&x->name);
 
-    rc = ngx_vmess_worker_claim(flow->name.id, 1, &owner);
+    rc = ngx_vmess_worker_claim(x->name.id, 1, &owner);
 
     /* without room in the registry it stays at this worker */
 
     return (rc == NGX_DECLINED && owner.pid != ngx_pid)
-           ? ngx_vmess_xudp_claim(flow, &owner) : NGX_OK;
+           ? ngx_vmess_xudp_claim(x, &owner) : NGX_OK;
 }
 
 
 void
-ngx_vmess_xudp_unname(ngx_vmess_mux_flow_t *flow)
+ngx_vmess_xudp_unname(ngx_vmess_xudp_t *x)
 {
-    if (!flow->named) {
+    if (!x->named) {
         return;
     }
 
-    flow->named = 0;
+    x->named = 0;
 
-    ngx_vmess_worker_delete(&flow->name);
-    ngx_vmess_worker_release(flow->name.id, 0);
+    ngx_vmess_worker_delete(&x->name);
+    ngx_vmess_worker_release(x->name.id, 0);
+}
+
+
+void
+ngx_vmess_xudp_replace(ngx_vmess_xudp_t *x)
+{
+    ngx_vmess_xudp_unname(x);
+
+    if (x->orphan) {
+        x->close(x->data);
+    }
 }
 
 
 ngx_int_t
-ngx_vmess_xudp_orphan(ngx_vmess_mux_flow_t *flow)
+ngx_vmess_xudp_orphan(ngx_vmess_xudp_t *x)
 {
-    if (!flow->named || flow->ended || flow->claim || ngx_exiting
+    if (!x->named || x->claim || ngx_exiting
         || ngx_vmess_xudp_orphans == NGX_VMESS_XUDP_ORPHANS)
     {
         return NGX_DECLINED;
     }
 
-    /* not what a worker that quits waits for */
+    x->timer.handler = ngx_vmess_xudp_orphan_handler;
+    x->timer.data = x;
+    x->timer.log = ngx_cycle->log;
 
-    flow->vconn->connection->idle = 1;
+    ngx_add_timer(&x->timer, NGX_VMESS_XUDP_ORPHAN);
 
-    flow->timer.handler = ngx_vmess_xudp_orphan_handler;
-    flow->timer.data = flow;
-    flow->timer.log = flow->vconn->connection->log;
-
-    ngx_add_timer(&flow->timer, NGX_VMESS_XUDP_ORPHAN);
-
+    x->orphan = 1;
     ngx_vmess_xudp_orphans++;
 
     return NGX_OK;
@@ -153,29 +158,33 @@ ngx_vmess_xudp_orphan(ngx_vmess_mux_flow_t *flow)
 
 
 void
-ngx_vmess_xudp_adopt(ngx_vmess_mux_flow_t *flow)
+ngx_vmess_xudp_adopt(ngx_vmess_xudp_t *x)
 {
-    flow->vconn->connection->idle = 0;
-
-    if (flow->timer.timer_set) {
-        ngx_del_timer(&flow->timer);
+    if (!x->orphan) {
+        return;
     }
 
+    if (x->timer.timer_set) {
+        ngx_del_timer(&x->timer);
+    }
+
+    x->orphan = 0;
     ngx_vmess_xudp_orphans--;
 }
 
 
 void
-ngx_vmess_xudp_close(ngx_vmess_mux_flow_t *flow)
+ngx_vmess_xudp_close(ngx_vmess_xudp_t *x)
 {
-    ngx_vmess_xudp_unname(flow);
+    ngx_vmess_xudp_unname(x);
+    ngx_vmess_xudp_adopt(x);
 
-    if (flow->claim) {
-        ngx_close_connection(flow->claim);
+    if (x->claim) {
+        ngx_close_connection(x->claim);
     }
 
-    if (flow->adopted != (ngx_socket_t) -1
-        && ngx_close_socket(flow->adopted) == -1)
+    if (x->adopted != (ngx_socket_t) -1
+        && ngx_close_socket(x->adopted) == -1)
     {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_socket_errno,
                       ngx_close_socket_n " failed");
@@ -188,14 +197,16 @@ ngx_vmess_xudp_close(ngx_vmess_mux_flow_t *flow)
 static void
 ngx_vmess_xudp_orphan_handler(ngx_event_t *ev)
 {
-    ngx_vmess_mux_close_flow(ev->data);
+    ngx_vmess_xudp_t *x = ev->data;
+
+    x->close(x->data);
 }
 
 
 /* NGX_AGAIN: the owner of the name was asked, NGX_OK: it has gone */
 
 static ngx_int_t
-ngx_vmess_xudp_claim(ngx_vmess_mux_flow_t *flow, ngx_vmess_owner_t *owner)
+ngx_vmess_xudp_claim(ngx_vmess_xudp_t *x, ngx_vmess_owner_t *owner)
 {
     ngx_connection_t      *c;
     ngx_vmess_greeting_t   greeting;
@@ -203,18 +214,18 @@ ngx_vmess_xudp_claim(ngx_vmess_mux_flow_t *flow, ngx_vmess_owner_t *owner)
     ngx_memzero(&greeting, sizeof(ngx_vmess_greeting_t));
 
     greeting.kind = NGX_VMESS_WORKER_XUDP;
-    greeting.number = ngx_vmess_xudp_server(flow);
-    ngx_memcpy(greeting.id, flow->name.id, NGX_VMESS_WORKER_ID_LEN);
+    greeting.number = ngx_vmess_xudp_server(x);
+    ngx_memcpy(greeting.id, x->name.id, NGX_VMESS_WORKER_ID_LEN);
 
     c = ngx_vmess_worker_connect(owner, &greeting, ngx_cycle->log);
     if (c == NULL) {
         return NGX_OK;
     }
 
-    c->data = flow;
+    c->data = x;
     c->read->handler = ngx_vmess_xudp_answer_handler;
 
-    flow->claim = c;
+    x->claim = c;
 
     ngx_add_timer(c->read, NGX_VMESS_XUDP_TIMEOUT);
 
@@ -225,12 +236,12 @@ ngx_vmess_xudp_claim(ngx_vmess_mux_flow_t *flow, ngx_vmess_owner_t *owner)
 static void
 ngx_vmess_xudp_answer_handler(ngx_event_t *rev)
 {
-    ngx_socket_t           s;
-    ngx_connection_t      *c;
-    ngx_vmess_mux_flow_t  *flow;
+    ngx_socket_t       s;
+    ngx_connection_t  *c;
+    ngx_vmess_xudp_t  *x;
 
     c = rev->data;
-    flow = c->data;
+    x = c->data;
 
     s = (ngx_socket_t) -1;
 
@@ -238,15 +249,15 @@ ngx_vmess_xudp_answer_handler(ngx_event_t *rev)
         return;
     }
 
-    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, flow->vconn->connection->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0,
                    "vmess xudp session from another worker, socket: %d", s);
 
     ngx_close_connection(c);
 
-    flow->claim = NULL;
-    flow->adopted = s;
+    x->claim = NULL;
+    x->adopted = s;
 
-    ngx_vmess_vconn_start(flow->vconn);
+    x->start(x->data);
 }
 
 
@@ -260,28 +271,18 @@ ngx_vmess_xudp_answer_handler(ngx_event_t *rev)
 static void
 ngx_vmess_xudp_accept(ngx_connection_t *c, ngx_vmess_greeting_t *greeting)
 {
-    ngx_socket_t               s;
-    ngx_vmess_mux_flow_t      *flow;
-    ngx_vmess_session_node_t  *node;
+    ngx_socket_t       s;
+    ngx_vmess_xudp_t  *x;
 
-    node = ngx_vmess_worker_find(greeting->id);
-
-    flow = node ? ngx_rbtree_data(&node->node, ngx_vmess_mux_flow_t, name.node)
-                : NULL;
+    x = (ngx_vmess_xudp_t *) ngx_vmess_worker_find(greeting->id);
 
     s = (ngx_socket_t) -1;
 
-    if (flow && ngx_vmess_xudp_server(flow) != greeting->number) {
+    if (x && ngx_vmess_xudp_server(x) != greeting->number) {
+        ngx_vmess_xudp_replace(x);
 
-        if (flow->mux) {
-            ngx_vmess_xudp_unname(flow);
-
-        } else {
-            ngx_vmess_mux_close_flow(flow);
-        }
-
-    } else if (flow && flow->socket) {
-        s = flow->socket->fd;
+    } else if (x && x->socket) {
+        s = x->socket->fd;
     }
 
     if (ngx_vmess_xudp_send(c->fd, s) != NGX_OK) {
@@ -293,9 +294,9 @@ ngx_vmess_xudp_accept(ngx_connection_t *c, ngx_vmess_greeting_t *greeting)
 
         /* its events would come here as long as it is open there */
 
-        (void) ngx_del_conn(flow->socket, 0);
+        (void) ngx_del_conn(x->socket, 0);
 
-        ngx_vmess_mux_close_flow(flow);
+        x->close(x->data);
     }
 
     ngx_close_connection(c);

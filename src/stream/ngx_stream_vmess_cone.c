@@ -91,12 +91,12 @@ ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
     s = c->data;
     fc = s->connection;
     vc = ngx_vmess_connection_get(fc);
-    flow = ngx_vmess_mux_get_flow(fc);
+    flow = ngx_vmess_mux_flow_get(fc);
 
     c->recv = ngx_stream_vmess_cone_recv;
     c->send_chain = ngx_stream_vmess_cone_send_chain;
 
-    if (!vc->packetaddr && (flow == NULL || !flow->xudp)) {
+    if (!vc->packetaddr && (flow == NULL || !flow->peers)) {
 
         /* one peer, whose answers come from any address of its host */
 
@@ -114,10 +114,10 @@ ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
         return;
     }
 
-    if (flow && flow->adopted != (ngx_socket_t) -1
-        && ngx_stream_vmess_cone_socket(c, flow->adopted) == NGX_OK)
+    if (flow && flow->xudp.adopted != (ngx_socket_t) -1
+        && ngx_stream_vmess_cone_socket(c, flow->xudp.adopted) == NGX_OK)
     {
-        flow->adopted = (ngx_socket_t) -1;
+        flow->xudp.adopted = (ngx_socket_t) -1;
 
     } else if (pc->local
                || ngx_stream_vmess_cone_socket(c, (ngx_socket_t) -1) != NGX_OK)
@@ -135,7 +135,7 @@ ngx_stream_vmess_cone_notify(ngx_peer_connection_t *pc, void *data,
                   && domain == AF_INET6;
 
     if (flow) {
-        flow->socket = c;
+        flow->xudp.socket = c;
     }
 
     vc->cone = 1;

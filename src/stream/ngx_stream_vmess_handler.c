@@ -65,7 +65,7 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
             return NGX_ERROR;
         }
 
-        flow = ngx_vmess_mux_get_flow(c);
+        flow = ngx_vmess_mux_flow_get(c);
 
         if (flow) {
             return flow->mux ? ngx_stream_vmess_handler_open_flow(s, flow)
@@ -487,7 +487,8 @@ ngx_stream_vmess_handler_open_mux(ngx_stream_session_t *s)
 
     c->log->action = "proxying sub-connections";
 
-    return ngx_vmess_mux_start(mux) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+    return ngx_vmess_mux_connection_start(mux) == NGX_OK ? NGX_AGAIN
+                                                         : NGX_ERROR;
 }
 
 

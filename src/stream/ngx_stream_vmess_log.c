@@ -97,11 +97,11 @@ ngx_stream_vmess_log_count(ngx_stream_session_t *s, ngx_stream_vmess_ctx_t *ctx)
 
     if (mux) {
         s->received = ngx_max(mux->received - mux->taken, 0);
-        c->sent = ngx_max(c->sent - mux->sent, 0);
+        c->sent = ngx_max(c->sent - mux->output.sent, 0);
         return;
     }
 
-    flow = ngx_vmess_mux_get_flow(c);
+    flow = ngx_vmess_mux_flow_get(c);
 
     if (flow) {
         c->sent -= flow->discarded;

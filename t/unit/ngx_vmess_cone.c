@@ -51,7 +51,7 @@ ngx_vmess_connection_get(ngx_connection_t *c)
 
 
 ngx_vmess_mux_flow_t *
-ngx_vmess_mux_get_flow(ngx_connection_t *c)
+ngx_vmess_mux_flow_get(ngx_connection_t *c)
 {
     return NULL;
 }
