@@ -12,6 +12,11 @@
 #include <ngx_event.h>
 
 
+/* ngx_memory_barrier() is for the compiler alone on some platforms */
+
+#define ngx_vmess_memory_barrier()  __sync_synchronize()
+
+
 /*
  * Since 1.25.5 the preread phase looks at a plain connection by MSG_PEEK, if
  * epoll reports EPOLLRDHUP; with a layer in c->recv it would see the bytes

@@ -7,7 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess.h"
 #include "event/ngx_vmess_vconn.h"
-#include "event/ngx_vmess_zone.h"
+#include "event/ngx_vmess_users.h"
 #include "event/ngx_vmess_filter.h"
 #include "proto/ngx_vmess_crypto.h"
 #include "stream/ngx_stream_vmess_detour.h"

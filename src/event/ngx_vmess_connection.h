@@ -8,7 +8,7 @@
 
 
 #include "ngx_vmess.h"
-#include "ngx_vmess_users.h"
+#include "ngx_vmess_account.h"
 #include "ngx_vmess_vconn.h"
 #include "proto/ngx_vmess_header.h"
 #include "proto/ngx_vmess_chunk.h"

@@ -15,86 +15,8 @@ static void ngx_vmess_detour_derive(ngx_vmess_zone_t *zone,
 
 
 ngx_int_t
-ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
-{
-    if (zone->refresh == 0 || users->n == 0) {
-        return NGX_OK;
-    }
-
-    users->refresh = zone->refresh;
-    users->temporary = ngx_slab_calloc_locked(zone->shpool,
-                                  2 * users->n * sizeof(ngx_vmess_auth_key_t));
-    users->until = ngx_slab_calloc_locked(zone->shpool,
-                                          2 * users->n * sizeof(time_t));
-
-    return (users->temporary && users->until) ? NGX_OK : NGX_ERROR;
-}
-
-
-void
-ngx_vmess_users_free_temporary(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
-{
-    if (users->temporary) {
-        ngx_explicit_memzero(users->temporary,
-                             2 * users->n * sizeof(ngx_vmess_auth_key_t));
-        ngx_slab_free_locked(zone->shpool, users->temporary);
-    }
-
-    if (users->until) {
-        ngx_slab_free_locked(zone->shpool, users->until);
-    }
-}
-
-
-void
-ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users, ngx_vmess_users_t *old)
-{
-    ngx_uint_t           i, k, m, slot;
-    ngx_vmess_record_t  *record;
-
-    if (users->temporary == NULL || old->refresh != users->refresh) {
-        return;
-    }
-
-    k = 0;
-
-    for (i = 0; i < 2 * old->n; i++) {
-
-        if (old->until[i] < ngx_time()) {
-            continue;
-        }
-
-        record = &old->records[i % old->n];
-
-        /* mostly in the same order */
-
-        for (m = 0; m < users->n; m++, k++) {
-
-            k %= users->n;
-
-            if (ngx_memcmp(users->records[k].cmd_key, record->cmd_key,
-                           NGX_VMESS_KEY_LEN)
-                == 0)
-            {
-                break;
-            }
-        }
-
-        if (m == users->n) {
-            continue;
-        }
-
-        slot = i / old->n * users->n + k;
-
-        users->temporary[slot] = old->temporary[i];
-        users->until[slot] = old->until[i];
-    }
-}
-
-
-ngx_int_t
-ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    u_char *id, uint32_t *random)
+ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
+    ngx_uint_t number, u_char *id, uint32_t *random)
 {
     u_char              cmd_key[NGX_VMESS_KEY_LEN];
     time_t              period, until;
@@ -106,8 +28,8 @@ ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
     users = ngx_vmess_users_acquire(zone->sh);
 
-    if (users->refresh == 0 || account->number >= users->n
-        || users->records[account->number].user != account->user)
+    if (users->refresh == 0 || number >= users->n
+        || users->records[number].user != user)
     {
         goto done;
     }
@@ -115,10 +37,10 @@ ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     period = ngx_time() / users->refresh;
     until = (period + 2) * users->refresh - 1;
 
-    ngx_vmess_detour_derive(zone, users->records[account->number].cmd_key,
+    ngx_vmess_detour_derive(zone, users->records[number].cmd_key,
                             period, id, random);
 
-    slot = (period & 1) * users->n + account->number;
+    slot = (period & 1) * users->n + number;
 
     if (users->until[slot] != until) {
 
@@ -150,48 +72,44 @@ done:
 }
 
 
-ngx_uint_t
-ngx_vmess_detour_scan(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
-    const u_char *eauid, ngx_vmess_account_t *account, int64_t *t)
+ngx_int_t
+ngx_vmess_detour_find(ngx_vmess_users_t *users, const u_char *eauid,
+    ngx_uint_t *slot, int64_t *t)
 {
-    u_char      id[NGX_VMESS_ID_LEN];
-    uint32_t    random;
     ngx_uint_t  i, n;
 
-    if (users->temporary == NULL) {
-        return users->n;
-    }
-
-    n = 2 * users->n;
+    n = users->temporary ? 2 * users->n : 0;
 
     for (i = 0; i < n; i++) {
 
         i = ngx_vmess_auth_method()->scan(users->temporary, i, n, eauid, t);
 
         if (i < n && users->until[i] >= ngx_time()) {
-            break;
+            *slot = i;
+            return NGX_OK;
         }
 
         /* go on behind one that has expired */
     }
 
-    if (i >= n) {
-        return users->n;
-    }
+    return NGX_DECLINED;
+}
 
-    ngx_vmess_account_set(users, i % users->n, account);
 
-    account->tried_temporary = i + 1;
+void
+ngx_vmess_detour_key(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
+    ngx_uint_t slot, u_char *cmd_key)
+{
+    u_char    id[NGX_VMESS_ID_LEN];
+    uint32_t  random;
 
-    ngx_vmess_detour_derive(zone, account->cmd_key,
-                            (users->until[i] + 1) / users->refresh - 2, id,
+    ngx_vmess_detour_derive(zone, cmd_key,
+                            (users->until[slot] + 1) / users->refresh - 2, id,
                             &random);
-    ngx_vmess_id_cmd_key(account->cmd_key, id);
+
+    ngx_vmess_id_cmd_key(cmd_key, id);
+
     ngx_explicit_memzero(id, sizeof(id));
-
-    account->temporary = 1;
-
-    return i % users->n;
 }
 
 

@@ -18,33 +18,31 @@
  * given away, in two tables of the users: one of even periods, one of odd.
  */
 
-/* allocates the tables; called with the zone locked.  NGX_OK or NGX_ERROR */
-ngx_int_t ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone,
-    ngx_vmess_users_t *users);
-
-/* frees them; called with the zone locked */
-void ngx_vmess_users_free_temporary(ngx_vmess_zone_t *zone,
-    ngx_vmess_users_t *users);
-
-/* takes over what is good yet from the tables before */
-void ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users,
-    ngx_vmess_users_t *old);
-
 /*
  * The temporary id of a user now, made known to all workers; random is a number
- * that goes with it.  NGX_OK, or NGX_DECLINED: the user has gone, or has no
- * such id.
+ * that goes with it.
+ *
+ * number  of the user's record when it was found
+ *
+ * NGX_OK, or NGX_DECLINED: the user has gone, or has no such id.
  */
-ngx_int_t ngx_vmess_detour_id(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account, u_char *id, uint32_t *random);
+ngx_int_t ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
+    ngx_uint_t number, u_char *id, uint32_t *random);
 
 /*
- * The number of the user with that temporary id, users->n if there is none;
- * *t as by a scan of users.  The account's key is replaced by that of the id.
+ * Looks for a temporary id in all slots.
+ *
+ * NGX_OK        slot is that of the id, slot % users->n the number of its user,
+ *               and t as by a scan of users
+ * NGX_DECLINED  there is none
  */
-ngx_uint_t ngx_vmess_detour_scan(ngx_vmess_zone_t *zone,
-    ngx_vmess_users_t *users, const u_char *eauid,
-    ngx_vmess_account_t *account, int64_t *t);
+ngx_int_t ngx_vmess_detour_find(ngx_vmess_users_t *users, const u_char *eauid,
+    ngx_uint_t *slot, int64_t *t);
+
+/* makes the key of a user that of its id in the slot */
+void ngx_vmess_detour_key(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
+    ngx_uint_t slot, u_char *cmd_key);
+
 
 
 #endif /* _NGX_VMESS_DETOUR_H_INCLUDED_ */

@@ -298,14 +298,3 @@ ngx_vmess_filter_most(ngx_vmess_conf_t *vcf, ngx_uint_t *n,
 
     return owner;
 }
-
-
-void
-ngx_vmess_zone_touch(ngx_shm_t *shm)
-{
-    u_char  *p;
-
-    for (p = shm->addr; p < shm->addr + shm->size; p += ngx_pagesize) {
-        (void) ngx_atomic_fetch_add((ngx_atomic_t *) p, 0);
-    }
-}

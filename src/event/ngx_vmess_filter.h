@@ -51,8 +51,5 @@ ngx_int_t ngx_vmess_filter_find(ngx_vmess_conf_t *vcf, const u_char *key,
 uint32_t ngx_vmess_filter_most(ngx_vmess_conf_t *vcf, ngx_uint_t *n,
     ngx_uint_t *capacity);
 
-/* makes all pages of a zone present, as no lock should be held for that */
-void ngx_vmess_zone_touch(ngx_shm_t *shm);
-
 
 #endif /* _NGX_VMESS_FILTER_H_INCLUDED_ */

@@ -27,25 +27,6 @@ static ngx_vmess_log_limit_t  ngx_vmess_handshake_limit = {
 };
 
 
-static ngx_str_t  ngx_vmess_account_statuses[] = {
-    ngx_string(""),
-    ngx_string("ok"),
-    ngx_string("unknown"),
-    ngx_string("time"),
-    ngx_string("replay"),
-    ngx_string("full"),
-    ngx_string("clock"),
-    ngx_string("tag"),
-    ngx_string("header"),
-    ngx_string("timeout"),
-    ngx_string("truncated"),
-    ngx_string("cipher"),
-    ngx_string("command"),
-    ngx_string("denied"),
-    ngx_string("unresolved")
-};
-
-
 ngx_int_t
 ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
 {
@@ -396,13 +377,6 @@ ngx_vmess_handshake_drain(ngx_vmess_connection_t *vc)
     }
 
     return vc->drained >= vc->drain ? NGX_DONE : NGX_AGAIN;
-}
-
-
-ngx_str_t *
-ngx_vmess_account_status_name(ngx_vmess_status_e status)
-{
-    return &ngx_vmess_account_statuses[status];
 }
 
 

@@ -39,7 +39,6 @@ ngx_int_t ngx_vmess_handshake_drain(ngx_vmess_connection_t *vc);
 
 /* names for variables and logs */
 
-ngx_str_t *ngx_vmess_account_status_name(ngx_vmess_status_e status);
 ngx_str_t *ngx_vmess_handshake_security_name(ngx_vmess_header_t *h);
 ngx_str_t *ngx_vmess_handshake_command_name(ngx_vmess_header_t *h);
 

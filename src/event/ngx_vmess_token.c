@@ -6,7 +6,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_token.h"
-#include "ngx_vmess_zone.h"
 #include "proto/ngx_vmess_proto.h"
 
 

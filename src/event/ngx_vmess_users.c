@@ -6,32 +6,89 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_users.h"
-#include "ngx_vmess_filter.h"
-#include "ngx_vmess_detour.h"
-#include "proto/ngx_vmess_hash.h"
 #include "proto/ngx_vmess_id.h"
 
 
-#define NGX_VMESS_HINTS  8       /* of one address: a cache line */
+/* tokens made in a step, if there are no more, and ms between steps */
+
+#define NGX_VMESS_USERS_STEP      1000
+#define NGX_VMESS_USERS_INTERVAL  5
 
 
+static ngx_int_t ngx_vmess_users_init(ngx_shm_zone_t *shm_zone, void *data);
+static ngx_int_t ngx_vmess_users_create(ngx_vmess_zone_t *zone,
+    ngx_log_t *log);
 static ngx_vmess_users_t *ngx_vmess_users_alloc(ngx_vmess_zone_t *zone,
     ngx_uint_t n);
 static ngx_vmess_user_t *ngx_vmess_users_counters(ngx_vmess_zone_t *zone,
     ngx_str_node_t *name);
 static void ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone,
     ngx_vmess_users_t *users);
-static ngx_vmess_status_e ngx_vmess_account_known(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account, const u_char *eauid, time_t now,
-    ngx_log_t *log);
-static ngx_vmess_status_e ngx_vmess_account_status(ngx_vmess_zone_t *zone,
-    ngx_int_t rc, ngx_log_t *log);
-static void ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
-static uint64_t *ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh,
-    struct sockaddr *sockaddr, uint32_t *tag);
+static ngx_int_t ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone,
+    ngx_vmess_users_t *users);
+static void ngx_vmess_users_free(ngx_vmess_zone_t *zone,
+    ngx_vmess_users_t *users);
+static ngx_vmess_zone_t *ngx_vmess_users_replaced(ngx_vmess_zone_t *zone,
+    ngx_cycle_t *cycle);
+static void ngx_vmess_users_inherit(ngx_vmess_zone_t *zone,
+    ngx_vmess_zone_t *old);
+static void ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users,
+    ngx_vmess_users_t *old);
+static void ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh,
+    ngx_vmess_users_t *users);
+static void ngx_vmess_users_reclaim(ngx_vmess_zone_t *zone);
+static void ngx_vmess_users_sweep(ngx_vmess_zone_t *zone);
+static void ngx_vmess_users_refresh_handler(ngx_event_t *ev);
 
 
-ngx_int_t
+ngx_vmess_zone_t *
+ngx_vmess_users_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
+{
+    ngx_vmess_zone_t  *zone;
+
+    zone = ngx_vmess_zone_add(cf, name, size, ngx_vmess_users_init);
+    if (zone == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&zone->users, cf->pool, 16,
+                       sizeof(ngx_vmess_user_conf_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return zone;
+}
+
+
+/*
+ * Live users must not change here: what follows in ngx_init_cycle() may fail,
+ * and then the old configuration stays.
+ */
+
+static ngx_int_t
+ngx_vmess_users_init(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_vmess_zone_t *ozone = data;
+
+    ngx_vmess_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    if (ozone) {
+        zone->sh = ozone->sh;
+        zone->shpool = ozone->shpool;
+
+    } else if (ngx_vmess_zone_create(zone, shm_zone->shm.log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_vmess_users_create(zone, shm_zone->shm.log);
+}
+
+
+static ngx_int_t
 ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 {
     ngx_uint_t                      i, n;
@@ -139,37 +196,7 @@ nomem:
 }
 
 
-/* the tokens of all seconds that count, before anybody asks for them */
-
-static void
-ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
-{
-    u_char                   id[NGX_VMESS_ID_LEN];
-    ngx_uint_t               i, n;
-    ngx_vmess_user_conf_t  **conf;
-
-    conf = zone->users.elts;
-
-    for (i = 0; i < users->n; i++) {
-
-        ngx_memcpy(id, conf[i]->uuid, NGX_VMESS_ID_LEN);
-
-        for (n = conf[i]->alter_id; n; n--) {
-            ngx_vmess_id_next(id, id);
-            ngx_vmess_token_add(users->tokens, id, i);
-        }
-    }
-
-    ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
-
-    if (!ngx_test_config) {
-        (void) ngx_vmess_token_refresh(users->tokens, NULL, ngx_time(),
-                                       NGX_MAX_UINT32_VALUE, ngx_pid);
-    }
-}
-
-
-/* called with the zone locked, as the two below */
+/* called with the zone locked, as the three below */
 
 static ngx_vmess_users_t *
 ngx_vmess_users_alloc(ngx_vmess_zone_t *zone, ngx_uint_t n)
@@ -214,29 +241,20 @@ ngx_vmess_users_alloc(ngx_vmess_zone_t *zone, ngx_uint_t n)
 }
 
 
-void
-ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
+static ngx_int_t
+ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 {
-    if (users->keys) {
-        ngx_explicit_memzero(users->keys,
-                             users->n * sizeof(ngx_vmess_auth_key_t));
-        ngx_slab_free_locked(zone->shpool, users->keys);
+    if (zone->refresh == 0 || users->n == 0) {
+        return NGX_OK;
     }
 
-    if (users->records) {
-        ngx_explicit_memzero(users->records,
-                             users->n * sizeof(ngx_vmess_record_t));
-        ngx_slab_free_locked(zone->shpool, users->records);
-    }
+    users->refresh = zone->refresh;
+    users->temporary = ngx_slab_calloc_locked(zone->shpool,
+                                  2 * users->n * sizeof(ngx_vmess_auth_key_t));
+    users->until = ngx_slab_calloc_locked(zone->shpool,
+                                          2 * users->n * sizeof(time_t));
 
-    if (users->tokens) {
-        ngx_explicit_memzero(users->tokens, users->tokens_size);
-        ngx_slab_free_locked(zone->shpool, users->tokens);
-    }
-
-    ngx_vmess_users_free_temporary(zone, users);
-
-    ngx_slab_free_locked(zone->shpool, users);
+    return (users->temporary && users->until) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -270,162 +288,225 @@ ngx_vmess_users_counters(ngx_vmess_zone_t *zone, ngx_str_node_t *name)
 }
 
 
-ngx_vmess_status_e
-ngx_vmess_account_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
-    const u_char *eauid, ngx_vmess_account_t *account, ngx_log_t *log)
+static void
+ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 {
-    int64_t                         t;
-    time_t                          now;
-    uint32_t                        tag;
-    uint64_t                       *hint, h;
-    ngx_uint_t                      i, k, n;
-    ngx_vmess_users_t              *users;
-    ngx_vmess_status_e              status;
-    ngx_vmess_zone_sh_t            *sh;
-    const ngx_vmess_auth_method_t  *method;
+    if (users->keys) {
+        ngx_explicit_memzero(users->keys,
+                             users->n * sizeof(ngx_vmess_auth_key_t));
+        ngx_slab_free_locked(zone->shpool, users->keys);
+    }
+
+    if (users->records) {
+        ngx_explicit_memzero(users->records,
+                             users->n * sizeof(ngx_vmess_record_t));
+        ngx_slab_free_locked(zone->shpool, users->records);
+    }
+
+    if (users->tokens) {
+        ngx_explicit_memzero(users->tokens, users->tokens_size);
+        ngx_slab_free_locked(zone->shpool, users->tokens);
+    }
+
+    if (users->temporary) {
+        ngx_explicit_memzero(users->temporary,
+                             2 * users->n * sizeof(ngx_vmess_auth_key_t));
+        ngx_slab_free_locked(zone->shpool, users->temporary);
+    }
+
+    if (users->until) {
+        ngx_slab_free_locked(zone->shpool, users->until);
+    }
+
+    ngx_slab_free_locked(zone->shpool, users);
+}
+
+
+/* the tokens of all seconds that count, before anybody asks for them */
+
+static void
+ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
+{
+    u_char                   id[NGX_VMESS_ID_LEN];
+    ngx_uint_t               i, n;
+    ngx_vmess_user_conf_t  **conf;
+
+    conf = zone->users.elts;
+
+    for (i = 0; i < users->n; i++) {
+
+        ngx_memcpy(id, conf[i]->uuid, NGX_VMESS_ID_LEN);
+
+        for (n = conf[i]->alter_id; n; n--) {
+            ngx_vmess_id_next(id, id);
+            ngx_vmess_token_add(users->tokens, id, i);
+        }
+    }
+
+    ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
+
+    if (!ngx_test_config) {
+        (void) ngx_vmess_token_refresh(users->tokens, NULL, ngx_time(),
+                                       NGX_MAX_UINT32_VALUE, ngx_pid);
+    }
+}
+
+
+void
+ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
+{
+    ngx_vmess_zone_t     *old;
+    ngx_vmess_zone_sh_t  *sh;
 
     sh = zone->sh;
-    now = ngx_time();
-    method = ngx_vmess_auth_method();
 
-    users = ngx_vmess_users_acquire(sh);
+    old = ngx_vmess_users_replaced(zone, cycle);
+    if (old) {
+        ngx_vmess_users_inherit(zone, old);
+    }
 
-    n = users->n;
-    i = n;
-    k = 0;
-    tag = 0;
+    ngx_shmtx_lock(&zone->shpool->mutex);
 
-    hint = ngx_vmess_account_hints(sh, sockaddr, &tag);
+    ngx_vmess_users_stamp(sh, sh->pending);
 
-    if (hint) {
+    if (sh->users) {
+        ngx_vmess_users_copy_temporary(sh->pending, sh->users);
 
-        for (k = 0; k < NGX_VMESS_HINTS; k++) {
-            h = hint[k];
+        sh->users->next = sh->retired;
+        sh->retired = sh->users;
+    }
 
-            if ((uint32_t) (h >> 32) != tag || (uint32_t) h >= n) {
-                continue;
+    sh->users = sh->pending;
+    sh->pending = NULL;
+    sh->generation++;
+
+    ngx_vmess_users_reclaim(zone);
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    ngx_log_error(NGX_LOG_INFO, cycle->log, 0,
+                  "vmess_users \"%V\": %ui users", &zone->name,
+                  sh->users->n);
+}
+
+
+/* the zone of that name in the configuration before, if its size was another */
+
+static ngx_vmess_zone_t *
+ngx_vmess_users_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
+{
+    ngx_vmess_zone_t  *old;
+
+    if (ngx_vmess_zone_old_conf(cycle) == NULL) {
+        return NULL;
+    }
+
+    old = ngx_vmess_zone_lookup(cycle->old_cycle, &zone->name);
+
+    if (old == NULL || old->sh == NULL || old->sh == zone->sh) {
+        return NULL;
+    }
+
+    return old;
+}
+
+
+static void
+ngx_vmess_users_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
+{
+    ngx_uint_t            i;
+    ngx_vmess_user_t     *from, *to;
+    ngx_vmess_record_t   *record;
+
+    record = zone->sh->pending->records;
+
+    for (i = 0; i < zone->sh->pending->n; i++) {
+
+        to = record[i].user;
+        from = (ngx_vmess_user_t *)
+                   ngx_str_rbtree_lookup(&old->sh->names, &to->name.str,
+                                         to->name.node.key);
+        if (from) {
+            to->up = from->up;
+            to->down = from->down;
+            to->total = from->total;
+            to->refused = from->refused;
+
+            /* for connections of old workers: they know the old zone */
+
+            if (from->generation == old->sh->generation
+                && ngx_vmess_equal(
+                           old->sh->users->records[from->number].cmd_key,
+                           record[i].cmd_key, NGX_VMESS_KEY_LEN))
+            {
+                from->generation++;
             }
+        }
+    }
 
-            i = (uint32_t) h;
+    old->sh->generation++;
 
-            if (method->scan(users->keys, i, i + 1, eauid, &t) == i) {
+    ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
+
+    ngx_vmess_users_copy_temporary(zone->sh->pending, old->sh->users);
+}
+
+
+/* takes over temporary ids that are good yet from the tables before */
+
+static void
+ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users, ngx_vmess_users_t *old)
+{
+    ngx_uint_t           i, k, m, slot;
+    ngx_vmess_record_t  *record;
+
+    if (users->temporary == NULL || old->refresh != users->refresh) {
+        return;
+    }
+
+    k = 0;
+
+    for (i = 0; i < 2 * old->n; i++) {
+
+        if (old->until[i] < ngx_time()) {
+            continue;
+        }
+
+        record = &old->records[i % old->n];
+
+        /* mostly in the same order */
+
+        for (m = 0; m < users->n; m++, k++) {
+
+            k %= users->n;
+
+            if (ngx_memcmp(users->records[k].cmd_key, record->cmd_key,
+                           NGX_VMESS_KEY_LEN)
+                == 0)
+            {
                 break;
             }
-
-            i = n;
-        }
-    }
-
-    if (i == n) {
-        k = NGX_VMESS_HINTS;
-        i = method->scan(users->keys, 0, n, eauid, &t);
-    }
-
-    if (i < n) {
-        ngx_vmess_account_set(users, i, account);
-        account->tried = (k < NGX_VMESS_HINTS) ? 0 : i + 1;
-
-    } else {
-        i = ngx_vmess_detour_scan(zone, users, eauid, account, &t);
-
-        if (i < n) {
-            account->tried = n;
-
-        } else if (users->tokens
-                   && ngx_vmess_token_find(users->tokens, eauid, now, &i, &t)
-                      == NGX_OK)
-        {
-            ngx_vmess_account_set(users, i, account);
-            account->legacy = 1;
-            account->tried = n;
-
-        } else {
-            ngx_vmess_users_release(sh);
-            return NGX_VMESS_STATUS_UNKNOWN;
-        }
-    }
-
-    account->time = t;
-
-    ngx_vmess_account_hold(zone, account);
-
-    ngx_vmess_users_release(sh);
-
-    status = ngx_vmess_account_known(zone, account, eauid, now, log);
-
-    if (status != NGX_VMESS_STATUS_OK) {
-        ngx_vmess_account_try_rest(zone, account, eauid);
-        return status;
-    }
-
-    if (hint && k == NGX_VMESS_HINTS && !account->temporary
-        && !account->legacy)
-    {
-        /* the newest first, the oldest falls out */
-
-        for (k = NGX_VMESS_HINTS - 1; k > 0; k--) {
-            hint[k] = hint[k - 1];
         }
 
-        hint[0] = (uint64_t) tag << 32 | i;
-    }
+        if (m == users->n) {
+            continue;
+        }
 
-    return NGX_VMESS_STATUS_OK;
+        slot = i / old->n * users->n + k;
+
+        users->temporary[slot] = old->temporary[i];
+        users->until[slot] = old->until[i];
+    }
 }
 
 
 /*
- * Whether the id was used.  It is not claimed yet: a client that sends no more
- * leaves nothing behind.
+ * Stamps the users of a new configuration, and those whose key is another one
+ * than in the configuration before.  Called with the zone locked, before the
+ * tables and sh->generation become those of the new configuration.
  */
 
-static ngx_vmess_status_e
-ngx_vmess_account_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid, time_t now, ngx_log_t *log)
-{
-    time_t     expires;
-    ngx_int_t  rc;
-
-    if (ngx_vmess_auth_check_time(account->time, now) != NGX_OK) {
-
-        /* its time may come, and then it must not be good any more */
-
-        if (account->time > now && account->time <= now + NGX_VMESS_EARLY) {
-            ngx_vmess_account_taint(zone, account, eauid);
-        }
-
-        return NGX_VMESS_STATUS_TIME;
-    }
-
-    expires = account->time + NGX_VMESS_TIME_WINDOW;
-
-    rc = ngx_vmess_filter_find(zone->conf, eauid, account->owner, expires);
-
-    return ngx_vmess_account_status(zone, rc, log);
-}
-
-
-void
-ngx_vmess_account_set(ngx_vmess_users_t *users, ngx_uint_t i,
-    ngx_vmess_account_t *account)
-{
-    ngx_vmess_record_t  *record;
-
-    record = &users->records[i];
-
-    ngx_memzero(account, sizeof(ngx_vmess_account_t));
-
-    account->user = record->user;
-    ngx_memcpy(account->cmd_key, record->cmd_key, NGX_VMESS_KEY_LEN);
-    account->owner = record->owner;
-    account->rate = record->rate;
-    account->alter_id = record->alter_id;
-    account->number = i;
-    account->generation = users->generation;
-}
-
-
-void
+static void
 ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh, ngx_vmess_users_t *users)
 {
     ngx_uint_t           i, generation;
@@ -458,76 +539,144 @@ ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh, ngx_vmess_users_t *users)
 }
 
 
-ngx_int_t
-ngx_vmess_account_check(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+/*
+ * Frees the tables of earlier configurations that no worker is reading just
+ * now.  A worker names the table in its slot, then makes sure that it is
+ * still the published one.  Called with the zone locked.
+ */
+
+static void
+ngx_vmess_users_reclaim(ngx_vmess_zone_t *zone)
 {
-    ngx_vmess_user_t   *user;
-    ngx_vmess_users_t  *users;
+    ngx_uint_t            i;
+    ngx_vmess_users_t    *users, **p;
+    ngx_vmess_zone_sh_t  *sh;
 
-    user = account->user;
+    sh = zone->sh;
 
-    /* the stamp of a user may be ahead for a moment */
+    ngx_vmess_memory_barrier();
 
-    if (user->generation < zone->sh->generation
-        || user->changed > account->generation)
+    for (p = &sh->retired; *p; /* void */) {
+
+        users = *p;
+
+        for (i = 0; i < NGX_MAX_PROCESSES; i++) {
+            if (sh->readers[i] == users) {
+                break;
+            }
+        }
+
+        if (i < NGX_MAX_PROCESSES) {
+            p = &users->next;
+            continue;
+        }
+
+        *p = users->next;
+        ngx_vmess_users_free(zone, users);
+    }
+
+    if (sh->retired == NULL) {
+        ngx_vmess_users_sweep(zone);
+    }
+}
+
+
+/*
+ * Drops the counters of users that are configured no more, once nobody
+ * refers to them.  Called with the zone locked and no old table left from which
+ * a worker could take such a user.
+ */
+
+static void
+ngx_vmess_users_sweep(ngx_vmess_zone_t *zone)
+{
+    ngx_vmess_user_t     *user;
+    ngx_rbtree_node_t    *node, *next;
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = zone->sh;
+
+    if (sh->names.root == &sh->sentinel || !ngx_vmess_zone_settled(sh)) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(sh->names.root, &sh->sentinel);
+         node;
+         node = next)
     {
-        return NGX_DECLINED;
+        next = ngx_rbtree_next(&sh->names, node);
+
+        user = (ngx_vmess_user_t *) node;
+
+        if (user->generation == sh->generation || user->refs[sh->epoch & 1]) {
+            continue;
+        }
+
+        ngx_rbtree_delete(&sh->names, node);
+        ngx_slab_free_locked(zone->shpool, user);
     }
-
-    users = ngx_vmess_users_acquire(zone->sh);
-
-    if (user->number < users->n && users->records[user->number].user == user) {
-        account->rate = users->records[user->number].rate;
-    }
-
-    ngx_vmess_users_release(zone->sh);
-
-    return NGX_OK;
 }
 
 
 void
-ngx_vmess_account_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid)
+ngx_vmess_users_init_worker(ngx_cycle_t *cycle)
 {
-    (void) ngx_vmess_filter_add(zone->conf, eauid, account->owner,
-                                account->time + NGX_VMESS_TIME_WINDOW);
+    ngx_uint_t          i;
+    ngx_event_t        *ev;
+    ngx_vmess_conf_t   *vcf;
+    ngx_vmess_zone_t  **zone;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    zone = vcf->zones.elts;
+
+    for (i = 0; i < vcf->zones.nelts; i++) {
+
+        if (zone[i]->nlegacy == 0) {
+            continue;
+        }
+
+        ev = &zone[i]->refresher;
+
+        ev->handler = ngx_vmess_users_refresh_handler;
+        ev->data = zone[i];
+        ev->log = cycle->log;
+        ev->cancelable = 1;
+
+        ngx_add_timer(ev, NGX_VMESS_USERS_INTERVAL);
+    }
 }
 
 
-void
-ngx_vmess_account_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid)
+static void
+ngx_vmess_users_refresh_handler(ngx_event_t *ev)
 {
-    int64_t             t;
-    ngx_uint_t          i, n;
+    ngx_int_t           rc;
+    ngx_msec_t          delay;
+    ngx_vmess_zone_t   *zone;
     ngx_vmess_users_t  *users;
 
-    /* a token is looked for when all keys were tried */
+    zone = ev->data;
 
-    if (account->legacy) {
+    if (ngx_exiting) {
         return;
     }
 
     users = ngx_vmess_users_acquire(zone->sh);
 
-    /* the key that fits ends a scan: go on behind it */
-
-    for (i = account->tried; i < users->n; i++) {
-        i = ngx_vmess_auth_method()->scan(users->keys, i, users->n, eauid, &t);
-    }
-
-    n = users->temporary ? 2 * users->n : 0;
-
-    for (i = account->tried_temporary; i < n; i++) {
-        i = ngx_vmess_auth_method()->scan(users->temporary, i, n, eauid, &t);
-    }
-
-    if (users->tokens) {
-        (void) ngx_vmess_token_find(users->tokens, eauid, ngx_time(), &i, &t);
-    }
+    rc = users->tokens
+         ? ngx_vmess_token_refresh(users->tokens, &zone->shpool->mutex,
+                                   ngx_time(),
+                                   ngx_max(NGX_VMESS_USERS_STEP,
+                                           zone->nlegacy / 50),
+                                   ngx_pid)
+         : NGX_DECLINED;
 
     ngx_vmess_users_release(zone->sh);
+
+    delay = (rc == NGX_AGAIN) ? NGX_VMESS_USERS_INTERVAL : 1000;
+
+    ngx_add_timer(ev, delay);
 }
 
 
@@ -561,260 +710,4 @@ ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh)
     ngx_vmess_memory_barrier();
 
     sh->readers[ngx_process_slot] = NULL;
-}
-
-
-#define ngx_vmess_account_refs(zone, account)                                 \
-    &(account)->user->refs[(zone)->epoch & 1]
-
-#define ngx_vmess_account_nflows(zone, account)                               \
-    &(account)->user->flows[(zone)->epoch & 1]
-
-
-void
-ngx_vmess_account_hold(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
-{
-    if (!zone->registered) {
-        ngx_vmess_account_register(zone);
-    }
-
-    ngx_queue_insert_tail(&zone->accounts, &account->queue);
-
-    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), 1);
-}
-
-
-void
-ngx_vmess_account_copy(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    ngx_vmess_account_t *from)
-{
-    *account = *from;
-    account->counted = 0;
-
-    ngx_vmess_account_hold(zone, account);
-}
-
-
-void
-ngx_vmess_account_open(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
-{
-    account->counted = 1;
-
-    (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account), 1);
-    (void) ngx_atomic_fetch_add(&account->user->total, 1);
-}
-
-
-void
-ngx_vmess_account_release(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account)
-{
-    if (account->counted) {
-        (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account),
-                                    -1);
-    }
-
-    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), -1);
-
-    ngx_queue_remove(&account->queue);
-}
-
-
-ngx_atomic_uint_t
-ngx_vmess_account_flows(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
-{
-    return *ngx_vmess_account_nflows(zone, account);
-}
-
-
-void
-ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
-{
-    ngx_queue_t          *q;
-    ngx_vmess_account_t  *account;
-
-    zone->epoch = zone->sh->epoch;
-
-    for (q = ngx_queue_head(&zone->accounts);
-         q != ngx_queue_sentinel(&zone->accounts);
-         q = ngx_queue_next(q))
-    {
-        account = ngx_queue_data(q, ngx_vmess_account_t, queue);
-
-        (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), 1);
-
-        if (account->counted) {
-            (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account),
-                                        1);
-        }
-    }
-
-    ngx_vmess_memory_barrier();
-
-    zone->sh->slots[ngx_process_slot].epoch = zone->epoch;
-}
-
-
-/*
- * The hints of an address: numbers of users, each with a tag of the address.
- * Written without a lock; a hint that is wrong or torn only costs the time to
- * try one key.
- */
-
-static uint64_t *
-ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
-    uint32_t *tag)
-{
-    u_char               *p;
-    size_t                len;
-    uint32_t              hash;
-    struct sockaddr_in   *sin;
-#if (NGX_HAVE_INET6)
-    struct sockaddr_in6  *sin6;
-#endif
-
-    switch (sockaddr->sa_family) {
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-
-        /* hosts change the lower half of their addresses */
-
-        sin6 = (struct sockaddr_in6 *) sockaddr;
-        p = (u_char *) &sin6->sin6_addr;
-        len = IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr) ? 16 : 8;
-        break;
-#endif
-
-    case AF_INET:
-        sin = (struct sockaddr_in *) sockaddr;
-        p = (u_char *) &sin->sin_addr;
-        len = 4;
-        break;
-
-    default: /* AF_UNIX */
-        return NULL;
-    }
-
-    hash = ngx_murmur_hash2(p, len);
-    *tag = ngx_crc32_short(p, len);
-
-    return &sh->hints[(hash & sh->hints_mask) & ~(NGX_VMESS_HINTS - 1)];
-}
-
-
-ngx_vmess_status_e
-ngx_vmess_account_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log)
-{
-    u_char     data[3 * 16], digest[32];
-    ngx_int_t  rc;
-
-    if (!account->legacy) {
-
-        if (ngx_vmess_auth_check_time(account->time, ngx_time()) != NGX_OK) {
-            return NGX_VMESS_STATUS_TIME;
-        }
-
-        rc = ngx_vmess_filter_add(zone->conf, eauid, account->owner,
-                                  account->time + NGX_VMESS_TIME_WINDOW);
-
-        if (rc != NGX_OK) {
-            return ngx_vmess_account_status(zone, rc, log);
-        }
-    }
-
-    ngx_memcpy(data, account->cmd_key, NGX_VMESS_KEY_LEN);
-    ngx_memcpy(data + 16, key, NGX_VMESS_KEY_LEN);
-    ngx_memcpy(data + 32, iv, NGX_VMESS_IV_LEN);
-
-    ngx_vmess_hash_sha256(digest, data, sizeof(data));
-
-    ngx_explicit_memzero(data, sizeof(data));
-
-    /* counted from the client's time, as the clock here may be set meanwhile */
-
-    rc = ngx_vmess_filter_add(zone->conf, digest, account->owner,
-                              account->time + NGX_VMESS_SESSION_WINDOW);
-
-    return ngx_vmess_account_status(zone, rc, log);
-}
-
-
-/* what an answer of the replay filter means for the header */
-
-static ngx_vmess_status_e
-ngx_vmess_account_status(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
-{
-    static time_t  full, clock;
-
-    switch (rc) {
-
-    case NGX_OK:
-        return NGX_VMESS_STATUS_OK;
-
-    case NGX_DECLINED:
-        return NGX_VMESS_STATUS_REPLAY;
-
-    case NGX_ABORT:
-
-        if (clock != ngx_time()) {
-            clock = ngx_time();
-
-            ngx_log_error(NGX_LOG_ALERT, log, 0,
-                          "vmess_users \"%V\": the clock was put back, ids of "
-                          "a time that has been before are refused",
-                          &zone->name);
-        }
-
-        return NGX_VMESS_STATUS_CLOCK;
-
-    default: /* NGX_BUSY */
-
-        if (full != ngx_time()) {
-            full = ngx_time();
-            ngx_vmess_account_log_full(zone, log);
-        }
-
-        return NGX_VMESS_STATUS_FULL;
-    }
-}
-
-
-static void
-ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
-{
-    u_char              buf[NGX_VMESS_USER_NAME_MAX];
-    uint32_t            owner;
-    ngx_str_t           name;
-    ngx_uint_t          i, k, n, capacity;
-    ngx_vmess_users_t  *users;
-    ngx_vmess_zone_t  **zones;
-
-    owner = ngx_vmess_filter_most(zone->conf, &n, &capacity);
-
-    ngx_str_set(&name, "that is gone");
-
-    zones = zone->conf->zones.elts;
-
-    for (k = 0; k < zone->conf->zones.nelts; k++) {
-
-        users = ngx_vmess_users_acquire(zones[k]->sh);
-
-        for (i = 0; i < users->n; i++) {
-            if (users->records[i].owner == owner) {
-                name = users->records[i].user->name.str;
-                ngx_memcpy(buf, name.data, name.len);
-                name.data = buf;
-                break;
-            }
-        }
-
-        ngx_vmess_users_release(zones[k]->sh);
-    }
-
-    ngx_log_error(NGX_LOG_ALERT, log, 0,
-                  "vmess_users \"%V\": replay filter is full, "
-                  "user \"%V\" has %ui of its %ui entries",
-                  &zone->name, &name, n, capacity);
 }

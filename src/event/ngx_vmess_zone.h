@@ -87,43 +87,32 @@ struct ngx_vmess_zone_s {
 };
 
 
-/* ngx_memory_barrier() is for the compiler alone on some platforms */
-
-#define ngx_vmess_memory_barrier()  __sync_synchronize()
-
-
 #define NGX_VMESS_ZONE_SIZE      (16 * 1024 * 1024)
 #define NGX_VMESS_ZONE_SIZE_MIN  (1024 * 1024)
 
 
-/* adds a zone to the configuration; NULL after an error that was logged */
+/*
+ * Adds a zone to the configuration; init is called when its memory is there.
+ * NULL after an error that was logged.
+ */
 ngx_vmess_zone_t *ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name,
-    size_t size);
-
-/* starts what a worker does for zones from time to time */
-void ngx_vmess_users_init_worker(ngx_cycle_t *cycle);
+    size_t size, ngx_shm_zone_init_pt init);
 
 /* finds a zone of the configuration by name, NULL if there is none */
 ngx_vmess_zone_t *ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name);
 
-/* frees what is used no more; called with the zone locked */
-void ngx_vmess_users_reclaim(ngx_vmess_zone_t *zone);
+/* lays out new memory of a zone; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log);
 
-/* from now on this worker has counters in the zone */
-void ngx_vmess_account_register(ngx_vmess_zone_t *zone);
+/* the configuration before that of the cycle, NULL if there was none */
+ngx_vmess_conf_t *ngx_vmess_zone_old_conf(ngx_cycle_t *cycle);
 
 /* a worker starts, or ends as it should */
 void ngx_vmess_zone_init_process(ngx_vmess_zone_t *zone);
 void ngx_vmess_zone_exit_process(ngx_vmess_zone_t *zone);
 
-/* the configuration before that of the cycle, NULL if there was none */
-ngx_vmess_conf_t *ngx_vmess_zone_old_conf(ngx_cycle_t *cycle);
-
-/*
- * Makes the users of a new configuration those of the zone.  Called when
- * the configuration cannot fail any more.
- */
-void ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle);
+/* whether all workers are in the present epoch */
+ngx_uint_t ngx_vmess_zone_settled(ngx_vmess_zone_sh_t *sh);
 
 
 #endif /* _NGX_VMESS_ZONE_H_INCLUDED_ */

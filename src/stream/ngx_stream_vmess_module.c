@@ -25,7 +25,7 @@
 #include "ngx_stream_vmess_variable.h"
 #include "ngx_vmess_param.h"
 #include "event/ngx_vmess_xudp.h"
-#include "event/ngx_vmess_zone.h"
+#include "event/ngx_vmess_users.h"
 
 
 static ngx_int_t ngx_stream_vmess_preconfiguration(ngx_conf_t *cf);

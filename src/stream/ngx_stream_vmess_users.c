@@ -7,7 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_users.h"
 #include "ngx_vmess_param.h"
-#include "event/ngx_vmess_zone.h"
+#include "event/ngx_vmess_users.h"
 #include "proto/ngx_vmess_hash.h"
 #include "proto/ngx_vmess_id.h"
 
@@ -173,7 +173,7 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_shm_free(&shm);
 
-    zone = ngx_vmess_zone_add(cf, &name, size);
+    zone = ngx_vmess_users_add(cf, &name, size);
     if (zone == NULL) {
         return NGX_CONF_ERROR;
     }

@@ -1,0 +1,681 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_account.h"
+#include "ngx_vmess_filter.h"
+#include "ngx_vmess_detour.h"
+#include "proto/ngx_vmess_hash.h"
+
+
+#define NGX_VMESS_HINTS  8       /* of one address: a cache line */
+
+/* ms until it is noticed that another worker has died */
+
+#define NGX_VMESS_ACCOUNT_SETTLE  1000
+
+
+#define ngx_vmess_account_refs(zone, account)                                 \
+    &(account)->user->refs[(zone)->epoch & 1]
+
+#define ngx_vmess_account_nflows(zone, account)                               \
+    &(account)->user->flows[(zone)->epoch & 1]
+
+
+static uint64_t *ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh,
+    struct sockaddr *sockaddr, uint32_t *tag);
+static void ngx_vmess_account_set(ngx_vmess_users_t *users, ngx_uint_t i,
+    ngx_vmess_account_t *account);
+static ngx_vmess_status_e ngx_vmess_account_known(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account, const u_char *eauid, time_t now,
+    ngx_log_t *log);
+static ngx_vmess_status_e ngx_vmess_account_status(ngx_vmess_zone_t *zone,
+    ngx_int_t rc, ngx_log_t *log);
+static void ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
+static void ngx_vmess_account_hold(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account);
+static void ngx_vmess_account_register(ngx_vmess_zone_t *zone);
+static void ngx_vmess_account_settle_handler(ngx_event_t *ev);
+static void ngx_vmess_account_settle(ngx_vmess_zone_t *zone);
+static void ngx_vmess_account_recount(ngx_vmess_zone_t *zone);
+
+
+static ngx_str_t  ngx_vmess_account_statuses[] = {
+    ngx_string(""),
+    ngx_string("ok"),
+    ngx_string("unknown"),
+    ngx_string("time"),
+    ngx_string("replay"),
+    ngx_string("full"),
+    ngx_string("clock"),
+    ngx_string("tag"),
+    ngx_string("header"),
+    ngx_string("timeout"),
+    ngx_string("truncated"),
+    ngx_string("cipher"),
+    ngx_string("command"),
+    ngx_string("denied"),
+    ngx_string("unresolved")
+};
+
+
+ngx_str_t *
+ngx_vmess_account_status_name(ngx_vmess_status_e status)
+{
+    return &ngx_vmess_account_statuses[status];
+}
+
+
+ngx_vmess_status_e
+ngx_vmess_account_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
+    const u_char *eauid, ngx_vmess_account_t *account, ngx_log_t *log)
+{
+    int64_t                         t;
+    time_t                          now;
+    uint32_t                        tag;
+    uint64_t                       *hint, h;
+    ngx_uint_t                      i, k, n, slot;
+    ngx_vmess_users_t              *users;
+    ngx_vmess_status_e              status;
+    ngx_vmess_zone_sh_t            *sh;
+    const ngx_vmess_auth_method_t  *method;
+
+    sh = zone->sh;
+    now = ngx_time();
+    method = ngx_vmess_auth_method();
+
+    users = ngx_vmess_users_acquire(sh);
+
+    n = users->n;
+    i = n;
+    k = 0;
+    tag = 0;
+
+    hint = ngx_vmess_account_hints(sh, sockaddr, &tag);
+
+    if (hint) {
+
+        for (k = 0; k < NGX_VMESS_HINTS; k++) {
+            h = hint[k];
+
+            if ((uint32_t) (h >> 32) != tag || (uint32_t) h >= n) {
+                continue;
+            }
+
+            i = (uint32_t) h;
+
+            if (method->scan(users->keys, i, i + 1, eauid, &t) == i) {
+                break;
+            }
+
+            i = n;
+        }
+    }
+
+    if (i == n) {
+        k = NGX_VMESS_HINTS;
+        i = method->scan(users->keys, 0, n, eauid, &t);
+    }
+
+    if (i < n) {
+        ngx_vmess_account_set(users, i, account);
+        account->tried = (k < NGX_VMESS_HINTS) ? 0 : i + 1;
+
+    } else if (ngx_vmess_detour_find(users, eauid, &slot, &t) == NGX_OK) {
+        ngx_vmess_account_set(users, slot % n, account);
+        ngx_vmess_detour_key(zone, users, slot, account->cmd_key);
+        account->temporary = 1;
+        account->tried = n;
+        account->tried_temporary = slot + 1;
+
+    } else if (users->tokens
+               && ngx_vmess_token_find(users->tokens, eauid, now, &i, &t)
+                  == NGX_OK)
+    {
+        ngx_vmess_account_set(users, i, account);
+        account->legacy = 1;
+        account->tried = n;
+
+    } else {
+        ngx_vmess_users_release(sh);
+        return NGX_VMESS_STATUS_UNKNOWN;
+    }
+
+    account->time = t;
+
+    ngx_vmess_account_hold(zone, account);
+
+    ngx_vmess_users_release(sh);
+
+    status = ngx_vmess_account_known(zone, account, eauid, now, log);
+
+    if (status != NGX_VMESS_STATUS_OK) {
+        ngx_vmess_account_try_rest(zone, account, eauid);
+        return status;
+    }
+
+    if (hint && k == NGX_VMESS_HINTS && !account->temporary
+        && !account->legacy)
+    {
+        /* the newest first, the oldest falls out */
+
+        for (k = NGX_VMESS_HINTS - 1; k > 0; k--) {
+            hint[k] = hint[k - 1];
+        }
+
+        hint[0] = (uint64_t) tag << 32 | i;
+    }
+
+    return NGX_VMESS_STATUS_OK;
+}
+
+
+/*
+ * The hints of an address: numbers of users, each with a tag of the address.
+ * Written without a lock; a hint that is wrong or torn only costs the time to
+ * try one key.
+ */
+
+static uint64_t *
+ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
+    uint32_t *tag)
+{
+    u_char               *p;
+    size_t                len;
+    uint32_t              hash;
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    switch (sockaddr->sa_family) {
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+
+        /* hosts change the lower half of their addresses */
+
+        sin6 = (struct sockaddr_in6 *) sockaddr;
+        p = (u_char *) &sin6->sin6_addr;
+        len = IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr) ? 16 : 8;
+        break;
+#endif
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) sockaddr;
+        p = (u_char *) &sin->sin_addr;
+        len = 4;
+        break;
+
+    default: /* AF_UNIX */
+        return NULL;
+    }
+
+    hash = ngx_murmur_hash2(p, len);
+    *tag = ngx_crc32_short(p, len);
+
+    return &sh->hints[(hash & sh->hints_mask) & ~(NGX_VMESS_HINTS - 1)];
+}
+
+
+/* fills in an account by a record, but for how it was found */
+
+static void
+ngx_vmess_account_set(ngx_vmess_users_t *users, ngx_uint_t i,
+    ngx_vmess_account_t *account)
+{
+    ngx_vmess_record_t  *record;
+
+    record = &users->records[i];
+
+    ngx_memzero(account, sizeof(ngx_vmess_account_t));
+
+    account->user = record->user;
+    ngx_memcpy(account->cmd_key, record->cmd_key, NGX_VMESS_KEY_LEN);
+    account->owner = record->owner;
+    account->rate = record->rate;
+    account->alter_id = record->alter_id;
+    account->number = i;
+    account->generation = users->generation;
+}
+
+
+/*
+ * Whether the id was used.  It is not claimed yet: a client that sends no more
+ * leaves nothing behind.
+ */
+
+static ngx_vmess_status_e
+ngx_vmess_account_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *eauid, time_t now, ngx_log_t *log)
+{
+    time_t     expires;
+    ngx_int_t  rc;
+
+    if (ngx_vmess_auth_check_time(account->time, now) != NGX_OK) {
+
+        /* its time may come, and then it must not be good any more */
+
+        if (account->time > now && account->time <= now + NGX_VMESS_EARLY) {
+            ngx_vmess_account_taint(zone, account, eauid);
+        }
+
+        return NGX_VMESS_STATUS_TIME;
+    }
+
+    expires = account->time + NGX_VMESS_TIME_WINDOW;
+
+    rc = ngx_vmess_filter_find(zone->conf, eauid, account->owner, expires);
+
+    return ngx_vmess_account_status(zone, rc, log);
+}
+
+
+ngx_vmess_status_e
+ngx_vmess_account_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log)
+{
+    u_char     data[3 * 16], digest[32];
+    ngx_int_t  rc;
+
+    if (!account->legacy) {
+
+        if (ngx_vmess_auth_check_time(account->time, ngx_time()) != NGX_OK) {
+            return NGX_VMESS_STATUS_TIME;
+        }
+
+        rc = ngx_vmess_filter_add(zone->conf, eauid, account->owner,
+                                  account->time + NGX_VMESS_TIME_WINDOW);
+
+        if (rc != NGX_OK) {
+            return ngx_vmess_account_status(zone, rc, log);
+        }
+    }
+
+    ngx_memcpy(data, account->cmd_key, NGX_VMESS_KEY_LEN);
+    ngx_memcpy(data + 16, key, NGX_VMESS_KEY_LEN);
+    ngx_memcpy(data + 32, iv, NGX_VMESS_IV_LEN);
+
+    ngx_vmess_hash_sha256(digest, data, sizeof(data));
+
+    ngx_explicit_memzero(data, sizeof(data));
+
+    /* counted from the client's time, as the clock here may be set meanwhile */
+
+    rc = ngx_vmess_filter_add(zone->conf, digest, account->owner,
+                              account->time + NGX_VMESS_SESSION_WINDOW);
+
+    return ngx_vmess_account_status(zone, rc, log);
+}
+
+
+/* what an answer of the replay filter means for the header */
+
+static ngx_vmess_status_e
+ngx_vmess_account_status(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
+{
+    static time_t  full, clock;
+
+    switch (rc) {
+
+    case NGX_OK:
+        return NGX_VMESS_STATUS_OK;
+
+    case NGX_DECLINED:
+        return NGX_VMESS_STATUS_REPLAY;
+
+    case NGX_ABORT:
+
+        if (clock != ngx_time()) {
+            clock = ngx_time();
+
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "vmess_users \"%V\": the clock was put back, ids of "
+                          "a time that has been before are refused",
+                          &zone->name);
+        }
+
+        return NGX_VMESS_STATUS_CLOCK;
+
+    default: /* NGX_BUSY */
+
+        if (full != ngx_time()) {
+            full = ngx_time();
+            ngx_vmess_account_log_full(zone, log);
+        }
+
+        return NGX_VMESS_STATUS_FULL;
+    }
+}
+
+
+static void
+ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
+{
+    u_char              buf[NGX_VMESS_USER_NAME_MAX];
+    uint32_t            owner;
+    ngx_str_t           name;
+    ngx_uint_t          i, k, n, capacity;
+    ngx_vmess_users_t  *users;
+    ngx_vmess_zone_t  **zones;
+
+    owner = ngx_vmess_filter_most(zone->conf, &n, &capacity);
+
+    ngx_str_set(&name, "that is gone");
+
+    zones = zone->conf->zones.elts;
+
+    for (k = 0; k < zone->conf->zones.nelts; k++) {
+
+        users = ngx_vmess_users_acquire(zones[k]->sh);
+
+        for (i = 0; i < users->n; i++) {
+            if (users->records[i].owner == owner) {
+                name = users->records[i].user->name.str;
+                ngx_memcpy(buf, name.data, name.len);
+                name.data = buf;
+                break;
+            }
+        }
+
+        ngx_vmess_users_release(zones[k]->sh);
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, log, 0,
+                  "vmess_users \"%V\": replay filter is full, "
+                  "user \"%V\" has %ui of its %ui entries",
+                  &zone->name, &name, n, capacity);
+}
+
+
+void
+ngx_vmess_account_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *eauid)
+{
+    (void) ngx_vmess_filter_add(zone->conf, eauid, account->owner,
+                                account->time + NGX_VMESS_TIME_WINDOW);
+}
+
+
+void
+ngx_vmess_account_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    const u_char *eauid)
+{
+    int64_t             t;
+    ngx_uint_t          i, n;
+    ngx_vmess_users_t  *users;
+
+    /* a token is looked for when all keys were tried */
+
+    if (account->legacy) {
+        return;
+    }
+
+    users = ngx_vmess_users_acquire(zone->sh);
+
+    /* the key that fits ends a scan: go on behind it */
+
+    for (i = account->tried; i < users->n; i++) {
+        i = ngx_vmess_auth_method()->scan(users->keys, i, users->n, eauid, &t);
+    }
+
+    n = users->temporary ? 2 * users->n : 0;
+
+    for (i = account->tried_temporary; i < n; i++) {
+        i = ngx_vmess_auth_method()->scan(users->temporary, i, n, eauid, &t);
+    }
+
+    if (users->tokens) {
+        (void) ngx_vmess_token_find(users->tokens, eauid, ngx_time(), &i, &t);
+    }
+
+    ngx_vmess_users_release(zone->sh);
+}
+
+
+ngx_int_t
+ngx_vmess_account_check(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+{
+    ngx_vmess_user_t   *user;
+    ngx_vmess_users_t  *users;
+
+    user = account->user;
+
+    /* the stamp of a user may be ahead for a moment */
+
+    if (user->generation < zone->sh->generation
+        || user->changed > account->generation)
+    {
+        return NGX_DECLINED;
+    }
+
+    users = ngx_vmess_users_acquire(zone->sh);
+
+    if (user->number < users->n && users->records[user->number].user == user) {
+        account->rate = users->records[user->number].rate;
+    }
+
+    ngx_vmess_users_release(zone->sh);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_vmess_account_copy(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
+    ngx_vmess_account_t *from)
+{
+    *account = *from;
+    account->counted = 0;
+
+    ngx_vmess_account_hold(zone, account);
+}
+
+
+void
+ngx_vmess_account_open(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+{
+    account->counted = 1;
+
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account), 1);
+    (void) ngx_atomic_fetch_add(&account->user->total, 1);
+}
+
+
+void
+ngx_vmess_account_release(ngx_vmess_zone_t *zone,
+    ngx_vmess_account_t *account)
+{
+    if (account->counted) {
+        (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account),
+                                    -1);
+    }
+
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), -1);
+
+    ngx_queue_remove(&account->queue);
+}
+
+
+ngx_atomic_uint_t
+ngx_vmess_account_flows(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+{
+    return *ngx_vmess_account_nflows(zone, account);
+}
+
+
+/* counts the account, of which the user was set, as one of this worker */
+
+static void
+ngx_vmess_account_hold(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+{
+    if (!zone->registered) {
+        ngx_vmess_account_register(zone);
+    }
+
+    ngx_queue_insert_tail(&zone->accounts, &account->queue);
+
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), 1);
+}
+
+
+/* from now on this worker has counters in the zone */
+
+static void
+ngx_vmess_account_register(ngx_vmess_zone_t *zone)
+{
+    ngx_event_t          *ev;
+    ngx_vmess_slot_sh_t  *slot;
+
+    slot = &zone->sh->slots[ngx_process_slot];
+
+    do {
+        zone->epoch = zone->sh->epoch;
+
+        slot->epoch = zone->epoch;
+        slot->pid = ngx_pid;
+
+        /* as in ngx_vmess_users_acquire() */
+
+        ngx_vmess_memory_barrier();
+
+    } while (zone->epoch != zone->sh->epoch);
+
+    zone->registered = 1;
+
+    ev = &zone->settler;
+
+    ev->handler = ngx_vmess_account_settle_handler;
+    ev->data = zone;
+    ev->log = ngx_cycle->log;
+    ev->cancelable = 1;
+
+    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_SETTLE);
+}
+
+
+static void
+ngx_vmess_account_settle_handler(ngx_event_t *ev)
+{
+    ngx_vmess_zone_t *zone = ev->data;
+
+    ngx_vmess_account_settle(zone);
+
+    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_SETTLE);
+}
+
+
+/*
+ * Begins a new epoch if a worker has died, and enters the one that somebody has
+ * begun.  As there are counters of two epochs, all workers have to be in the
+ * present one before.
+ */
+
+static void
+ngx_vmess_account_settle(ngx_vmess_zone_t *zone)
+{
+    uint32_t              next;
+    ngx_uint_t            i;
+    ngx_vmess_user_t     *user;
+    ngx_rbtree_node_t    *node;
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = zone->sh;
+
+    if (zone->epoch != sh->epoch) {
+        ngx_vmess_account_recount(zone);
+    }
+
+    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
+
+        if (sh->slots[i].pid == 0
+            || kill((ngx_pid_t) sh->slots[i].pid, 0) == 0
+            || ngx_errno != NGX_ESRCH)
+        {
+            continue;
+        }
+
+        ngx_shmtx_lock(&zone->shpool->mutex);
+
+        /* unless another one has been started there meanwhile */
+
+        if (sh->slots[i].pid && kill((ngx_pid_t) sh->slots[i].pid, 0) == -1) {
+            sh->lost = 1;
+
+            ngx_vmess_memory_barrier();
+
+            sh->readers[i] = NULL;
+            sh->slots[i].pid = 0;
+        }
+
+        ngx_shmtx_unlock(&zone->shpool->mutex);
+    }
+
+    if (!sh->lost) {
+        return;
+    }
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    next = sh->epoch + 1;
+
+    if (sh->lost && next == zone->epoch + 1 && ngx_vmess_zone_settled(sh)) {
+
+        node = (sh->names.root == &sh->sentinel)
+               ? NULL : ngx_rbtree_min(sh->names.root, &sh->sentinel);
+
+        for ( /* void */ ; node; node = ngx_rbtree_next(&sh->names, node)) {
+            user = (ngx_vmess_user_t *) node;
+
+            user->flows[next & 1] = 0;
+            user->refs[next & 1] = 0;
+        }
+
+        ngx_vmess_memory_barrier();
+
+        sh->epoch = next;
+
+        ngx_vmess_memory_barrier();
+
+        sh->lost = 0;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    if (zone->epoch != sh->epoch) {
+        ngx_vmess_account_recount(zone);
+    }
+}
+
+
+/* counts all accounts of this worker in the present epoch */
+
+static void
+ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
+{
+    ngx_queue_t          *q;
+    ngx_vmess_account_t  *account;
+
+    zone->epoch = zone->sh->epoch;
+
+    for (q = ngx_queue_head(&zone->accounts);
+         q != ngx_queue_sentinel(&zone->accounts);
+         q = ngx_queue_next(q))
+    {
+        account = ngx_queue_data(q, ngx_vmess_account_t, queue);
+
+        (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), 1);
+
+        if (account->counted) {
+            (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account),
+                                        1);
+        }
+    }
+
+    ngx_vmess_memory_barrier();
+
+    zone->sh->slots[ngx_process_slot].epoch = zone->epoch;
+}
