@@ -526,7 +526,8 @@ sub move {
 }
 
 
-# so many seconds, and as long as it takes to finish what there is
+# so many seconds, and as long as it takes to have many at once, and to finish
+# what there is
 
 sub stress {
     my ($time) = @_;
@@ -536,7 +537,9 @@ sub stress {
     state $number = 0;
 
     for ( ;; ) {
-        my $stopping = Time::HiRes::time() > $end;
+        my $now = Time::HiRes::time();
+        my $stopping = $now > $end
+                       && ($count{most} // 0) > 100 || $now > $end + 30 * $Scale;
 
         @mux = grep { !$_->{over} } @mux;
         push @mux, connection($number++) while !$stopping && @mux < 4;
