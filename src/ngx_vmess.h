@@ -22,12 +22,17 @@ typedef struct ngx_vmess_vconn_s       ngx_vmess_vconn_t;
 typedef struct ngx_vmess_zone_s        ngx_vmess_zone_t;
 
 
+/* called when all was read, and before sockets are opened */
+typedef void (*ngx_vmess_hook_pt)(ngx_cycle_t *cycle);
+
+
 /* configuration of the core module: what both subsystems share */
 
 typedef struct {
     ngx_array_t                zones;     /* of ngx_vmess_zone_t * */
     ngx_array_t                listens;   /* of ngx_vmess_listen_t */
     ngx_array_t                passes;    /* of ngx_vmess_pass_t */
+    ngx_array_t                hooks;     /* of ngx_vmess_hook_pt */
 
     /* of a worker, and of an address in it; 0: by worker_connections */
     ngx_uint_t                 handshakes;

@@ -10,8 +10,6 @@
 #include "event/ngx_vmess_users.h"
 #include "event/ngx_vmess_filter.h"
 #include "proto/ngx_vmess_crypto.h"
-#include "stream/ngx_stream_vmess_detour.h"
-#include "stream/ngx_stream_vmess_quic.h"
 
 
 static void *ngx_vmess_create_conf(ngx_cycle_t *cycle);
@@ -71,6 +69,9 @@ ngx_vmess_create_conf(ngx_cycle_t *cycle)
            != NGX_OK
         || ngx_array_init(&vcf->filters, cycle->pool, 2,
                           sizeof(ngx_vmess_filter_t *))
+           != NGX_OK
+        || ngx_array_init(&vcf->hooks, cycle->pool, 2,
+                          sizeof(ngx_vmess_hook_pt))
            != NGX_OK)
     {
         return NULL;
@@ -87,8 +88,9 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
 {
     ngx_vmess_conf_t *vcf = conf;
 
-    ngx_uint_t         i;
-    ngx_vmess_pass_t  *pass;
+    ngx_uint_t          i;
+    ngx_vmess_pass_t   *pass;
+    ngx_vmess_hook_pt  *hook;
 
     pass = vcf->passes.elts;
 
@@ -115,10 +117,11 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
         }
     }
 
-    /* sockets of QUIC are no longer those of streams */
+    hook = vcf->hooks.elts;
 
-    ngx_stream_vmess_detour_listen(cycle);
-    ngx_stream_vmess_quic_listen(cycle);
+    for (i = 0; i < vcf->hooks.nelts; i++) {
+        hook[i](cycle);
+    }
 
     if (ngx_vmess_filter_init_conf(cycle, vcf) != NGX_OK) {
         return NGX_CONF_ERROR;

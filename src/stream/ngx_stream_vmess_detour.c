@@ -180,10 +180,6 @@ ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
 
     cmcf = ngx_stream_cycle_get_module_main_conf(cycle, ngx_stream_core_module);
 
-    if (cmcf == NULL) {
-        return;
-    }
-
     cscfp = cmcf->servers.elts;
 
     for (i = 0; i < cmcf->servers.nelts; i++) {

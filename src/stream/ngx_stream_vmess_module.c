@@ -9,11 +9,9 @@
 #include "ngx_stream_vmess_detour.h"
 #include "ngx_stream_vmess_disguise.h"
 #include "ngx_stream_vmess_fallback.h"
-#include "ngx_stream_vmess_handler.h"
 #include "ngx_stream_vmess_kcp.h"
 #include "ngx_stream_vmess_limit.h"
 #include "ngx_stream_vmess_listen.h"
-#include "ngx_stream_vmess_log.h"
 #include "ngx_stream_vmess_loop.h"
 #include "ngx_stream_vmess_phase.h"
 #include "ngx_stream_vmess_private.h"
@@ -275,8 +273,8 @@ static ngx_int_t
 ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 {
     ngx_uint_t                     i, fallback;
-    ngx_array_t                   *log;
-    ngx_stream_handler_pt         *h;
+    ngx_vmess_conf_t              *vcf;
+    ngx_vmess_hook_pt             *hook;
     ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
     ngx_stream_vmess_srv_conf_t   *vscf;
@@ -309,13 +307,6 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 
     ngx_stream_vmess_check_unused(cf, cmcf);
 
-    h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = ngx_stream_vmess_handler;
-
     if (fallback
         && (ngx_stream_vmess_limit_init(cf) != NGX_OK
             || ngx_stream_vmess_loop_init(cf) != NGX_OK
@@ -324,26 +315,20 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREACCESS_PHASE].handlers);
-    if (h == NULL) {
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                            ngx_vmess_module);
+
+    hook = ngx_array_push_n(&vcf->hooks, 2);
+    if (hook == NULL) {
         return NGX_ERROR;
     }
 
-    *h = ngx_stream_vmess_fallback_mark_handler;
+    /* sockets of QUIC are no longer those of streams */
 
-    log = &cmcf->phases[NGX_STREAM_LOG_PHASE].handlers;
+    hook[0] = ngx_stream_vmess_detour_listen;
+    hook[1] = ngx_stream_vmess_quic_listen;
 
-    if (ngx_array_push(log) == NULL) {
-        return NGX_ERROR;
-    }
-
-    h = log->elts;
-
-    ngx_memmove(&h[1], &h[0], (log->nelts - 1) * sizeof(ngx_stream_handler_pt));
-
-    h[0] = ngx_stream_vmess_log_handler;
-
-    return NGX_OK;
+    return ngx_stream_vmess_phase_add(cf);
 }
 
 

@@ -7,13 +7,54 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_phase.h"
 #include "ngx_stream_vmess_compat.h"
+#include "ngx_stream_vmess_fallback.h"
 #include "ngx_stream_vmess_handler.h"
+#include "ngx_stream_vmess_log.h"
 
 
 static ngx_int_t ngx_stream_vmess_phase_first(ngx_stream_session_t *s,
     ngx_stream_phase_handler_t *ph);
 static ngx_int_t ngx_stream_vmess_phase_preread(ngx_stream_session_t *s,
     ngx_stream_phase_handler_t *ph);
+
+
+ngx_int_t
+ngx_stream_vmess_phase_add(ngx_conf_t *cf)
+{
+    ngx_array_t                  *log;
+    ngx_stream_handler_pt        *h;
+    ngx_stream_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_stream_vmess_handler;
+
+    h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_stream_vmess_fallback_mark_handler;
+
+    log = &cmcf->phases[NGX_STREAM_LOG_PHASE].handlers;
+
+    if (ngx_array_push(log) == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = log->elts;
+
+    ngx_memmove(&h[1], &h[0], (log->nelts - 1) * sizeof(ngx_stream_handler_pt));
+
+    h[0] = ngx_stream_vmess_log_handler;
+
+    return NGX_OK;
+}
 
 
 /*

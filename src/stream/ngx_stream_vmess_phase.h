@@ -10,7 +10,10 @@
 #include "ngx_stream_vmess.h"
 
 
-/* ours is the first preread handler; called when phases are laid out; NGX_OK */
+/* adds our handlers to the phases of nginx; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_stream_vmess_phase_add(ngx_conf_t *cf);
+
+/* moves ours to its place, once the phases are laid out; NGX_OK */
 ngx_int_t ngx_stream_vmess_phase_init(ngx_cycle_t *cycle);
 
 
