@@ -29,6 +29,8 @@ typedef struct {
 } ngx_stream_vmess_users_t;
 
 
+static ngx_vmess_zone_t *ngx_stream_vmess_users_zone(ngx_conf_t *cf,
+    ngx_str_t *value);
 static char *ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy,
     void *conf);
 static ngx_int_t ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name,
@@ -101,10 +103,7 @@ char *
 ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     char                      *rv;
-    u_char                    *p;
-    ssize_t                    size;
-    ngx_shm_t                  shm;
-    ngx_str_t                 *value, name, s;
+    ngx_str_t                 *value;
     ngx_conf_t                 save;
     ngx_vmess_zone_t          *zone;
     ngx_stream_vmess_users_t   ctx;
@@ -116,64 +115,7 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    name = value[1];
-    size = NGX_VMESS_ZONE_SIZE;
-
-    p = (u_char *) ngx_strchr(name.data, ':');
-
-    if (p) {
-        s.data = p + 1;
-        s.len = name.data + name.len - s.data;
-        name.len = p - name.data;
-
-        size = ngx_parse_size(&s);
-
-        if (size == NGX_ERROR) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid size \"%V\" of vmess_users, "
-                               "it must be like \"16m\"", &s);
-            return NGX_CONF_ERROR;
-        }
-
-        if (size < (ssize_t) NGX_VMESS_ZONE_SIZE_MIN) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "vmess_users \"%V\" is too small, "
-                               "the least size is 1m", &name);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (name.len == 0
-        || (name.len == 3 && ngx_strncmp(name.data, "off", 3) == 0))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid name in \"vmess_users %V\", it must not "
-                           "be empty or \"off\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_stream_vmess_users_check_name(cf, "vmess_users", &name) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    /* nginx would not say which one does not fit */
-
-    ngx_memzero(&shm, sizeof(ngx_shm_t));
-
-    shm.size = size;
-    shm.name = name;
-    shm.log = cf->log;
-
-    if (ngx_shm_alloc(&shm) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "no memory for the size of \"vmess_users %V\", "
-                           "give it a smaller one", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_shm_free(&shm);
-
-    zone = ngx_vmess_users_add(cf, &name, size);
+    zone = ngx_stream_vmess_users_zone(cf, &value[1]);
     if (zone == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -184,7 +126,7 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid parameter \"%V\" in \"vmess_users\", a "
                            "size stands behind the name: \"%V:%V\"",
-                           &value[2], &name, &value[2]);
+                           &value[2], &zone->name, &value[2]);
         return NGX_CONF_ERROR;
     }
 
@@ -230,6 +172,77 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_stream_vmess_users_drain_size(zone);
 
     return NGX_CONF_OK;
+}
+
+
+/* name[:size] */
+
+static ngx_vmess_zone_t *
+ngx_stream_vmess_users_zone(ngx_conf_t *cf, ngx_str_t *value)
+{
+    u_char     *p;
+    ssize_t     size;
+    ngx_shm_t   shm;
+    ngx_str_t   name, s;
+
+    name = *value;
+    size = NGX_VMESS_ZONE_SIZE;
+
+    p = (u_char *) ngx_strchr(name.data, ':');
+
+    if (p) {
+        s.data = p + 1;
+        s.len = name.data + name.len - s.data;
+        name.len = p - name.data;
+
+        size = ngx_parse_size(&s);
+
+        if (size == NGX_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid size \"%V\" of vmess_users, "
+                               "it must be like \"16m\"", &s);
+            return NULL;
+        }
+
+        if (size < (ssize_t) NGX_VMESS_ZONE_SIZE_MIN) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "vmess_users \"%V\" is too small, "
+                               "the least size is 1m", &name);
+            return NULL;
+        }
+    }
+
+    if (name.len == 0
+        || (name.len == 3 && ngx_strncmp(name.data, "off", 3) == 0))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid name in \"vmess_users %V\", it must not "
+                           "be empty or \"off\"", value);
+        return NULL;
+    }
+
+    if (ngx_stream_vmess_users_check_name(cf, "vmess_users", &name) != NGX_OK) {
+        return NULL;
+    }
+
+    /* nginx would not say which one does not fit */
+
+    ngx_memzero(&shm, sizeof(ngx_shm_t));
+
+    shm.size = size;
+    shm.name = name;
+    shm.log = cf->log;
+
+    if (ngx_shm_alloc(&shm) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no memory for the size of \"vmess_users %V\", "
+                           "give it a smaller one", value);
+        return NULL;
+    }
+
+    ngx_shm_free(&shm);
+
+    return ngx_vmess_users_add(cf, &name, size);
 }
 
 
