@@ -245,3 +245,48 @@ $_->close for @old, @new;
 --- no_error_log
 [error]
 [alert]
+
+
+=== TEST 8: a session without client ends with it at another worker, whatever has become of that one
+--- listen: reuseport
+--- servers
+a udp_peer
+--- stream_config
+resolver 127.0.0.1:%%PORT_2%% ipv6=off;
+resolver_timeout 60s;
+log_format l '$vmess_network $pid';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $dns = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1',
+                                LocalPort => stream_port() + 2) or die $!;
+my $n = 0;
+for my $socket (1, 0) {
+    my @names = map { sprintf '%08d', ++$n } 1 .. 12;
+    for my $name (@names) {
+        my $old = xudp(to => 'a', data => '?', global_id => $name,
+                       $socket ? () : (host => "host$n.example"));
+        $socket ? $old->receive(0) : recv $dns, my $query, 512, 0;
+        $old->close;
+    }
+    for my $name (@names) {
+
+        # it is asked for, and not wanted any more
+        my $new = VMess::Mux->new(flow(cmd => 'mux'));
+        $new->expect(1);
+        $new->write(VMess::Mux::opening(1, net => 'udp', port => port('a'),
+                                        data => '?', global_id => $name)
+                    . VMess::Mux::ending(1, 2));
+        $new->{flow}->shut;
+        $new->closed;
+        $new->close;
+    }
+    is(wait_for(sub { (my @l = access_log() =~ /^udp /mg) == $n }), 1,
+       $socket ? 'with a socket' : 'without one');
+}
+ok(pids() > 1, 'several workers had them');
+--- no_error_log
+[error]
+[alert]

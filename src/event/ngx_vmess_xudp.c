@@ -262,35 +262,36 @@ ngx_vmess_xudp_answer_handler(ngx_event_t *rev)
 
 
 /*
- * The client has come to another worker.  Its session ends here if its socket
- * goes there: one that has none yet, or whose socket could not be passed,
- * keeps the client it has.  With another server it is another session, and
- * this one is dealt with as at this worker.
+ * The client has come to another worker, which has the name now.  Its session
+ * ends here if its socket goes there.  With another server it is another
+ * session; one that has no socket yet, or whose socket could not be passed, as
+ * the other worker does not wait for it any more, keeps the client it has.
+ * Without a client nobody would find it: it ends as well.
  */
 
 static void
 ngx_vmess_xudp_accept(ngx_connection_t *c, ngx_vmess_greeting_t *greeting)
 {
+    ngx_int_t          rc;
     ngx_socket_t       s;
     ngx_vmess_xudp_t  *x;
 
     x = (ngx_vmess_xudp_t *) ngx_vmess_worker_find(greeting->id);
 
-    s = (ngx_socket_t) -1;
+    s = (x && x->socket && ngx_vmess_xudp_server(x) == greeting->number)
+        ? x->socket->fd : (ngx_socket_t) -1;
 
-    if (x && ngx_vmess_xudp_server(x) != greeting->number) {
-        ngx_vmess_xudp_replace(x);
+    rc = ngx_vmess_xudp_send(c->fd, s);
 
-    } else if (x && x->socket) {
-        s = x->socket->fd;
-    }
-
-    if (ngx_vmess_xudp_send(c->fd, s) != NGX_OK) {
-
+    if (rc != NGX_OK && ngx_socket_errno != NGX_EPIPE) {
         ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
                       "sendmsg() to another worker failed");
+    }
 
-    } else if (s != (ngx_socket_t) -1) {
+    if (x && (rc != NGX_OK || s == (ngx_socket_t) -1)) {
+        ngx_vmess_xudp_replace(x);
+
+    } else if (x) {
 
         /* its events would come here as long as it is open there */
 
