@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_quic.h"
+#include "ngx_stream_vmess_quic_stream.h"
 #include "ngx_stream_vmess_compat.h"
 #include "ngx_vmess_param.h"
 
@@ -29,17 +30,6 @@
 #define NGX_STREAM_VMESS_QUIC_CODE  1
 
 
-/*
- * How long a client has to end its stream when all was sent to it, in ms.
- * v2ray loses what it reads together with the end of a stream, so it has to see
- * the end that VMess has itself before.  sing-box does not look for that one,
- * and waits for the end of the stream; by default it alone offers "h3".  Told
- * to send no more, both forget what they have not read yet.
- */
-
-#define NGX_STREAM_VMESS_QUIC_LINGER  5000
-
-
 /* how often an old worker looks whether its connections are gone, in ms */
 
 #define NGX_STREAM_VMESS_QUIC_CLOSE  500
@@ -48,25 +38,6 @@
 struct ngx_stream_vmess_quic_conf_s {
     ngx_quic_conf_t              quic;
 };
-
-
-/* callbacks of the TLS handshake look for a session in c->data */
-
-typedef struct {
-    ngx_stream_session_t         session;
-    ngx_event_t                  timer;
-    ngx_uint_t                   streams;
-    unsigned                     authentic:1; /* one of the streams was */
-} ngx_stream_vmess_quic_connection_t;
-
-
-typedef struct {
-    ngx_connection_t            *connection;  /* the stream */
-    ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
-    unsigned                     authentic:1;
-    unsigned                     patient:1;   /* the client is no sing-box */
-    unsigned                     chunks:1;    /* which have an end of their own */
-} ngx_stream_vmess_quic_stream_t;
 
 
 static int ngx_stream_vmess_quic_alpn(ngx_ssl_conn_t *ssl_conn,
@@ -81,30 +52,7 @@ static u_char *ngx_stream_vmess_quic_log_error(ngx_log_t *log, u_char *buf,
 static ngx_int_t ngx_stream_vmess_quic_init_streams(ngx_connection_t *c);
 static void ngx_stream_vmess_quic_timer_handler(ngx_event_t *ev);
 static void ngx_stream_vmess_quic_cleanup(void *data);
-static void ngx_stream_vmess_quic_init_stream(ngx_connection_t *c);
-static void ngx_stream_vmess_quic_read_handler(ngx_event_t *rev);
-static void ngx_stream_vmess_quic_write_handler(ngx_event_t *wev);
-static void ngx_stream_vmess_quic_linger(ngx_connection_t *c);
-static ssize_t ngx_stream_vmess_quic_recv(void *data, u_char *buf,
-    size_t size);
-static ssize_t ngx_stream_vmess_quic_send(void *data, u_char *buf,
-    size_t size);
-static ngx_int_t ngx_stream_vmess_quic_verdict(void *data,
-    ngx_uint_t authentic);
-static void ngx_stream_vmess_quic_closed(void *data);
 static void ngx_stream_vmess_quic_shutdown(ngx_connection_t *c);
-static void ngx_stream_vmess_quic_close_stream(ngx_connection_t *c);
-static void ngx_stream_vmess_quic_close(ngx_connection_t *c);
-
-
-static const ngx_vmess_carrier_t  ngx_stream_vmess_quic_carrier = {
-    ngx_string("quic"),
-    ngx_stream_vmess_quic_recv,
-    ngx_stream_vmess_quic_send,
-    ngx_stream_vmess_quic_verdict,
-    ngx_stream_vmess_quic_closed,
-    2
-};
 
 
 static ngx_conf_enum_t  ngx_stream_vmess_quic_flags[] = {
@@ -460,12 +408,12 @@ ngx_stream_vmess_quic_handler(ngx_connection_t *c)
     ngx_stream_vmess_srv_conf_t  *vscf;
 
     if (c->quic) {
-        ngx_stream_vmess_quic_init_stream(c);
+        ngx_stream_vmess_quic_stream_init(c);
         return;
     }
 
     if (ngx_stream_vmess_quic_init_connection(c) != NGX_OK) {
-        ngx_stream_vmess_quic_close(c);
+        ngx_stream_vmess_quic_stream_free(c);
         return;
     }
 
@@ -622,238 +570,12 @@ ngx_stream_vmess_quic_cleanup(void *data)
 }
 
 
-static void
-ngx_stream_vmess_quic_init_stream(ngx_connection_t *c)
-{
-    unsigned int                         len;
-    const unsigned char                 *alpn;
-    ngx_vmess_vconn_addrs_t              addrs;
-    ngx_stream_core_srv_conf_t          *cscf;
-    ngx_stream_vmess_srv_conf_t         *vscf;
-    ngx_stream_vmess_quic_stream_t      *st;
-    ngx_stream_vmess_quic_connection_t  *qc;
-
-    qc = c->quic->parent->data;
-    qc->streams++;
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
-#endif
-
-    st = ngx_pcalloc(c->pool, sizeof(ngx_stream_vmess_quic_stream_t));
-
-    if (st == NULL || (c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL)) {
-        ngx_stream_vmess_quic_close_stream(c);
-        return;
-    }
-
-    st->connection = c;
-
-    SSL_get0_alpn_selected(c->ssl->connection, &alpn, &len);
-    st->patient = (len != 2 || ngx_strncmp(alpn, "h3", 2) != 0);
-
-    c->data = st;
-    c->read->handler = ngx_stream_vmess_quic_read_handler;
-    c->write->handler = ngx_stream_vmess_quic_write_handler;
-
-    cscf = ngx_vmess_listening_server(c->listening);
-    vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
-
-    st->vconn = ngx_vmess_vconn_addrs(&addrs, c) == NGX_OK
-                ? ngx_vmess_vconn_create(&addrs,
-                                         &ngx_stream_vmess_quic_carrier, st,
-                                         &vscf->sessions)
-                : NULL;
-
-    if (st->vconn == NULL) {
-        ngx_stream_vmess_quic_close_stream(c);
-        return;
-    }
-
-    ngx_vmess_vconn_start(st->vconn);
-}
-
-
-static void
-ngx_stream_vmess_quic_read_handler(ngx_event_t *rev)
-{
-    ngx_connection_t                *c;
-    ngx_stream_vmess_quic_stream_t  *st;
-
-    c = rev->data;
-    st = c->data;
-
-    if (c->close || rev->timedout) {
-
-        /* the QUIC connection is being closed, or the client did not end */
-
-        if (st->vconn) {
-            ngx_vmess_vconn_abort(st->vconn);
-        }
-
-        ngx_stream_vmess_quic_close_stream(c);
-        return;
-    }
-
-    if (st->vconn) {
-        ngx_vmess_vconn_wake(st->vconn, 0);
-        return;
-    }
-
-    ngx_stream_vmess_quic_linger(c);
-}
-
-
-static void
-ngx_stream_vmess_quic_write_handler(ngx_event_t *wev)
-{
-    ngx_connection_t                *c;
-    ngx_stream_vmess_quic_stream_t  *st;
-
-    c = wev->data;
-    st = c->data;
-
-    if (st->vconn) {
-        ngx_vmess_vconn_wake(st->vconn, 1);
-    }
-}
-
-
-/* the session is over: the stream goes when the client has ended it, too */
-
-static void
-ngx_stream_vmess_quic_linger(ngx_connection_t *c)
-{
-    ssize_t                          n;
-    u_char                           buf[4096];
-    ngx_stream_vmess_quic_stream_t  *st;
-
-    st = c->data;
-
-    if (!st->authentic) {
-        ngx_stream_vmess_quic_close_stream(c);
-        return;
-    }
-
-    if ((!st->patient || !st->chunks)
-        && ngx_quic_shutdown_stream(c, NGX_WRITE_SHUTDOWN) != NGX_OK)
-    {
-        ngx_stream_vmess_quic_close_stream(c);
-        return;
-    }
-
-    do {
-        n = c->recv(c, buf, sizeof(buf));
-    } while (n > 0);
-
-    if (n != NGX_AGAIN) {
-        ngx_stream_vmess_quic_close_stream(c);
-        return;
-    }
-
-    if (!c->read->timer_set) {
-        ngx_add_timer(c->read, NGX_STREAM_VMESS_QUIC_LINGER);
-    }
-}
-
-
-static ssize_t
-ngx_stream_vmess_quic_recv(void *data, u_char *buf, size_t size)
-{
-    ngx_stream_vmess_quic_stream_t *st = data;
-
-    return st->connection->recv(st->connection, buf, size);
-}
-
-
-static ssize_t
-ngx_stream_vmess_quic_send(void *data, u_char *buf, size_t size)
-{
-    ngx_stream_vmess_quic_stream_t *st = data;
-
-    ngx_vmess_connection_t  *vc;
-
-    vc = ngx_vmess_vconn_slot(st->vconn->connection)->layer;
-
-    st->chunks = vc && vc->responded && !vc->out.raw && !vc->out.stream;
-
-    return st->connection->send(st->connection, buf, size);
-}
-
-
-static ngx_int_t
-ngx_stream_vmess_quic_verdict(void *data, ngx_uint_t authentic)
-{
-    ngx_stream_vmess_quic_stream_t *st = data;
-
-    ngx_stream_vmess_quic_connection_t  *qc;
-
-    if (authentic) {
-        qc = st->connection->quic->parent->data;
-
-        st->authentic = 1;
-        qc->authentic = 1;
-    }
-
-    return NGX_DECLINED;
-}
-
-
-static void
-ngx_stream_vmess_quic_closed(void *data)
-{
-    ngx_stream_vmess_quic_stream_t *st = data;
-
-    st->vconn = NULL;
-
-    /* not from here: the call may come from one of the stream's own */
-
-    ngx_post_event(st->connection->read, &ngx_posted_events);
-}
-
-
 /* the worker quits */
 
 static void
 ngx_stream_vmess_quic_shutdown(ngx_connection_t *c)
 {
     ngx_quic_finalize_connection(c, 0, "server is shutting down");
-}
-
-
-/*
- * nginx sends what there is yet, and the end; a client that has not ended is
- * told to, as a stream counts until both have
- */
-
-static void
-ngx_stream_vmess_quic_close_stream(ngx_connection_t *c)
-{
-    ngx_stream_vmess_quic_connection_t  *qc;
-
-    qc = c->quic->parent->data;
-    qc->streams--;
-
-    ngx_stream_vmess_quic_close(c);
-}
-
-
-static void
-ngx_stream_vmess_quic_close(ngx_connection_t *c)
-{
-    ngx_pool_t  *pool;
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
-#endif
-
-    c->destroyed = 1;
-
-    pool = c->pool;
-
-    ngx_close_connection(c);
-
-    ngx_destroy_pool(pool);
 }
 
 
