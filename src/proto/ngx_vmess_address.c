@@ -145,10 +145,10 @@ ngx_vmess_address_domain(ngx_vmess_address_t *address, u_char *p, size_t len)
 
 
 /*
- * Go peers try as an address what starts with a digit or a bracket; no name has
- * a colon either, so that "::1" is one, too.  Only the one spelling that all
- * software agrees on is taken: ngx_inet_addr() reads "0177.0.0.1" as decimal,
- * and others as octal.
+ * Go peers read a domain as an address if it starts with a digit or a bracket;
+ * no name has a colon either, so "::1" is an address as well.  Only the
+ * spelling that all software agrees on is accepted: ngx_inet_addr() reads
+ * "0177.0.0.1" as decimal, others read it as octal.
  */
 
 static ngx_int_t

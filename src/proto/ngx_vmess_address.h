@@ -17,11 +17,11 @@
 #define NGX_VMESS_ADDR_IPV6    3
 
 /*
- * Port and address as in the request header, Mux.Cool and XUDP.  An address in
- * text sent as a domain, if it starts with a digit or a bracket or has a colon,
- * becomes an address, and an IPv4-mapped IPv6 address becomes IPv4, as with Go
- * peers.  One trailing dot of a domain is dropped, letters become lower case,
- * and an empty label is refused.
+ * Port and address as in the request header, Mux.Cool and XUDP.  A domain that
+ * is an address in text, if it starts with a digit or a bracket or has a
+ * colon, becomes that address, and an IPv4-mapped IPv6 address becomes IPv4,
+ * as with Go peers.  One trailing dot of a domain is dropped, letters become
+ * lower case, and an empty label is refused.
  */
 
 typedef struct {
@@ -51,7 +51,7 @@ ngx_int_t ngx_vmess_address_parse(ngx_vmess_address_t *address, u_char **p,
 #define NGX_VMESS_ADDRESS_ESCAPED  (4 * 255)
 
 /*
- * Writes the domain with other bytes than visible ASCII as "\xHH".
+ * Writes the domain with bytes other than visible ASCII as "\xHH".
  *
  * dst  room for NGX_VMESS_ADDRESS_ESCAPED bytes
  *
@@ -65,9 +65,10 @@ socklen_t ngx_vmess_address_sockaddr(ngx_vmess_address_t *address,
     ngx_sockaddr_t *sa);
 
 /*
- * Size of the address of a socket, 4 or 16 bytes, or 0: none that peers know,
- * or sa is NULL.  A socket of both families yields IPv4-mapped addresses,
- * which peers do not know either.  port is in host byte order.
+ * Size of the address of a socket, 4 or 16 bytes, or 0 if sa is NULL or of a
+ * family that peers do not know.  A socket of both families yields IPv4-mapped
+ * addresses, which peers do not know either: they become IPv4.  port is in
+ * host byte order.
  */
 size_t ngx_vmess_address_bytes(struct sockaddr *sa, u_char **addr,
     in_port_t *port);

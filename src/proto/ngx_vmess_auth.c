@@ -25,7 +25,7 @@ static ngx_uint_t ngx_vmess_auth_openssl_scan(const ngx_vmess_auth_key_t *keys,
 
 /*
  * The attribute lets these functions use instructions that the rest of the
- * module must not: the CPU is asked before any of them is called.
+ * module must not use: they are called only if the CPU has them.
  */
 
 #define NGX_VMESS_AESNI  __attribute__((target("sse4.1,aes")))

@@ -42,8 +42,8 @@ ngx_vmess_chunk_init(ngx_vmess_chunk_t *cc, const ngx_vmess_header_t *h,
 
     /*
      * Padding is for chunks with overhead and for datagrams: v2ray and Xray
-     * ignore the option for a stream in clear, and no client of sing-box,
-     * which would not, asks for it.
+     * ignore the option for an unencrypted stream.  sing-box would not, but
+     * none of its clients asks for it.
      */
 
     padding = (h->command == NGX_VMESS_CMD_UDP);
@@ -337,8 +337,9 @@ ngx_vmess_chunk_open_cfb(ngx_vmess_chunk_t *cc, u_char *p, size_t len,
 
 
 /*
- * Called once a chunk: generator, counter and cipher stream have moved on
- * after it, so the result is kept while the rest of the chunk is awaited.
+ * Called once for each chunk, as it moves the generator, the counter and the
+ * cipher stream on; so the result is kept while the rest of the chunk is
+ * awaited.
  */
 
 static ngx_int_t

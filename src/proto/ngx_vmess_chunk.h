@@ -88,8 +88,8 @@ ngx_int_t ngx_vmess_chunk_open(ngx_vmess_chunk_t *cc, ngx_buf_t *b,
     ngx_str_t *out);
 
 /*
- * Wire bytes of the chunk at hand from its length field on, as far as known:
- * those of the length field alone until that is decoded.
+ * Wire bytes of the current chunk, with its length field, as far as known:
+ * before that is decoded, those of the length field alone.
  */
 size_t ngx_vmess_chunk_need(ngx_vmess_chunk_t *cc);
 

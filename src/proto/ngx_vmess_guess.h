@@ -13,8 +13,8 @@
 
 /*
  * What the first bytes of a client look like, in words for a log: one of a few
- * constants, with nothing of the bytes themselves.  Those of a header of VMess
- * are "random bytes".
+ * constants, which quote nothing of the bytes.  A VMess header looks like
+ * "random bytes".
  */
 const char *ngx_vmess_guess(const u_char *p, size_t len);
 

@@ -115,7 +115,7 @@ done:
 
 /*
  * VMess, "Request, AEAD header": EAuID as sent is the additional data of both
- * sealed parts, and with the nonce of the connection it ends their paths.
+ * sealed parts; EAuID and the nonce of the header end their paths.
  */
 
 static ngx_int_t
@@ -171,8 +171,8 @@ ngx_vmess_header_parse(ngx_vmess_header_t *h, u_char *p, size_t len)
     last = p + len;
 
     /*
-     * The version is not compared: neither v2ray nor Xray do, and a client
-     * that works with them has to work here.
+     * The version is not checked: neither v2ray nor Xray check it, and clients
+     * that work with them have to work here.
      */
 
     ngx_memcpy(h->iv, p + 1, NGX_VMESS_IV_LEN);

@@ -36,28 +36,27 @@ typedef struct {
 
 
 /*
- * Reads the head of a disguised request, behind which VMess starts, whatever
- * Content-Length it may tell of.  Start with *ht zeroed and call again with the
- * same bytes and more; nothing of b is changed and b->pos moves on NGX_OK
- * alone, so that all of it can go to a fallback.
+ * Reads the head of a disguised request.  VMess starts behind it, whatever
+ * Content-Length it has.  Start with *ht zeroed and call again with the same
+ * bytes and more; nothing of b is changed and b->pos moves on NGX_OK alone, so
+ * that all of it can go to a fallback.
  *
- * NGX_OK        b->pos is behind the head.  There may be no more bytes as yet:
- *               v2ray and Xray write the head and what follows apart
+ * NGX_OK        b->pos is behind the head.  There may be no more bytes yet, as
+ *               v2ray and Xray write the head and what follows separately
  * NGX_AGAIN     right so far, more bytes are needed
- * NGX_DECLINED  ht->err says why it is not ours: told as soon as it is clear,
- *               at the first byte of another protocol, at the end of the
- *               request line if method or path differ, at the end of the head
- *               if Host does
+ * NGX_DECLINED  ht->err says why it is not ours, as soon as that is clear: at the
+ *               first byte of another protocol, at the end of the request line
+ *               if method or path differ, at the end of the head if Host does
  *
- * As with Xray, the query is not part of the path, and no other header is
- * looked at; a port is not part of the host.
+ * As in Xray, the query is not part of the path, and other header fields are
+ * ignored.  A port is not part of the host.
  */
 ngx_int_t ngx_vmess_http_read(ngx_vmess_http_t *ht,
     const ngx_vmess_http_conf_t *conf, ngx_buf_t *b);
 
 /*
- * Creates the head of the response, which is to be sent with the first bytes of
- * VMess; those are not coded in chunks, though it says so.
+ * Creates the head of the response, to be sent with the first bytes of VMess.
+ * Those are not in chunks of HTTP, though the head says so.
  *
  * p     room for NGX_VMESS_HTTP_RESPONSE_MAX bytes
  * date  as ngx_cached_http_time, at most 29 bytes are used

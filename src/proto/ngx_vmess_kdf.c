@@ -49,10 +49,10 @@ static ngx_uint_t  ngx_vmess_kdf_ready;
 
 
 /*
- * VMess, "KDF".  Each HMAC has the one before it as its hash, so that a hash
- * with n keys is 2^n states of SHA-256.  Unrolled, the nesting is a chain:
- * data goes to the first state, and the digest of each state to the next one.
- * A key doubles the states; it changes but the first state of either half.
+ * VMess, "KDF".  Each HMAC uses the one before it as its hash, so a hash with
+ * n keys takes 2^n states of SHA-256.  Unrolled, the nesting is a chain: data
+ * goes to the first state, and the digest of each state to the next one.  A
+ * key doubles the states, and changes only the first state of each half.
  */
 
 void

@@ -96,7 +96,7 @@ ngx_vmess_legacy_decrypt(ngx_vmess_header_t *h, u_char *in, size_t len,
 
 /*
  * The length of a section of which size bytes are there, if it is whole and
- * its check sum is right; otherwise, and whatever is wrong with it, 0.
+ * its check sum is right; otherwise, whatever is wrong with it, 0.
  */
 
 static size_t
@@ -178,8 +178,8 @@ ngx_vmess_legacy_key(ngx_vmess_legacy_key_t *key, const u_char *id)
 
 
 /*
- * Both hashes are of one block after that of the key, with 8 and with 16 bytes
- * in it: done by blocks, a token takes half the time of HMAC.
+ * Both hashes have one block after that of the key, with 8 and 16 bytes in it:
+ * done block by block, a token takes half the time of HMAC.
  */
 
 void

@@ -218,7 +218,7 @@ ngx_vmess_mux_new(ngx_vmess_mux_t *m, u_char *p, u_char *last)
 
 /*
  * Mux.Cool, "Keep Sub-connection", and the address of a datagram that XUDP
- * adds.  Any other first byte is that of a padding.
+ * adds.  Any other first byte starts padding.
  */
 
 static void

@@ -79,12 +79,12 @@ typedef struct {
  * Reads the header of the next frame (Mux.Cool, "Frame format").  The
  * m->length bytes of data behind it are not read: the caller takes them from b
  * as they come and lowers m->length.  What is left of it at the next call is
- * skipped.  At the end of the stream, m->n or m->length other than zero means
- * that a frame was cut.
+ * skipped.  If m->n or m->length is not zero at the end of the stream, a frame
+ * was truncated.
  *
  * has_address is set for New, and for Keep with the address of a datagram.
- * bad_address: frames stay in step, but the sub-connection cannot go on, as the
- * address of Keep is invalid or the name in New has an empty label.
+ * bad_address: frames stay in step, but the sub-connection cannot go on, as
+ * the address in Keep is invalid or the name in New has an empty label.
  * has_global_id is set for New with UDP and data.
  *
  * NGX_OK     fields are filled in, valid until the next call

@@ -13,8 +13,8 @@
 
 
 /*
- * packetaddr has the port behind the address, and types of its own; the rest,
- * as an IPv4-mapped address, is as everywhere
+ * packetaddr has the port behind the address, and types of its own; everything
+ * else, such as an IPv4-mapped address, is as elsewhere.
  */
 
 ngx_int_t

@@ -73,8 +73,8 @@
 #define NGX_VMESS_CHUNK_MAX           65535  /* length value */
 
 /*
- * sing-box reads at most 16384 bytes of payload and padding; plaintext of
- * one chunk that we write
+ * The plaintext of a chunk that we write: sing-box reads at most 16384 bytes
+ * of payload and padding.
  */
 
 #define NGX_VMESS_CHUNK_DATA                                                  \
