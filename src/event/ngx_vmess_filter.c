@@ -11,8 +11,8 @@
 
 
 /*
- * How long a filter is kept for old workers, in seconds: the longest time of a
- * key, with some for the header they may be reading.
+ * How long a filter is kept for old workers, in seconds: the longest lifetime
+ * of a key, plus some for a header that they may be reading.
  */
 
 #define NGX_VMESS_FILTER_KEEP  (NGX_VMESS_EARLY                               \

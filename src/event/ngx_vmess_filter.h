@@ -13,9 +13,9 @@
 
 /*
  * The replay filter of all zones, so that an id is good once wherever it is
- * known.  Its size is that of the zones; when it changes, there is another
- * filter.  A configuration names those before it as well, as long as old
- * workers may take ids there: an id has to be new to all of them.
+ * known.  Its size follows from that of the zones; when it changes, there is a
+ * new filter.  A configuration names the earlier ones as well, as long as old
+ * workers may accept ids there: an id has to be new to all of them.
  */
 
 typedef struct {
@@ -28,8 +28,8 @@ typedef struct {
 
 
 /*
- * Adds the filters of a configuration that was read to it, the current one as
- * the last.  NGX_OK or NGX_ERROR.
+ * Adds the filters of a configuration that was read, the current one last.
+ * NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_vmess_filter_init_conf(ngx_cycle_t *cycle,
     ngx_vmess_conf_t *vcf);
@@ -39,8 +39,8 @@ void ngx_vmess_filter_publish(ngx_vmess_conf_t *vcf, ngx_cycle_t *cycle);
 
 /*
  * Adds a key to all filters, or looks for it, as ngx_vmess_replay_add() and
- * ngx_vmess_replay_find() do.  When one before the current one has no room,
- * that is closed, and the others decide.
+ * ngx_vmess_replay_find() do.  If one before the current filter has no room,
+ * it is closed, and the others decide.
  */
 ngx_int_t ngx_vmess_filter_add(ngx_vmess_conf_t *vcf, const u_char *key,
     uint32_t owner, time_t expires);

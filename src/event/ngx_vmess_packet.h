@@ -11,18 +11,18 @@
 
 
 /*
- * The layer of a flow of datagrams, in c->recv and c->send_chain: a chunk is
- * a datagram (VMess, "UDP").
+ * The layer of a flow of datagrams, in c->recv and c->send_chain: a chunk is a
+ * datagram (VMess, "UDP").
  *
- * recv takes one datagram; one that is larger than the room is dropped.  The
+ * recv returns one datagram; a datagram larger than the room is dropped.  The
  * end of the client's data ends the session: it sets c->close.
  *
- * With vc->packetaddr the client tells the peer of each datagram, and is told
- * that of each answer; with vc->cone it is a ngx_vmess_peer_t in front of the
- * datagram here, and otherwise the first peer is that of all.
+ * With vc->packetaddr the client names the peer of each datagram, and is told
+ * the peer of each answer.  With vc->cone the peer is a ngx_vmess_peer_t in
+ * front of the datagram here; without it, all datagrams go to the first peer.
  *
- * send takes all that it is given, and drops what the client does not take at
- * once, as a network does, and what a chunk cannot hold.
+ * send takes everything it is given.  It drops what the client does not take
+ * at once, as a network would, and what does not fit a chunk.
  */
 
 ssize_t ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size);

@@ -11,14 +11,14 @@
 
 
 /*
- * What anybody may have of a worker without an id: connections, requests and
- * streams of clients that are not known to be authentic yet.  They are counted
- * for the worker and for each client address, of IPv6 by its /64.  When there
- * are too many, the oldest has to go: a new client needs a moment only, and
- * those who wait must not lock it out.
+ * What clients may use of a worker without an id: connections, requests and
+ * streams of those not yet known to be authentic.  They are counted for the
+ * worker and for each client address, with IPv6 for its /64.  When there are
+ * too many, the oldest has to go: a new client needs but a moment, and clients
+ * that wait must not lock it out.
  *
  * Addresses have to be proved: where they may be spoofed, as with mKCP, the
- * carrier has bounds of its own.
+ * carrier has limits of its own.
  */
 
 typedef struct ngx_vmess_pending_s         ngx_vmess_pending_t;
@@ -32,7 +32,7 @@ struct ngx_vmess_pending_s {
     ngx_uint_t                   weight;   /* 0 if it is not counted */
 
     /*
-     * It has to go, and is not counted any more; posts an event, as the call
+     * It has to go, and is no longer counted.  Posts an event, as the call
      * comes from within other connections.
      */
     void                       (*evict)(ngx_vmess_pending_t *pending);

@@ -84,8 +84,8 @@ ngx_vmess_registry_create(void *p, size_t size)
 
 
 /*
- * The barriers are for the compiler: what a process that died has stored is
- * there when its death is known.
+ * The barriers are for the compiler: whatever a process stored before it died
+ * is there when its death is known.
  */
 
 void

@@ -15,11 +15,11 @@
 
 /*
  * Which worker has which session, in one block of shared memory.  The caller
- * holds a lock of it, which somebody releases if he is killed.
+ * holds its lock, which somebody releases if the caller is killed.
  *
- * What the entries say is changed by single stores, and all else (buckets,
- * lists) can be made anew from them: begin() does so if the last one that
- * had the lock has not come to its end().
+ * Entries are changed by single stores, and everything else (buckets, lists)
+ * can be rebuilt from them: begin() does so if the last holder of the lock did
+ * not reach its end().
  */
 
 typedef struct {
@@ -46,8 +46,8 @@ ngx_vmess_registry_entry_t *ngx_vmess_registry_find(ngx_vmess_registry_t *r,
     const u_char *id);
 
 /*
- * Adds an id that is not there, for a worker.  If there is no room, the one
- * that ended first is forgotten; NULL: none has.
+ * Adds an id that is not there, for a worker.  If there is no room, the
+ * session that ended first is forgotten; NULL if none has ended.
  */
 ngx_vmess_registry_entry_t *ngx_vmess_registry_add(ngx_vmess_registry_t *r,
     const u_char *id, ngx_pid_t pid, uint64_t socket, time_t now);
@@ -58,7 +58,7 @@ void ngx_vmess_registry_take(ngx_vmess_registry_entry_t *e, ngx_pid_t pid,
 
 /*
  * The session has ended.  It is remembered while now < expires, if there is
- * room; 0: it is forgotten.
+ * room; with 0 it is forgotten.
  */
 void ngx_vmess_registry_release(ngx_vmess_registry_t *r,
     ngx_vmess_registry_entry_t *e, time_t expires);

@@ -9,15 +9,15 @@
 
 
 /*
- * Each added key examines so many entries for expired keys.  Thus at most
- * one entry in NGX_VMESS_REPLAY_SWEEP + 1 is counted for its owner in vain.
+ * Adding a key examines this many entries for expired keys.  Thus at most one
+ * entry in NGX_VMESS_REPLAY_SWEEP + 1 is counted for its owner in vain.
  */
 
 #define NGX_VMESS_REPLAY_SWEEP   8
 
 /*
- * A part of the set is for owners with few keys.  Of the rest, an owner may have
- * so many times as many as there is room.
+ * A part of the set is reserved for owners with few keys.  In the rest, an
+ * owner may have this many times as many keys as there is room.
  */
 
 #define NGX_VMESS_REPLAY_RESERVE 16
@@ -28,8 +28,8 @@
 #define NGX_VMESS_REPLAY_LONG    600
 
 /*
- * The seconds of keys that were forgotten, by 16.  More than two hours, as keys
- * may be for one hour ahead.
+ * The times of keys that were forgotten, in units of 16 seconds.  They cover
+ * more than two hours, as keys may be one hour ahead.
  */
 
 #define NGX_VMESS_REPLAY_SPAN    4
@@ -41,7 +41,7 @@
 
 
 /*
- * An entry without "expires" is free.  One without an owner has expired, and is
+ * An entry without "expires" is free.  One without an owner has expired and is
  * not counted: it may be forgotten.
  */
 
@@ -54,8 +54,8 @@ typedef struct {
 
 
 /*
- * Numbers of entries are indices plus one, zero is none.  The entries alone
- * tell what is in the set: everything else but the spans is made of them.
+ * Entries are numbered from one, zero is none.  The entries alone tell what is
+ * in the set: everything else but the spans is derived from them.
  */
 
 struct ngx_vmess_replay_s {
@@ -121,8 +121,8 @@ ngx_vmess_replay_entries(ngx_vmess_replay_t *r)
 
 
 /*
- * Only users can choose keys; with a secret multiplier none can tell which
- * of them share a bucket.
+ * Only users can choose keys; with a secret multiplier nobody can tell which
+ * keys share a bucket.
  */
 
 static ngx_inline uint32_t *
@@ -341,9 +341,9 @@ ngx_vmess_replay_allowed(ngx_vmess_replay_t *r, uint32_t owner, time_t expires,
 
 
 /*
- * Examines n entries, for keys that expired, and, as long as few entries are
- * free, for those to be forgotten.  The span of their time must have passed:
- * keys that come now are of others.
+ * Examines n entries for keys that have expired and, as long as few entries
+ * are free, for keys to be forgotten.  The span of their time must be over, so
+ * that no new key belongs to it.
  */
 
 static void

@@ -15,22 +15,22 @@
 
 /*
  * A set of keys of NGX_VMESS_REPLAY_KEY_LEN bytes, each kept until its own
- * second has passed: EAuIDs and digests of sessions.  It lives in one block
- * of shared memory without pointers, so that it may be mapped anywhere, and
- * it is exact: a key is never forgotten early, and when there is no room, new
- * keys are refused.
+ * second has passed: EAuIDs and digests of sessions.  It lives in one block of
+ * shared memory without pointers, so that it may be mapped anywhere, and it is
+ * exact: a key is never forgotten early, and when there is no room, new keys
+ * are refused.
  *
- * Keys whose time has passed are forgotten only when their room is needed, and
- * of what time they were is kept: when the clock is put back, they are either
- * known, or known to have been forgotten.
+ * Expired keys are forgotten only when their room is needed, and their times
+ * are kept: when the clock is put back, such keys are either known, or known
+ * to have been forgotten.
  *
- * Each key has an owner, a number but 0.  One alone takes 5/6 of the set, others
- * as much of what is left then, but for a sixteenth: that is for owners with few
- * keys, who get the less of it the more they are.  Keys to be kept for more than
- * ten minutes may be a tenth of the set.
+ * Each key has an owner, a number other than 0.  One owner alone takes 5/6 of
+ * the set; the next take as large a part of what is left, except for a
+ * sixteenth of the set, which is for owners with few keys, who share it.  Keys
+ * to be kept for more than ten minutes may take a tenth of the set.
  *
  * All functions are called with the set locked.  A caller may die at any
- * instruction: the next one puts the set in order first.
+ * instruction: the next one repairs the set first.
  */
 
 

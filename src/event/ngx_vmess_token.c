@@ -10,8 +10,8 @@
 
 
 /*
- * Seconds in the ring, and those of them filled ahead of now: the window behind
- * now and these have to fit.
+ * Seconds in the ring, and how many of them are filled ahead of now: the
+ * window behind now and these have to fit.
  */
 
 #define NGX_VMESS_TOKEN_SECONDS  256
@@ -77,8 +77,8 @@ ngx_vmess_token_table(ngx_vmess_tokens_t *tt, time_t t)
 
 /*
  * Where the search for a token starts, and what its entry has in its upper
- * bits.  Tokens are digests with keys that nobody else knows: none can choose
- * them to share a place.
+ * bits.  Tokens are digests with secret keys: nobody can choose them to share
+ * a place.
  */
 
 static ngx_inline uint32_t
@@ -146,8 +146,8 @@ ngx_vmess_token_refresh(ngx_vmess_tokens_t *tt, ngx_shmtx_t *mutex, time_t now,
     ngx_int_t  rc;
 
     /*
-     * One that stops amid a step, for however long, keeps the lock: nobody else
-     * announces a second that it goes on to empty
+     * A worker that stops within a step, for however long, keeps the lock:
+     * nobody else announces a second that it will go on to empty.
      */
 
     if (mutex && !ngx_shmtx_trylock(mutex)) {

@@ -17,11 +17,11 @@
  *
  * It lives in one block of shared memory without pointers, so that it may be
  * mapped anywhere.  The seconds are a ring of small hash tables: a second that
- * comes into the window is filled in place of one that has left it, by one
- * worker, in small steps and ahead of its time, and all workers look tokens up
- * meanwhile without a lock.  An entry has 32 bits: the number of the id, and as
- * many bits of the token as are left; what they match is made once more and
- * compared.  That is 5.3 bytes a token, 1365 bytes an id.
+ * enters the window replaces one that has left it.  One worker fills it ahead
+ * of time, in small steps, while all workers look tokens up without a lock.
+ * An entry has 32 bits: the number of the id, and as many bits of the token as
+ * fit; the token that they match is computed again and compared.  That takes
+ * 5.3 bytes a token, 1365 bytes an id.
  */
 
 
@@ -45,15 +45,15 @@ void ngx_vmess_token_add(ngx_vmess_tokens_t *tt, const u_char *id,
     ngx_uint_t user);
 
 /*
- * Makes up to n tokens that are due at now, those of the seconds next to now
- * first.  Tokens are found when all of their second have been made.
+ * Makes up to n tokens that are due at now, those of the nearest seconds
+ * first.  Tokens are found once all of their second have been made.
  *
  * mutex   held meanwhile, if it is free; NULL: nobody else knows the table
- * worker  any number but 0 that no other worker has, as ngx_pid: the one that
- *         was first goes on, and another takes over when it has not been here
- *         for some seconds
+ * worker  any number but 0 that no other worker has, such as ngx_pid: the first
+ *         one goes on, and another takes over when it has not been here for
+ *         some seconds
  *
- * NGX_OK        all are there: next is due in the second after now
+ * NGX_OK        all are there: call again in the second after now
  * NGX_AGAIN     there are more to make
  * NGX_DECLINED  another worker does that, or has the mutex
  */
@@ -61,8 +61,8 @@ ngx_int_t ngx_vmess_token_refresh(ngx_vmess_tokens_t *tt, ngx_shmtx_t *mutex,
     time_t now, ngx_uint_t n, ngx_uint_t worker);
 
 /*
- * Finds a token of NGX_VMESS_EAUID_LEN bytes in the window around now, in a
- * time that does not tell whether it is there.
+ * Finds a token of NGX_VMESS_EAUID_LEN bytes in the window around now.  The
+ * time this takes does not tell whether it is there.
  *
  * NGX_OK        user and t, the second that it was made for, are set
  * NGX_DECLINED  it is not valid now

@@ -11,11 +11,11 @@
 
 
 /*
- * What workers have to do with each other: a registry of the sessions whose
- * clients may come to any of them, and a Unix socket of each worker, where
- * others ask for a session.  Its name is chosen by the kernel, in the abstract
- * namespace, and found by the registry.  Anyone may connect to such a name:
- * workers are told from others by their credentials.
+ * What workers know of each other: a registry of the sessions whose clients
+ * may come to any of them, and a Unix socket of each worker, where others ask
+ * for a session.  The kernel chooses the name of the socket, in the abstract
+ * namespace, and the registry tells it.  Anybody may connect to such a name:
+ * workers are recognized by their credentials.
  */
 
 #define NGX_VMESS_WORKER_ID_LEN  NGX_VMESS_REGISTRY_ID_LEN
@@ -62,8 +62,8 @@ typedef void (*ngx_vmess_worker_handler_pt)(ngx_connection_t *c,
 ngx_int_t ngx_vmess_worker_add_zone(ngx_conf_t *cf);
 
 /*
- * Opens the socket of this worker and forgets what those before it have left;
- * without a socket, which was logged, sessions stay at one worker
+ * Opens the socket of this worker, and forgets the sessions of workers that
+ * are gone.  Without a socket, which was logged, sessions stay at one worker.
  */
 void ngx_vmess_worker_init(ngx_cycle_t *cycle);
 
@@ -72,8 +72,8 @@ void ngx_vmess_worker_set_handler(ngx_vmess_worker_kind_e kind,
     ngx_vmess_worker_handler_pt handler);
 
 /*
- * The id of a session by its kind and n names, a digest that depends on a
- * secret; of NGX_VMESS_WORKER_ID_LEN bytes
+ * The id of a session, of NGX_VMESS_WORKER_ID_LEN bytes: a digest of a secret,
+ * the kind and n names.
  */
 void ngx_vmess_worker_id(u_char *id, ngx_vmess_worker_kind_e kind,
     ngx_str_t *names, ngx_uint_t n);
