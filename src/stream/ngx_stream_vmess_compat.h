@@ -23,8 +23,9 @@
 
 
 /*
- * A connection of QUIC with more frames on the way than max_frames is closed.
- * That was 10000; since 1.27.5 it follows from buffers, and is too low for few.
+ * A QUIC connection with more frames in flight than max_frames is closed.
+ * That was 10000; since 1.27.5 it is derived from buffers, and too low if
+ * there are few.
  */
 
 #if (NGX_VMESS_QUIC && nginx_version >= 1027005)
@@ -259,8 +260,8 @@ ngx_vmess_listens_on(ngx_stream_core_main_conf_t *cmcf,
 
 
 /*
- * The key of a zone of limit_conn: that module's structures are its own, and
- * the same in all versions.  NULL if the zone is another module's.
+ * The key of a zone of limit_conn: the structures are private to that module,
+ * but the same in all versions.  NULL if the zone is another module's.
  */
 
 static ngx_inline ngx_str_t *

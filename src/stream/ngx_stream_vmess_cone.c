@@ -167,8 +167,8 @@ ngx_stream_vmess_cone_disconnect(ngx_connection_t *c)
 
 
 /*
- * Replaces the socket of a connection by the one given, or by a new one, of
- * IPv6, which reaches peers of IPv4 as well.  NGX_OK or NGX_ERROR.
+ * Replaces the socket of a connection with the one given, or with a new one of
+ * IPv6, which reaches IPv4 peers as well.  NGX_OK or NGX_ERROR.
  */
 
 static ngx_int_t
@@ -231,8 +231,8 @@ failed:
 
 
 /*
- * Datagrams are not cut, and what ICMP tells of one is not the end of the
- * session, as it would be to nginx.
+ * Datagrams are not truncated, and an ICMP error for one does not end the
+ * session, as it would in nginx.
  */
 
 static ssize_t

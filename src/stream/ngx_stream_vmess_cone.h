@@ -11,11 +11,11 @@
 
 
 /*
- * The socket of a session of datagrams, called when the upstream is
- * "vmess_target" and its addresses are known.  It is connected to no peer: what
- * comes from any address is an answer, unless "vmess_udp_filter" is on.  If the
- * client tells the peer of each datagram (XUDP, packetaddr), datagrams have
- * their peers in front of them on the way through the proxy module.
+ * Prepares the socket of a session of datagrams, if the upstream is
+ * "vmess_target" and its addresses are known.  It is connected to no peer:
+ * what comes from any address is an answer, unless "vmess_udp_filter" is on.
+ * If the client names the peer of each datagram (XUDP, packetaddr), datagrams
+ * have their peers in front of them on their way through the proxy module.
  */
 void ngx_stream_vmess_cone_init(ngx_stream_session_t *s);
 

@@ -21,9 +21,8 @@ ngx_int_t ngx_stream_vmess_detour_check_server(ngx_conf_t *cf,
 void ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle);
 
 /*
- * Adds to the response of an authentic client that it is to go on at another
- * port, with another id.  NGX_OK, also if it has no such id; NGX_ERROR without
- * memory.
+ * Tells an authentic client in the response to go on at another port, with
+ * another id.  NGX_OK, even if it has no such id; NGX_ERROR without memory.
  */
 ngx_int_t ngx_stream_vmess_detour_switch(ngx_stream_session_t *s);
 

@@ -22,15 +22,14 @@ ngx_int_t ngx_stream_vmess_fallback_check_server(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf);
 
 /*
- * Phase handler, the first of the preaccess phase: what connections are
- * charged with after it is given back on a move.
+ * Phase handler, the first of the preaccess phase: a move gives back what
+ * connections are charged after it.
  */
 ngx_int_t ngx_stream_vmess_fallback_mark_handler(ngx_stream_session_t *s);
 
 /*
- * Moves a session to another server: its phases start from the first, with
- * nothing left of the server it comes from.  The caller returns to the phase
- * engine.
+ * Moves a session to another server: its phases start over, with nothing left
+ * of the server it comes from.  The caller returns to the phase engine.
  */
 void ngx_stream_vmess_fallback_move(ngx_stream_session_t *s,
     ngx_stream_core_srv_conf_t *cscf);

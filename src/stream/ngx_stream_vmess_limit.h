@@ -12,8 +12,8 @@
 
 /*
  * "limit_conn" counts a connection until the cleanups of its pool run.  Its
- * cleanup handler is not to be seen from outside, so it is learned from a
- * session of nobody, which has a zone of its own.
+ * cleanup handler is private, so it is learned from a session of nobody, which
+ * has a zone of its own.
  */
 
 /* adds that zone and what the session needs; NGX_OK or NGX_ERROR */

@@ -178,8 +178,8 @@ ngx_stream_vmess_listen_init(ngx_conf_t *cf, ngx_vmess_listen_t *listen,
 
 
 /*
- * What ngx_stream_init_connection() wants to know of a listening socket, of
- * which there is none
+ * What ngx_stream_init_connection() needs of a listening socket, where there
+ * is none.
  */
 
 static ngx_listening_t *

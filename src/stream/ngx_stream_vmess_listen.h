@@ -11,8 +11,7 @@
 
 
 /*
- * What connections inside of others are accepted by: servers of nginx without
- * a socket.
+ * What accepts connections inside others: servers of nginx without a socket.
  */
 
 /* the directive "vmess_listen" */

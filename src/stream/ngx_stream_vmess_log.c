@@ -81,8 +81,8 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
 
 
 /*
- * Lines of the access log have each byte once: what a sub-connection has taken
- * or sent is in its own, and what the connection has besides in that one.
+ * The access log has each byte once: what a sub-connection has received or
+ * sent is in its line, and the rest is in that of the connection.
  */
 
 static void

@@ -135,7 +135,8 @@ ngx_stream_vmess_loop_refuse(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
 
 /*
  * The configuration of the proxy module is private, but an address in
- * "proxy_pass" makes an upstream with the line that it was first seen in.
+ * "proxy_pass" makes an upstream, which has the line that it first appeared
+ * in.
  */
 
 static ngx_stream_upstream_srv_conf_t *

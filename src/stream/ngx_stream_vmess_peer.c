@@ -233,9 +233,9 @@ ngx_stream_vmess_peer_save_session(ngx_peer_connection_t *pc, void *data)
 
 
 /*
- * Does the proxy module wait for its connection yet?  It may have one, with
- * which it shakes hands by "proxy_ssl"; or none any more, as the session has
- * ended, and TLS of the client is being shut down.
+ * Does the proxy module still wait for its connection? It may have one, with
+ * which it does the handshake of "proxy_ssl"; or none any more, as the session
+ * has ended, and TLS of the client is being shut down.
  */
 
 static ngx_uint_t

@@ -25,8 +25,8 @@ static void ngx_stream_vmess_private_mapped(u_char *addr, u_char *ipv4);
 
 
 /*
- * Targets that a client must not reach through us unless told so: RFC 6890
- * and the metadata services of clouds outside of those ranges
+ * Targets that a client must not reach through us unless allowed: RFC 6890,
+ * and metadata services of clouds outside those ranges.
  */
 
 static ngx_stream_vmess_private_range_t  ngx_stream_vmess_private_ranges[] = {

@@ -11,14 +11,14 @@
 
 
 /*
- * Addresses that a client must not reach through us unless told so: those of
- * this machine and of the networks that it is in, and what is never a target.
+ * Addresses that a client must not reach through us unless allowed: those of
+ * this machine and its networks, and those that are never a target.
  */
 
 /*
- * Reads the addresses of this machine, which are private: services there trust
- * what comes from itself.  Called when the configuration is read.  NGX_OK, or
- * NGX_ERROR without memory.
+ * Reads the addresses of this machine, which are private, as services there
+ * trust connections from it.  Called when the configuration is read.  NGX_OK,
+ * or NGX_ERROR without memory.
  */
 ngx_int_t ngx_stream_vmess_private_init(ngx_conf_t *cf);
 

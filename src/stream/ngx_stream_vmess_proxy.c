@@ -141,8 +141,8 @@ ngx_stream_vmess_proxy_half_close(ngx_connection_t *c)
 #if (NGX_STREAM_SSL || NGX_SSL)
 
     /*
-     * There is no way to tell the end over TLS that all peers take for a
-     * half-close: without it the answer comes at least.
+     * There is no end over TLS that all peers take for a half-close: without
+     * it, at least the answer comes.
      */
 
     if (pc->ssl) {

@@ -21,12 +21,12 @@ char *ngx_stream_vmess_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
  * sockaddr  an address of it, or NULL before the name is resolved
  * port      in host byte order
  *
- * The first rule that matches decides, except that a name allowed does not
- * exempt its addresses: they must pass the rules on addresses, too, and
+ * The first rule that matches decides, except that an allowed name does not
+ * exempt its addresses: they must pass the rules for addresses, too, and
  * private addresses stay denied after the last rule.
  *
- * NGX_OK allowed, or for a name alone, not denied yet; NGX_DECLINED denied;
- * NGX_ERROR a regular expression failed, which was logged.
+ * NGX_OK: allowed or, for a name alone, not denied yet; NGX_DECLINED: denied;
+ * NGX_ERROR: a regular expression failed, which was logged.
  */
 ngx_int_t ngx_stream_vmess_rule_check(ngx_stream_session_t *s, ngx_str_t *host,
     struct sockaddr *sockaddr, in_port_t port);

@@ -82,8 +82,8 @@ ngx_stream_vmess_target_find(ngx_stream_session_t *s)
     ctx->host = address->domain;
 
     /*
-     * "2130706433", "0x7f.1": no names, but spellings of addresses to some
-     * resolvers
+     * "2130706433", "0x7f.1": not names, but spellings of addresses to some
+     * resolvers.
      */
 
     if (address->port == 0 || ngx_stream_vmess_target_is_number(&ctx->host)) {
@@ -379,9 +379,9 @@ ngx_stream_vmess_target_permit(ngx_stream_session_t *s,
 
 
 /*
- * RFC 8305, 4.  Sorting Addresses: families take turns, first comes the one
- * that is preferred.  That is IPv4 where this machine has no IPv6 of the
- * Internet, and else the one that the resolver put first.
+ * RFC 8305, 4.  Sorting Addresses: families take turns, the preferred one
+ * first.  That is IPv4 if this machine has no global IPv6 address, and
+ * otherwise the family that the resolver put first.
  */
 
 static void

@@ -18,12 +18,12 @@ char *ngx_stream_vmess_target_resolve_slot(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_stream_vmess_target_add(ngx_conf_t *cf);
 
 /*
- * Finds the permitted addresses of the target in the header of the session.
- * That there are none is not an error here: it is one when "vmess_target" is
- * chosen.
+ * Finds the allowed addresses of the target in the header of the session.
+ * That there are none is not an error here: it becomes one if "vmess_target"
+ * is chosen.
  *
- * NGX_OK, NGX_ERROR, or NGX_AGAIN: the phases are run again when the name is
- * resolved
+ * NGX_OK, NGX_ERROR, or NGX_AGAIN: the phases run again when the name is
+ * resolved.
  */
 ngx_int_t ngx_stream_vmess_target_find(ngx_stream_session_t *s);
 

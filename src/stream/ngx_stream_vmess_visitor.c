@@ -54,8 +54,8 @@ ngx_stream_vmess_visitor_may(ngx_stream_session_t *s)
     vmcf = ngx_stream_get_module_main_conf(s, ngx_stream_vmess_module);
 
     /*
-     * What else may be there, such as "pass", cannot be left again; and
-     * carriers have their own times
+     * Other handlers, such as "pass", cannot be undone; and carriers have
+     * timeouts of their own.
      */
 
     return vscf->fallback_server
@@ -267,8 +267,8 @@ ngx_stream_vmess_visitor_send_chain(ngx_connection_t *c, ngx_chain_t *in,
 
 
 /*
- * With what comes before the end of a site, such as "408", or is too much to be
- * held, the session is the site's
+ * If the site sends something before its end, such as "408", or too much to be
+ * held, the session becomes the site's.
  */
 
 static ngx_uint_t
@@ -453,9 +453,9 @@ ngx_stream_vmess_visitor_back(ngx_event_t *ev)
 
 
 /*
- * What modules keep may point into the buffer that has gone, so they have what
- * they had before.  But njs looks for its context when its timers and cleanups
- * are called, whichever server they are from.
+ * The contexts of modules may point into the buffer that is gone, so they get
+ * back those of before.  But njs looks for its context when its timers and
+ * cleanups are called, whichever server they belong to.
  */
 
 static void

@@ -11,11 +11,11 @@
 
 
 /*
- * A client that has not sent a whole header soon is taken to the fallback, as
- * the time of the site runs for it, too.  What it sends is given to the site,
- * and looked at as before: with a header that is authentic, the session comes
- * back.  What the site sends is held until there is a verdict, or the site has
- * closed.
+ * A client that has not sent a whole header in a short time is taken to the
+ * fallback, so that the site's timeout runs for it.  What it sends is given to
+ * the site and looked at as before: with an authentic header, the session
+ * comes back.  What the site sends is held until there is a verdict, or the
+ * site has closed.
  */
 
 /* ms in which the header of nearly every client has come */
