@@ -193,6 +193,11 @@ test_requests(void)
         { "GET /a HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n\r\n", NGX_OK, 0 },
         { "GET /a HTTP/1.1\r\nHost: [2001:db8::1]\r\n\r\n", NGX_OK, 0 },
 
+        /* a byte that no site takes, in the path and behind it */
+
+        { "GET /a\x7f HTTP/1.1\r\n", NGX_DECLINED, 7 },
+        { "GET /a HTTP/1.1\x7f", NGX_DECLINED, 16 },
+
         /* mihomo: a body, which is VMess all the same */
 
         { "GET /a HTTP/1.1\r\nHost: b.test\r\nUser-Agent: Mozilla/5.0\r\n"

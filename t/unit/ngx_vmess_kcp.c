@@ -392,6 +392,24 @@ test_send(void)
                 "@5070 data 5 una=5 len=10 + ping una=5 next=0 rto=262");
 
     test_end("send");
+
+    /* so many segments, and no byte more */
+
+    test_start();
+    test_side.conf.send_max = 8;
+
+    test_write(20 * 1326);
+    test_ok(test_side.kcp.send_last - test_side.kcp.send_una == 8
+            && !ngx_vmess_kcp_writable(&test_side.kcp), "a full buffer");
+    test_wait(0);
+    test_log_len = 0;
+
+    test_ack(1, 776, 0, "0");
+    test_write(20 * 1326);
+    test_ok(test_side.kcp.send_last - test_side.kcp.send_una == 8
+            && test_side.kcp.send_last == 9, "one more");
+    test_log_len = 0;
+    test_end("write buffer");
 }
 
 
@@ -995,6 +1013,27 @@ test_spoofed(void)
             "nothing else, until the session ends");
     test_end("spoofed");
 
+    /* no time of ours is what is in memory before there is one */
+
+    test_start();
+    test_side.kcp.validated = 0;
+
+    test_ack(0, 1000, TEST_RANDOM, "");
+    test_ok(!test_side.kcp.validated, "nothing was sent yet");
+
+    test_data(0, 0, 1000);
+    test_write(10);
+    test_wait(0);
+
+    test_ack(0, 1000, TEST_RANDOM, "");
+    test_ok(!test_side.kcp.validated, "nor at the time 0");
+
+    test_ack(0, 1000, 0, "");
+    test_ok(test_side.kcp.validated, "but just now");
+
+    test_log_len = 0;
+    test_end("times");
+
     /* a time of ours, after too many that are not */
 
     for (i = 255; i < 257; i++) {
@@ -1178,32 +1217,55 @@ test_spoofed(void)
 static void
 test_small(void)
 {
-    size_t    used;
-    uint32_t  i;
+    size_t      used;
+    uint32_t    i;
+    ngx_uint_t  k;
 
-    /* whatever the size of segments, in order or not */
+    static const size_t  sizes[] = { 100, 1300, 2000 };
 
-    for (i = 1; i < 2000; i++) {
+    /* whatever the size of segments: peers may have another mtu */
 
-        if (i == 1) {
-            test_start();
-            test_side.kcp.small = 1;
+    for (k = 0; k < 3; k++) {
+
+        test_start();
+        test_side.kcp.small = 1;
+
+        for (i = 1; i < 2000; i++) {
+            test_data(i, 0, sizes[k]);
         }
 
-        test_data(i, 0, 1300);
+        test_ok(test_side.used <= NGX_VMESS_KCP_SMALL + 16384,
+                "memory of segments of %d: %d", (int) sizes[k],
+                (int) test_side.used);
+
+        used = test_side.used;
+
+        test_write(NGX_VMESS_KCP_SMALL * 4);
+        test_ok(test_side.used - used <= NGX_VMESS_KCP_SMALL + 16384,
+                "memory of what is written: %d",
+                (int) (test_side.used - used));
+
+        test_log_len = 0;
+        test_end("small");
     }
 
-    test_ok(test_side.used <= NGX_VMESS_KCP_SMALL + 16384, "memory: %d",
-            (int) test_side.used);
+    /* the large window is told to a peer that has nothing else to hear */
 
-    used = test_side.used;
+    test_start();
+    test_side.kcp.small = 1;
 
-    test_write(NGX_VMESS_KCP_SMALL * 4);
-    test_ok(test_side.used - used <= NGX_VMESS_KCP_SMALL + 16384,
-            "memory of what is written: %d", (int) (test_side.used - used));
+    test_data(0, 0, 100);
+    test_wait(0);
+    test_expect("all of it has come", "@0 ack next=0 edge=48 [0]");
 
-    test_log_len = 0;
-    test_end("small");
+    test_command(NGX_VMESS_KCP_PING, 1, 0, 100);
+    test_wait(1000);
+    test_expect("and the peer knows", "");
+
+    ngx_vmess_kcp_accept(&test_side.kcp);
+    test_wait(50);
+    test_expect("a larger window", "@1000 ack next=0 edge=776 [0]");
+    test_end("announced");
 
     test_start();
     test_side.kcp.small = 1;

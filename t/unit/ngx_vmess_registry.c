@@ -211,6 +211,52 @@ test_full(ngx_vmess_registry_t *r)
 }
 
 
+/* those that ended are forgotten at their time, a few for each new one */
+
+static void
+test_expire(ngx_vmess_registry_t *r)
+{
+    u_char      id[NGX_VMESS_REGISTRY_ID_LEN];
+    time_t      now;
+    uint32_t    i;
+    ngx_uint_t  n;
+
+    now = 1735689600;
+
+    ngx_vmess_registry_begin(r);
+
+    for (i = 0; i < 10; i++) {
+        test_id(id, i);
+        (void) ngx_vmess_registry_add(r, id, 1, 0, now);
+        ngx_vmess_registry_release(r, ngx_vmess_registry_find(r, id),
+                                   now + 30);
+    }
+
+    test_id(id, 10);
+    (void) ngx_vmess_registry_add(r, id, 1, 0, now + 29);
+    n = ngx_vmess_registry_count(r);
+
+    test_ok(n == 11, "none before its time: %d", (int) n);
+
+    test_id(id, 11);
+    (void) ngx_vmess_registry_add(r, id, 1, 0, now + 30);
+    n = ngx_vmess_registry_count(r);
+
+    test_ok(n == 8, "four at their time: %d", (int) n);
+
+    for (i = 12; i < 14; i++) {
+        test_id(id, i);
+        (void) ngx_vmess_registry_add(r, id, 1, 0, now + 30);
+    }
+
+    n = ngx_vmess_registry_count(r);
+
+    test_ok(n == 4, "none but those in use is left: %d", (int) n);
+
+    ngx_vmess_registry_end(r);
+}
+
+
 /* every entry is reachable, and all of them can be had again */
 
 static ngx_uint_t
@@ -330,6 +376,9 @@ main(void)
 
     r = ngx_vmess_registry_create(p, TEST_SIZE);
     test_full(r);
+
+    r = ngx_vmess_registry_create(p, TEST_SIZE);
+    test_expire(r);
 
     free(p);
 

@@ -298,7 +298,9 @@ test_clock(ngx_vmess_replay_t *r)
 
     (void) test_add(r, 0, 100, 0, now + 120, now);
 
-    (void) test_add(r, 1000000, 100, 0, now + 3600 + 120, now + 3600);
+    /* enough of them to look at all that is there */
+
+    (void) test_add(r, 1000000, 400, 0, now + 3600 + 120, now + 3600);
 
     test_ok(test_find(r, 0, 100, NGX_DECLINED, now + 120, now + 5) == 100,
             "with room nothing is forgotten: the clock goes back");
@@ -371,6 +373,137 @@ test_forget(ngx_vmess_replay_t *r)
             && test_find(r, 10, 10, NGX_BUSY, now + 100, now) == 10
             && test_find(r, 0, 10, NGX_DECLINED, now + 100, now) == 10,
             "closed");
+}
+
+
+/* times of forgotten keys share places: an earlier one is not forgotten */
+
+static void
+test_spans(ngx_vmess_replay_t *r)
+{
+    time_t      now, first, second;
+    ngx_uint_t  n;
+
+    n = ngx_vmess_replay_capacity(r);
+
+    first = (TEST_NOW + 1000) / 16 * 16;
+    second = first + 16 * 512;
+
+    /* all of them are forgotten for those that come later */
+
+    (void) test_add(r, 0, n, 0, first, first - 100);
+    (void) test_add(r, n, n / 4, 0, first + 132, first + 32);
+
+    test_ok(test_find(r, 0, 10, NGX_ABORT, first, first - 5) == 10
+            && test_find(r, 0, 10, NGX_OK, first - 16, first - 21) == 10
+            && test_find(r, 0, 10, NGX_OK, first + 16, first - 5) == 10,
+            "keys of a time are forgotten, those before and after are new");
+
+    (void) test_add(r, 2 * n, n, 0, second, second - 100);
+    (void) test_add(r, 3 * n, n / 4, 0, second + 132, second + 32);
+
+    test_ok(test_find(r, 0, 10, NGX_ABORT, second, second - 5) == 10
+            && test_find(r, 0, 10, NGX_ABORT, first, first - 5) == 10
+            && test_find(r, 0, 10, NGX_ABORT, first - 16, first - 21) == 10,
+            "more than two hours later, no earlier one is new");
+
+    /* the later time first: the clock was put back between them */
+
+    now = second + 16 * 512;
+
+    (void) test_add(r, 4 * n, n, 0, now + 16 * 512, now + 16 * 512 - 100);
+    (void) test_add(r, 5 * n, n / 4, 0, now + 16 * 512 + 132, now + 16 * 512 + 32);
+    (void) test_add(r, 6 * n, n, 0, now, now - 100);
+    (void) test_add(r, 7 * n, n / 4, 0, now + 132, now + 32);
+
+    test_ok(test_find(r, 0, 10, NGX_ABORT, now, now - 5) == 10
+            && test_find(r, 0, 10, NGX_ABORT, now + 16 * 512,
+                         now + 16 * 512 - 5) == 10
+            && test_find(r, 0, 10, NGX_OK, now + 16, now - 5) == 10,
+            "so it is when the clock was put back");
+}
+
+
+/* what expired is not counted, whoever found it */
+
+static void
+test_counts(ngx_vmess_replay_t *r)
+{
+    uint32_t    owner;
+    ngx_uint_t  i, n, good;
+    time_t      now;
+
+    now = TEST_NOW;
+    n = ngx_vmess_replay_capacity(r);
+
+    (void) test_add(r, 0, 100, 7, now + 100, now);
+    good = test_add(r, 0, 100, 7, now + 300, now + 200);
+
+    test_ok(good == 100 && ngx_vmess_replay_most(r, &owner) == 100,
+            "keys that come anew are counted once");
+
+    now += 1000;
+
+    good = test_add(r, 1000, n / 2, 0, now + 100, now);
+
+    test_ok(good == n / 2, "half of the room for %d owners", (int) good);
+
+    now += 300;
+
+    for (i = 0; i < 10; i++) {
+        (void) test_add(r, 10 * n + i * n, n, 1000003 + 2 * i, now + 200, now);
+    }
+
+    good = test_add(r, 40 * n, 5, 0, now + 200, now);
+
+    test_ok(good > 3, "of owners as well: %d of 5 have room", (int) good);
+}
+
+
+/* CPU time of keys for which there is no room, each of a later second or not */
+
+static clock_t
+test_busy_time(ngx_vmess_replay_t *r, time_t now, ngx_uint_t later)
+{
+    clock_t     start;
+    ngx_uint_t  i, n;
+
+    start = clock();
+
+    for (i = 0, n = 0; i < 500; i++) {
+        n += test_add(r, 90000000 + i, 1, 9, now + 100, now + later * i / 50);
+    }
+
+    return n ? 0 : clock() - start;
+}
+
+
+static void
+test_busy(void)
+{
+    time_t               now;
+    clock_t              once, often;
+    ngx_uint_t           n;
+    ngx_vmess_replay_t  *r;
+
+    r = test_create(128 * TEST_SIZE);
+    n = ngx_vmess_replay_capacity(r);
+
+    /* expired, but of the present span: there is no room, nor is it counted */
+
+    now = TEST_NOW / 16 * 16 + 16;
+
+    (void) test_add(r, 0, n, 0, now, now - 10);
+    (void) test_add(r, n, n / 4, 0, now + 100, now + 1);
+
+    often = test_busy_time(r, now + 1, 1);
+    once = test_busy_time(r, now + 12, 0);
+
+    test_ok(often && once && once < often / 3,
+            "all is looked at once in a second: %d, %d us", (int) once,
+            (int) often);
+
+    free(r);
 }
 
 
@@ -490,7 +623,8 @@ main(void)
     ngx_vmess_replay_t  *r;
 
     static void        (*tests[])(ngx_vmess_replay_t *) = {
-        test_model, test_full, test_share, test_clock, test_forget
+        test_model, test_full, test_share, test_clock, test_forget,
+        test_spans, test_counts
     };
 
     for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
@@ -498,6 +632,8 @@ main(void)
         tests[i](r);
         free(r);
     }
+
+    test_busy();
 
     test_death("a new key", test_prepare_fresh, 900, TEST_NOW);
     test_death("a new key in an old place", test_prepare_old, 900,

@@ -305,6 +305,18 @@ test_workers(void)
             "and when the clock was put back");
 
     free(tt);
+
+    /* the next one begins with its own second, not amid that of the dead */
+
+    tt = test_create(n);
+
+    (void) ngx_vmess_token_refresh(tt, NULL, TEST_NOW, n + n / 2, 100);
+    (void) ngx_vmess_token_refresh(tt, NULL, TEST_NOW + 100, n, 200);
+
+    test_ok(test_count(tt, n, TEST_NOW + 100, TEST_NOW + 100) == n,
+            "the present second is whole as soon as it can be");
+
+    free(tt);
 }
 
 
@@ -419,6 +431,41 @@ test_stall(void)
 }
 
 
+/* a second being made is not that of the same place, should it come again */
+
+static void
+test_back(void)
+{
+    time_t               now;
+    ngx_uint_t           n;
+    ngx_vmess_tokens_t  *tt;
+
+    n = 30;
+    tt = test_create(n);
+
+    for (now = TEST_NOW - 300; now <= TEST_NOW; now++) {
+        test_refresh(tt, now);
+    }
+
+    test_ok(ngx_vmess_token_refresh(tt, NULL, TEST_NOW + 1, n / 2, 1)
+            == NGX_AGAIN, "half of a second");
+
+    now = TEST_NOW - 100;
+
+    test_refresh(tt, now);
+
+    for (n = 0; n <= 240; n++) {
+        if (test_count(tt, 30, now - 120 + n, now) != 30) {
+            break;
+        }
+    }
+
+    test_ok(n == 241, "whole when the clock was put back, %d seconds", (int) n);
+
+    free(tt);
+}
+
+
 int
 main(void)
 {
@@ -439,6 +486,7 @@ main(void)
     test_time();
     test_workers();
     test_stall();
+    test_back();
 
     tt = test_create(0);
     test_ok(ngx_vmess_token_refresh(tt, NULL, TEST_NOW, 1, 1) == NGX_OK

@@ -10,6 +10,7 @@
 static void test_path(void);
 static void test_sid(void);
 static void test_padding(void);
+static void test_cut(void);
 static void test_long(void);
 static size_t test_length(const char *referer, const char *args);
 
@@ -159,6 +160,7 @@ main(void)
     test_path();
     test_sid();
     test_padding();
+    test_cut();
     test_long();
 
     return test_done();
@@ -255,6 +257,26 @@ test_padding(void)
                 "padding of \"%s\", \"%s\": %d", referer ? referer : "-",
                 args ? args : "-", (int) test_paddings[i].len);
     }
+}
+
+
+/* what follows the query in memory is none of it */
+
+static void
+test_cut(void)
+{
+    ngx_str_t  args;
+
+    args.data = (u_char *) "x_padding=X%41";
+
+    args.len = 14;
+    test_ok(ngx_vmess_xhttp_padding(NULL, &args) == 2, "a whole escape");
+
+    args.len = 13;
+    test_ok(ngx_vmess_xhttp_padding(NULL, &args) == 0, "a digit is missing");
+
+    args.len = 12;
+    test_ok(ngx_vmess_xhttp_padding(NULL, &args) == 0, "both are");
 }
 
 
