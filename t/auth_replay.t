@@ -91,7 +91,7 @@ $v->close;
 
 for my $n (1, 2) {
     reload();
-    wait_for(sub { workers_alive() == 4 });
+    wait_for(sub { workers_alive() == 4 }) or die 'no reload';
     my $s = tcp();
     put($s, $v->header . 'x' x 5000);
     is(slurp($s), '', "refused after reload $n");
@@ -246,7 +246,7 @@ proxy_pass vmess_target;
 my $v = vmess(to => 'echo');
 my @s = map { tcp() } 1 .. 8;
 put($_, substr($v->header, 0, 30)) for @s;
-wait_log(qr/ connected to |client .* connected/, 8);
+wait_log(qr/ connected to |client .* connected/, 8) or die 'not connected';
 put($_, substr($v->header, 30) . 'x' x 5000) for @s[1 .. 7];
 is(wait_log(qr/replayed VMess header/, 6), 1, 'six are refused');
 put($s[0], substr($v->header, 30) . 'x' x 5000);

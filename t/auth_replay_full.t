@@ -142,7 +142,7 @@ my $entries = entries();
 my $both = vmess(to => 'echo');
 my $old = tcp();
 put($old, substr($both->header, 0, 20));
-wait_log(qr/ connected to /);
+wait_log(qr/ connected to /) or die 'not connected';
 
 # connections that send an id and no more leave nothing
 leave(0, ids('alice', 3000));

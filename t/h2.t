@@ -700,6 +700,7 @@ server {
 location = /status { stub_status; }
 --- stream_client
 srand 7;
+my @open;
 my $start = active();
 for my $connection (1 .. 10) {
     my $c = h2(window => 100_000, give => int rand 2);

@@ -161,11 +161,13 @@ my $start = active();
 my @s = map {
     my $x = x(2, late => 1);
     my $s = $x->request(POST => '', data => pattern(10));
-    wait_for(sub { log_count(qr/connected to vmess:ray/) == $_ });
+    wait_for(sub { log_count(qr/connected to vmess:ray/) == $_ })
+        or die 'no flow';
     $s->send(pattern(30_000));
     $s;
 } 1 .. 3;
-wait_for(sub { log_count(qr/no VMess header of a known user/) == 3 });
+wait_for(sub { log_count(qr/no VMess header of a known user/) == 3 })
+    or die 'not seen';
 
 # what comes now is for a location that does not look
 $s[0]->send(pattern(60_000));
@@ -252,7 +254,8 @@ my $start = active();
 
 # one that is not authentic, and one with a flow
 my $get = x(2, late => 1)->get;
-wait_for(sub { log_count(qr/connected to vmess:ray/) == 1 });
+wait_for(sub { log_count(qr/connected to vmess:ray/) == 1 })
+    or die 'no flow';
 $get->reset;
 
 my $x = x(2);

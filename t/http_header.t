@@ -381,7 +381,8 @@ for my $via (sub { tcp() }, sub { tls(port => stream_port() + 2) }) {
 # http has its requests of its own
 is(flow(via => ws(), to => 'echo', data => 'hello')->read(5), 'hello',
    'WebSocket');
-wait_for(sub { access_log() =~ /^websocket tcp ok$/m });
+wait_for(sub { access_log() =~ /^websocket tcp ok$/m
+                      && access_log() =~ /^tls udp ok$/m });
 like(access_log(), qr/^tls udp ok$/m, 'logged');
 --- stream_response: 1
 --- no_error_log

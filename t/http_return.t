@@ -63,7 +63,8 @@ is(site('POST /moved/x', 'Transfer-Encoding: chunked', '', '1', 'x', 0),
    "200 plain /plain/x\n", 'rewritten, with a body');
 is(site('GET /denied'), '200 ', 'return comes before access');
 is(site('GET /null'), '404 -', 'rules of the server');
-wait_log(qr{open\(\) "\S*/html/null/x" failed|"\S*/null/x" is not found|/null/x}, 1);
+is(wait_log(qr{open\(\) "\S*/html/null/x" failed|"\S*/null/x" is not found|/null/x}, 1), 1,
+   'the rules are run');
 unlike(error_log(), qr{null/x/x}, 'are run once');
 --- no_error_log
 [alert]
