@@ -232,10 +232,19 @@ sub listening {
 }
 
 
-# the addresses of the clients that are connected to a port
+# The addresses of the clients that are connected to a port.  While the table
+# changes a reader may miss a line: it is read until there is nothing new.
 
 sub connections {
-    return sockets('tcp', shift, '01');
+    my ($port) = @_;
+    my (%seen, $n);
+
+    do {
+        $n = keys %seen;
+        $seen{$_} = 1 for sockets('tcp', $port, '01');
+    } while (keys %seen > $n);
+
+    return keys %seen;
 }
 
 
