@@ -734,3 +734,42 @@ $from->("fd00:0:0:${_}::1") for 2 .. 5;
 is(wait_for(sub { active() - $start >= 6 }), 1, 'two of a network, four others');
 active() - $start;
 --- stream_response: 6
+
+
+=== TEST 21: first who has ended, then the oldest who may be anybody
+--- servers
+banner banner bye
+--- listen: udp reuseport
+--- stream_server_config
+vmess main;
+vmess_kcp sessions=3 source_sessions=1;
+vmess_handshake_timeout 60s;
+proxy_pass vmess_target;
+--- stream_client
+my $new = sub {
+    my $s = answered("127.0.0.$_[0]", 10);
+    ok($s, "a session of 127.0.0.$_[0]");
+    return $s;
+};
+
+# the session is there if it knows what came before
+my $lives = sub {
+    my $s = udp(undef, undef, $_[0]);
+    say_to($s, first(7, 0, 'x' x 10));
+    hear($s);
+    return sub {
+        say_to($s, VMess::KCP::data(7, 1, 'x' x 10));
+        my (undef, $ack) = hear($s);
+        return $ack && $ack->{next} > 0 ? 1 : 0;
+    };
+};
+local $VMess::KCP::Silent = 1;
+my ($b, $c) = map { $lives->("127.0.0.$_") } 3, 4;
+is(kflow(to => 'banner', data => 'x')->read_eof, "bye\n", 'a flow ends');
+$new->(1);
+is($b->() . $c->(), '11', 'in the place of the flow');
+$new->(5);
+is($c->(), 1, 'in the place of the oldest');
+is($b->(), 0, 'which is gone');
+1;
+--- stream_response: 1

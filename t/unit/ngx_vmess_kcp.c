@@ -400,7 +400,7 @@ test_send(void)
 
     test_write(20 * 1326);
     test_ok(test_side.kcp.send_last - test_side.kcp.send_una == 8
-            && !ngx_vmess_kcp_writable(&test_side.kcp), "a full buffer");
+            && !ngx_vmess_kcp_send_ready(&test_side.kcp), "a full buffer");
     test_wait(0);
     test_log_len = 0;
 
