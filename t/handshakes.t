@@ -104,6 +104,8 @@ is(scalar(IO::Select->new(@wait)->can_read(0)), undef, 'the others wait');
 push @s, tcp(), tcp(), tcp(), tcp();
 put($s[-$_], from("192.0.2.$_") . 'x') for reverse 1 .. 4;
 is(read_n($other, 6), 'site:x', 'the oldest of the worker is next');
+site();
+is(scalar(IO::Select->new(@s[2 .. 5])->can_read(0.5)), undef, 'and no other one');
 
 # who is authentic gets in
 my $in = tcp();

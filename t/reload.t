@@ -513,8 +513,9 @@ for (values %mux) {
     $_->close;
 }
 $_->close for $again, $mallory;
-wait_for(sub { workers_alive() == 2 });
---- stream_response: 1
+is(wait_for(sub { workers_alive() == 2 }), 1, 'old workers have gone');
+(error_log() =~ /vmess user "bob": .* refused:(\d+)/g)[-1];
+--- stream_response: 7
 --- error_log
 client opened a sub-connection of user "bob", who is gone or has another id
 
