@@ -176,6 +176,11 @@ ngx_vmess_mux_output_write(ngx_vmess_mux_output_t *out, u_char *p, size_t len)
 
     out->rest.start = ngx_alloc(len, c->log);
     if (out->rest.start == NULL) {
+
+        /* nothing may come behind what was sent of it */
+
+        c->write->error = 1;
+
         return NGX_ERROR;
     }
 

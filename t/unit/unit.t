@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # Runs the unit tests of src/proto, and of the replay filter, the table of
-# tokens, the registry of sessions and the socket of datagrams, one C program a file, fed with the vectors.
+# tokens, the registry of sessions, frames to clients of Mux.Cool and the socket
+# of datagrams, one C program a file, fed with the vectors.
 # Names of them may be given: t/unit/unit.t mux chunk.
 #
 # CC, CFLAGS_EXTRA (-fsanitize=address,undefined), NGX_VMESS_INC and
@@ -23,11 +24,12 @@ my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess kcp_packet kcp replay
-               token registry cone);
+               token registry mux_output cone);
 
 # a file that no other test is linked with
 
-my %file = (cone => "$root/src/stream/ngx_stream_vmess_cone.c");
+my %file = (mux_output => "$root/src/event/ngx_vmess_mux_output.c",
+            cone => "$root/src/stream/ngx_stream_vmess_cone.c");
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Wno-unused-parameter -Werror '
