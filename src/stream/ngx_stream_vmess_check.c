@@ -130,7 +130,7 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
-    kinds = ngx_vmess_listens(cmcf, cscf);
+    kinds = ngx_vmess_listens(cmcf, cscf, NULL, 0);
 
     if (ngx_stream_vmess_check_listen(cf, cscf, kinds) != NGX_OK) {
         return NGX_ERROR;

@@ -65,25 +65,37 @@ ngx_vmess_certificates(void **srv_conf)
 
 #define NGX_VMESS_LISTEN_UDP     0x01
 #define NGX_VMESS_LISTEN_SHARED  0x02    /* UDP without "reuseport" */
-#define NGX_VMESS_LISTEN_PLAIN     0x04    /* TCP of others, without TLS */
+#define NGX_VMESS_LISTEN_PLAIN   0x04    /* TCP of others, without TLS */
 #define NGX_VMESS_LISTEN_TCP     0x08
 #define NGX_VMESS_LISTEN_SSL     0x10
+#define NGX_VMESS_LISTEN_MATCH   0x20    /* TCP or Unix, and the address */
+
+
+/* "listen" was reworked in 1.25.5 */
+
+#if (nginx_version >= 1025005)
+typedef ngx_stream_listen_opt_t  ngx_vmess_listen_opt_t;
+#else
+typedef ngx_stream_listen_t      ngx_vmess_listen_opt_t;
+#endif
 
 
 static ngx_inline ngx_uint_t
-ngx_vmess_listen_kind(ngx_uint_t type, ngx_uint_t reuseport, ngx_uint_t ssl,
-    struct sockaddr *sa)
+ngx_vmess_listen_kind(ngx_vmess_listen_opt_t *opt)
 {
-    u_char  *p;
+    u_char           *p;
+    struct sockaddr  *sa;
 
-    if (type == SOCK_DGRAM) {
+    if (opt->type == SOCK_DGRAM) {
         return NGX_VMESS_LISTEN_UDP
-               | (reuseport ? 0 : NGX_VMESS_LISTEN_SHARED);
+               | (opt->reuseport ? 0 : NGX_VMESS_LISTEN_SHARED);
     }
 
-    if (ssl) {
+    if (opt->ssl) {
         return NGX_VMESS_LISTEN_TCP|NGX_VMESS_LISTEN_SSL;
     }
+
+    sa = opt->sockaddr;
 
     switch (sa->sa_family) {
 
@@ -111,11 +123,40 @@ ngx_vmess_listen_kind(ngx_uint_t type, ngx_uint_t reuseport, ngx_uint_t ssl,
 }
 
 
-/* on what a server listens; "listen" was reworked in 1.25.5 */
+static ngx_inline ngx_uint_t
+ngx_vmess_listen_match(ngx_vmess_listen_opt_t *opt, ngx_addr_t *addr,
+    ngx_uint_t local)
+{
+    struct sockaddr  *sa;
+
+    if (opt->type != SOCK_STREAM || addr == NULL) {
+        return 0;
+    }
+
+    sa = opt->sockaddr;
+
+    if (ngx_cmp_sockaddr(sa, opt->socklen, addr->sockaddr, addr->socklen, 1)
+        == NGX_OK)
+    {
+        return NGX_VMESS_LISTEN_MATCH;
+    }
+
+    return (local && sa->sa_family != AF_UNIX && ngx_inet_wildcard(sa)
+            && (sa->sa_family == addr->sockaddr->sa_family
+                || sa->sa_family == AF_INET6)
+            && ngx_inet_get_port(sa) == ngx_inet_get_port(addr->sockaddr))
+           ? NGX_VMESS_LISTEN_MATCH : 0;
+}
+
+
+/*
+ * On what a server listens, and whether on an address, or NULL.  local: it is
+ * one of this machine, for sockets that have all of them.
+ */
 
 static ngx_inline ngx_uint_t
 ngx_vmess_listens(ngx_stream_core_main_conf_t *cmcf,
-    ngx_stream_core_srv_conf_t *cscf)
+    ngx_stream_core_srv_conf_t *cscf, ngx_addr_t *address, ngx_uint_t local)
 {
     ngx_uint_t  i, kinds;
 
@@ -142,10 +183,9 @@ ngx_vmess_listens(ngx_stream_core_main_conf_t *cmcf,
 
             for (n = 0; n < addr[a].servers.nelts; n++) {
                 if (server[n] == cscf) {
-                    kinds |= ngx_vmess_listen_kind(port[i].type,
-                                                   addr[a].opt.reuseport,
-                                                   addr[a].opt.ssl,
-                                                   addr[a].opt.sockaddr);
+                    kinds |= ngx_vmess_listen_kind(&addr[a].opt)
+                             | ngx_vmess_listen_match(&addr[a].opt, address,
+                                                      local);
                 }
             }
         }
@@ -159,103 +199,14 @@ ngx_vmess_listens(ngx_stream_core_main_conf_t *cmcf,
 
     for (i = 0; i < cmcf->listen.nelts; i++) {
         if (listen[i].ctx == cscf->ctx) {
-            kinds |= ngx_vmess_listen_kind(listen[i].type,
-                                           listen[i].reuseport,
-                                           listen[i].ssl,
-                                           listen[i].sockaddr);
+            kinds |= ngx_vmess_listen_kind(&listen[i])
+                     | ngx_vmess_listen_match(&listen[i], address, local);
         }
     }
 
 #endif
 
     return kinds;
-}
-
-
-/*
- * Does a server listen on an address of TCP, or Unix?  local: it is one of this
- * machine, for sockets that have all of them.
- */
-
-static ngx_inline ngx_uint_t
-ngx_vmess_listen_match(ngx_uint_t type, struct sockaddr *sa, socklen_t socklen,
-    ngx_addr_t *addr, ngx_uint_t local)
-{
-    if (type != SOCK_STREAM) {
-        return 0;
-    }
-
-    if (ngx_cmp_sockaddr(sa, socklen, addr->sockaddr, addr->socklen, 1)
-        == NGX_OK)
-    {
-        return 1;
-    }
-
-    return local && sa->sa_family != AF_UNIX && ngx_inet_wildcard(sa)
-           && (sa->sa_family == addr->sockaddr->sa_family
-               || sa->sa_family == AF_INET6)
-           && ngx_inet_get_port(sa) == ngx_inet_get_port(addr->sockaddr);
-}
-
-
-static ngx_inline ngx_uint_t
-ngx_vmess_listens_on(ngx_stream_core_main_conf_t *cmcf,
-    ngx_stream_core_srv_conf_t *cscf, ngx_addr_t *address, ngx_uint_t local)
-{
-    ngx_uint_t  i;
-
-#if (nginx_version >= 1025005)
-
-    ngx_uint_t                    a, n;
-    ngx_stream_conf_port_t       *port;
-    ngx_stream_conf_addr_t       *addr;
-    ngx_stream_core_srv_conf_t  **server;
-
-    if (cmcf->ports == NULL) {
-        return 0;
-    }
-
-    port = cmcf->ports->elts;
-
-    for (i = 0; i < cmcf->ports->nelts; i++) {
-        addr = port[i].addrs.elts;
-
-        for (a = 0; a < port[i].addrs.nelts; a++) {
-
-            if (!ngx_vmess_listen_match(port[i].type, addr[a].opt.sockaddr,
-                                        addr[a].opt.socklen, address, local))
-            {
-                continue;
-            }
-
-            server = addr[a].servers.elts;
-
-            for (n = 0; n < addr[a].servers.nelts; n++) {
-                if (server[n] == cscf) {
-                    return 1;
-                }
-            }
-        }
-    }
-
-#else
-
-    ngx_stream_listen_t  *listen;
-
-    listen = cmcf->listen.elts;
-
-    for (i = 0; i < cmcf->listen.nelts; i++) {
-        if (listen[i].ctx == cscf->ctx
-            && ngx_vmess_listen_match(listen[i].type, listen[i].sockaddr,
-                                      listen[i].socklen, address, local))
-        {
-            return 1;
-        }
-    }
-
-#endif
-
-    return 0;
 }
 
 

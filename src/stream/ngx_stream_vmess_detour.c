@@ -192,7 +192,7 @@ ngx_stream_vmess_detour_listen(ngx_cycle_t *cycle)
 
         /* clients come the same way to the other port */
 
-        kinds = ngx_vmess_listens(cmcf, cscfp[i]);
+        kinds = ngx_vmess_listens(cmcf, cscfp[i], NULL, 0);
 
         if (kinds & NGX_VMESS_LISTEN_TCP) {
             ngx_stream_vmess_detour_check_ports(cycle, cscfp[i], SOCK_STREAM);

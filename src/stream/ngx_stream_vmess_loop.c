@@ -5,9 +5,9 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ifaddrs.h>
 #include "ngx_stream_vmess_loop.h"
 #include "ngx_stream_vmess_compat.h"
+#include "ngx_stream_vmess_private.h"
 
 
 /* fallbacks in a row */
@@ -28,7 +28,6 @@ static ngx_int_t ngx_stream_vmess_loop_refuse(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t *cscf, ngx_str_t *url);
 static ngx_stream_upstream_srv_conf_t *ngx_stream_vmess_loop_upstream(
     ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf);
-static ngx_uint_t ngx_stream_vmess_loop_local(struct sockaddr *sa);
 static ngx_int_t ngx_stream_vmess_loop_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static ngx_atomic_uint_t ngx_stream_vmess_loop_digest(struct sockaddr *sa);
@@ -82,10 +81,11 @@ ngx_stream_vmess_loop_refuse(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
     ngx_str_t *url)
 {
     ngx_url_t                      u;
-    ngx_uint_t                     i, n;
+    ngx_uint_t                     i, n, local;
     ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
     ngx_stream_vmess_srv_conf_t   *vscf, *other;
+    ngx_stream_vmess_main_conf_t  *vmcf;
 
     vscf = cscf->ctx->srv_conf[ngx_stream_vmess_module.ctx_index];
 
@@ -99,6 +99,7 @@ ngx_stream_vmess_loop_refuse(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
         return NGX_OK;
     }
 
+    vmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_vmess_module);
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
     cscfp = cmcf->servers.elts;
 
@@ -112,9 +113,12 @@ ngx_stream_vmess_loop_refuse(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf,
 
         for (n = 0; n < u.naddrs; n++) {
 
-            if (!ngx_vmess_listens_on(cmcf, cscfp[i], &u.addrs[n],
-                                  ngx_stream_vmess_loop_local(
-                                                       u.addrs[n].sockaddr)))
+            local = ngx_inet_wildcard(u.addrs[n].sockaddr)
+                    || ngx_stream_vmess_private_local(vmcf,
+                                                      u.addrs[n].sockaddr);
+
+            if (!(ngx_vmess_listens(cmcf, cscfp[i], &u.addrs[n], local)
+                  & NGX_VMESS_LISTEN_MATCH))
             {
                 continue;
             }
@@ -188,48 +192,6 @@ ngx_stream_vmess_loop_upstream(ngx_conf_t *cf,
     }
 
     return NULL;
-}
-
-
-/* is it an address of this machine, which a wildcard socket has as well? */
-
-static ngx_uint_t
-ngx_stream_vmess_loop_local(struct sockaddr *sa)
-{
-    ngx_uint_t       rc;
-    struct ifaddrs  *ifap, *ifa;
-
-    if (sa->sa_family == AF_UNIX) {
-        return 0;
-    }
-
-    if (ngx_inet_wildcard(sa)) {
-        return 1;
-    }
-
-    if (getifaddrs(&ifap) == -1) {
-        return 0;
-    }
-
-    rc = 0;
-
-    for (ifa = ifap; ifa && !rc; ifa = ifa->ifa_next) {
-
-        if (ifa->ifa_addr == NULL || ifa->ifa_addr->sa_family != sa->sa_family)
-        {
-            continue;
-        }
-
-        rc = ngx_cmp_sockaddr(sa, 0, ifa->ifa_addr, 0, 0) == NGX_OK;
-    }
-
-    freeifaddrs(ifap);
-
-    /* all of 127/8 is local, and a worker reaches it */
-
-    return rc || (sa->sa_family == AF_INET
-                  && *(u_char *) &((struct sockaddr_in *) sa)->sin_addr
-                     == 127);
 }
 
 

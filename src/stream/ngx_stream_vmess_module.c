@@ -283,6 +283,10 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
+    if (ngx_stream_vmess_private_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     cscfp = cmcf->servers.elts;
 
     for (i = 0; i < cmcf->servers.nelts; i++) {
@@ -299,10 +303,6 @@ ngx_stream_vmess_postconfiguration(ngx_conf_t *cf)
                 return NGX_ERROR;
             }
         }
-    }
-
-    if (ngx_stream_vmess_private_init(cf) != NGX_OK) {
-        return NGX_ERROR;
     }
 
     ngx_stream_vmess_check_unused(cf, cmcf);

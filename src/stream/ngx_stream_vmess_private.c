@@ -19,6 +19,8 @@ static ngx_uint_t ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s,
     u_char *ipv4);
 static ngx_uint_t ngx_stream_vmess_private_own(ngx_stream_session_t *s,
     u_char *addr);
+static ngx_uint_t ngx_stream_vmess_private_find(
+    ngx_stream_vmess_main_conf_t *vmcf, u_char *addr);
 static ngx_int_t ngx_stream_vmess_private_addr(struct sockaddr *sockaddr,
     u_char *addr);
 static void ngx_stream_vmess_private_mapped(u_char *addr, u_char *ipv4);
@@ -224,11 +226,28 @@ ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s, u_char *ipv4)
 static ngx_uint_t
 ngx_stream_vmess_private_own(ngx_stream_session_t *s, u_char *addr)
 {
-    u_char                        *p, local[16];
-    ngx_uint_t                     i;
+    u_char                         local[16];
     ngx_stream_vmess_main_conf_t  *vmcf;
 
     vmcf = ngx_stream_get_module_main_conf(s, ngx_stream_vmess_module);
+
+    if (ngx_stream_vmess_private_find(vmcf, addr)) {
+        return 1;
+    }
+
+    /* it may have been added since */
+
+    return ngx_stream_vmess_private_addr(s->connection->local_sockaddr, local)
+           == NGX_OK
+           && ngx_memcmp(local, addr, 16) == 0;
+}
+
+
+static ngx_uint_t
+ngx_stream_vmess_private_find(ngx_stream_vmess_main_conf_t *vmcf, u_char *addr)
+{
+    u_char      *p;
+    ngx_uint_t   i;
 
     p = vmcf->addrs.elts;
 
@@ -238,11 +257,21 @@ ngx_stream_vmess_private_own(ngx_stream_session_t *s, u_char *addr)
         }
     }
 
-    /* it may have been added since */
+    return 0;
+}
 
-    return ngx_stream_vmess_private_addr(s->connection->local_sockaddr, local)
-           == NGX_OK
-           && ngx_memcmp(local, addr, 16) == 0;
+
+ngx_uint_t
+ngx_stream_vmess_private_local(ngx_stream_vmess_main_conf_t *vmcf,
+    struct sockaddr *sockaddr)
+{
+    u_char  addr[16];
+
+    /* all of 127/8 is local */
+
+    return ngx_stream_vmess_private_addr(sockaddr, addr) == NGX_OK
+           && ((sockaddr->sa_family == AF_INET && addr[12] == 127)
+               || ngx_stream_vmess_private_find(vmcf, addr));
 }
 
 

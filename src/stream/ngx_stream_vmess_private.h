@@ -22,6 +22,10 @@
  */
 ngx_int_t ngx_stream_vmess_private_init(ngx_conf_t *cf);
 
+/* 1 if it is an address of this machine */
+ngx_uint_t ngx_stream_vmess_private_local(ngx_stream_vmess_main_conf_t *vmcf,
+    struct sockaddr *sockaddr);
+
 /* 1 if a target is private, or no address of IP at all */
 ngx_uint_t ngx_stream_vmess_private(ngx_stream_session_t *s,
     struct sockaddr *sockaddr);
