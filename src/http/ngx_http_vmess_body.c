@@ -26,7 +26,6 @@ static ssize_t ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx,
     u_char *buf, size_t size);
 #endif
 static void ngx_http_vmess_body_drain_handler(ngx_http_request_t *r);
-static void ngx_http_vmess_body_pause_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_vmess_body_watch(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_body_tap(ngx_connection_t *c, u_char *buf,
     size_t size);
@@ -703,9 +702,8 @@ ngx_http_vmess_body_drain(ngx_http_vmess_ctx_t *ctx)
         return NGX_OK;
     }
 
-    ctx->timer.handler = ngx_http_vmess_body_pause_handler;
-
-    ngx_add_timer(&ctx->timer, NGX_HTTP_VMESS_BODY_PAUSE);
+    ngx_http_vmess_request_set_timer(ctx, ngx_http_vmess_request_finish,
+                                     NGX_HTTP_VMESS_BODY_PAUSE);
 
     r->read_event_handler = ngx_http_vmess_body_drain_handler;
 
@@ -757,25 +755,6 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
     if (n == 0) {
         ngx_http_vmess_request_finish(ctx);
     }
-}
-
-
-static void
-ngx_http_vmess_body_pause_handler(ngx_event_t *ev)
-{
-    ngx_connection_t      *c;
-    ngx_http_request_t    *r;
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ev->data;
-    r = ctx->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    ngx_http_vmess_request_finish(ctx);
-
-    ngx_http_run_posted_requests(c);
 }
 
 

@@ -8,8 +8,8 @@
 #include "ngx_http_vmess_request.h"
 
 
-static void ngx_http_vmess_request_release(ngx_http_vmess_ctx_t *ctx);
-static void ngx_http_vmess_request_closed_handler(ngx_event_t *ev);
+static void ngx_http_vmess_request_event_handler(ngx_event_t *ev);
+static void ngx_http_vmess_request_closed(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_request_cleanup(void *data);
 
 
@@ -53,10 +53,13 @@ ngx_http_vmess_request_open(ngx_http_vmess_ctx_t *ctx,
     ctx->data = data;
     ctx->pos = r->header_in->pos;
 
-    ctx->event.handler = ngx_http_vmess_request_closed_handler;
+    ctx->handler = ngx_http_vmess_request_closed;
+
+    ctx->event.handler = ngx_http_vmess_request_event_handler;
     ctx->event.data = ctx;
     ctx->event.log = c->log;
 
+    ctx->timer.handler = ngx_http_vmess_request_event_handler;
     ctx->timer.data = ctx;
     ctx->timer.log = c->log;
 
@@ -128,6 +131,38 @@ ngx_http_vmess_request_set_state(ngx_http_vmess_ctx_t *ctx,
 }
 
 
+void
+ngx_http_vmess_request_set_timer(ngx_http_vmess_ctx_t *ctx,
+    ngx_http_vmess_handler_pt handler, ngx_msec_t timer)
+{
+    ctx->timeout = handler;
+
+    ngx_add_timer(&ctx->timer, timer);
+}
+
+
+static void
+ngx_http_vmess_request_event_handler(ngx_event_t *ev)
+{
+    ngx_connection_t      *c;
+    ngx_http_vmess_ctx_t  *ctx;
+
+    ctx = ev->data;
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    if (ev == &ctx->timer) {
+        ctx->timeout(ctx);
+
+    } else {
+        ctx->handler(ctx);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
 ngx_int_t
 ngx_http_vmess_request_verdict(void *data, ngx_uint_t authentic)
 {
@@ -162,17 +197,13 @@ ngx_http_vmess_request_close(void *data)
 
 
 static void
-ngx_http_vmess_request_closed_handler(ngx_event_t *ev)
+ngx_http_vmess_request_closed(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_connection_t      *c;
-    ngx_http_request_t    *r;
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
 
-    ctx = ev->data;
     r = ctx->request;
     c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
                    "http vmess session closed, state %d", ctx->state);
@@ -196,8 +227,6 @@ ngx_http_vmess_request_closed_handler(ngx_event_t *ev)
     } else {
         ngx_http_vmess_request_decline(ctx);
     }
-
-    ngx_http_run_posted_requests(c);
 }
 
 
@@ -222,7 +251,7 @@ ngx_http_vmess_request_give_back(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
 
-    ngx_http_vmess_request_release(ctx);
+    ngx_http_vmess_request_cleanup(ctx);
 
     return ctx->transport->decline ? ctx->transport->decline(ctx)
                                    : NGX_DECLINED;
@@ -266,7 +295,7 @@ ngx_http_vmess_request_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc)
 
     ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_DONE);
 
-    ngx_http_vmess_request_release(ctx);
+    ngx_http_vmess_request_cleanup(ctx);
 
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
@@ -280,8 +309,10 @@ ngx_http_vmess_request_finalize(ngx_http_vmess_ctx_t *ctx, ngx_int_t rc)
 
 
 static void
-ngx_http_vmess_request_release(ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_request_cleanup(void *data)
 {
+    ngx_http_vmess_ctx_t *ctx = data;
+
     if (ctx->transport->cleanup) {
         ctx->transport->cleanup(ctx);
     }
@@ -298,13 +329,6 @@ ngx_http_vmess_request_release(ngx_http_vmess_ctx_t *ctx)
     if (ctx->timer.timer_set) {
         ngx_del_timer(&ctx->timer);
     }
-}
-
-
-static void
-ngx_http_vmess_request_cleanup(void *data)
-{
-    ngx_http_vmess_request_release(data);
 }
 
 

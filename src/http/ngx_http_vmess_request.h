@@ -49,7 +49,7 @@ typedef struct {
  * AUTHENTIC  not answered, but the site will not get it
  * ANSWERED   the response header was sent: ngx_http_vmess_request_send_header()
  * CLOSED     its session has ended, and the response is to:
- *            ngx_http_vmess_request_closed_handler()
+ *            ngx_http_vmess_request_closed()
  * DECLINED   it is the site's: ngx_http_vmess_request_decline()
  * DONE       it was finalized: ngx_http_vmess_request_finalize()
  */
@@ -68,6 +68,8 @@ typedef enum {
 
 typedef struct ngx_http_vmess_ctx_s  ngx_http_vmess_ctx_t;
 typedef struct ngx_http_vmess_saved_s  ngx_http_vmess_saved_t;
+
+typedef void (*ngx_http_vmess_handler_pt)(ngx_http_vmess_ctx_t *ctx);
 
 
 /* what carries a session, each in its own file; functions may be NULL */
@@ -128,7 +130,9 @@ struct ngx_http_vmess_ctx_s {
     u_char                    *pos;          /* behind the request */
 
     ngx_event_t                event;        /* posted, and never a timer */
+    ngx_http_vmess_handler_pt  handler;      /* for it */
     ngx_event_t                timer;        /* of a state, and not posted */
+    ngx_http_vmess_handler_pt  timeout;      /* for it */
 
     unsigned                   explained:1;  /* why no transport takes it */
 };
@@ -159,6 +163,10 @@ ngx_int_t ngx_http_vmess_request_take(ngx_http_vmess_ctx_t *ctx,
 /* what belonged to the last state is over */
 void ngx_http_vmess_request_set_state(ngx_http_vmess_ctx_t *ctx,
     ngx_http_vmess_state_e state);
+
+/* calls the handler after so many ms, if the state does not change */
+void ngx_http_vmess_request_set_timer(ngx_http_vmess_ctx_t *ctx,
+    ngx_http_vmess_handler_pt handler, ngx_msec_t timer);
 
 /* ngx_vmess_carrier_t */
 ngx_int_t ngx_http_vmess_request_verdict(void *data, ngx_uint_t authentic);

@@ -44,7 +44,7 @@ static ngx_int_t ngx_http_vmess_ws_early(ngx_http_request_t *r,
 static ngx_int_t ngx_http_vmess_ws_decode(ngx_http_request_t *r,
     ngx_http_vmess_ws_t *ws, ngx_str_t *value);
 static ngx_int_t ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx);
-static void ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev);
+static void ngx_http_vmess_ws_heartbeat(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_ws_recv(void *data, u_char *buf, size_t size);
 static ngx_int_t ngx_http_vmess_ws_verdict(void *data, ngx_uint_t authentic);
 static void ngx_http_vmess_ws_control(ngx_http_vmess_ctx_t *ctx,
@@ -265,10 +265,10 @@ ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
     if (vlcf->heartbeat) {
-        ctx->timer.handler = ngx_http_vmess_ws_heartbeat_handler;
         ctx->timer.cancelable = 1;
 
-        ngx_add_timer(&ctx->timer, vlcf->heartbeat);
+        ngx_http_vmess_request_set_timer(ctx, ngx_http_vmess_ws_heartbeat,
+                                         vlcf->heartbeat);
     }
 
     return NGX_OK;
@@ -276,13 +276,11 @@ ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
 
 
 static void
-ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev)
+ngx_http_vmess_ws_heartbeat(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_vmess_ws_t        *ws;
-    ngx_http_vmess_ctx_t       *ctx;
     ngx_http_vmess_loc_conf_t  *vlcf;
 
-    ctx = ev->data;
     ws = ctx->data;
 
     if (ctx->vconn == NULL) {
@@ -298,7 +296,7 @@ ngx_http_vmess_ws_heartbeat_handler(ngx_event_t *ev)
         return;
     }
 
-    ngx_add_timer(ev, vlcf->heartbeat);
+    ngx_add_timer(&ctx->timer, vlcf->heartbeat);
 }
 
 

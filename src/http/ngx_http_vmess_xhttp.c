@@ -52,12 +52,12 @@ static ssize_t ngx_http_vmess_upload_read(ngx_http_vmess_upload_t *upload,
 static void ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload,
     u_char status);
 static void ngx_http_vmess_upload_evict(ngx_vmess_pending_t *pending);
-static void ngx_http_vmess_upload_handler(ngx_event_t *ev);
+static void ngx_http_vmess_upload_handler(ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_upload_drain(ngx_http_vmess_ctx_t *ctx);
-static void ngx_http_vmess_upload_drain_handler(ngx_event_t *ev);
-static void ngx_http_vmess_upload_wait_handler(ngx_event_t *ev);
+static void ngx_http_vmess_upload_timeout(ngx_http_vmess_ctx_t *ctx);
+static void ngx_http_vmess_upload_gone(ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx);
-static void ngx_http_vmess_upload_padding_handler(ngx_event_t *ev);
+static void ngx_http_vmess_upload_padding(ngx_http_vmess_ctx_t *ctx);
 
 
 /* a request whose body is the upload, too: "stream-one" */
@@ -332,7 +332,7 @@ ngx_http_vmess_xhttp_upload(ngx_http_vmess_ctx_t *ctx,
     r->read_event_handler = ctx->transport->read;
     r->write_event_handler = ngx_http_vmess_request_write_handler;
 
-    ctx->event.handler = ngx_http_vmess_upload_handler;
+    ctx->handler = ngx_http_vmess_upload_handler;
 
     x->upload.read = ngx_http_vmess_upload_read;
     x->upload.tell = ngx_http_vmess_upload_tell;
@@ -607,33 +607,24 @@ ngx_http_vmess_upload_test(ngx_http_vmess_ctx_t *ctx)
     }
 
     if (x->upload.session->download == NULL && !ctx->timer.timer_set) {
-        ctx->timer.handler = ngx_http_vmess_upload_wait_handler;
-
-        ngx_add_timer(&ctx->timer, NGX_HTTP_VMESS_UPLOAD_WAIT);
+        ngx_http_vmess_request_set_timer(ctx, ngx_http_vmess_upload_gone,
+                                         NGX_HTTP_VMESS_UPLOAD_WAIT);
     }
 }
 
 
 static void
-ngx_http_vmess_upload_wait_handler(ngx_event_t *ev)
+ngx_http_vmess_upload_gone(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_connection_t        *c;
-    ngx_http_vmess_ctx_t    *ctx;
     ngx_http_vmess_xhttp_t  *x;
 
-    ctx = ev->data;
     x = ctx->data;
-    c = ctx->request->connection;
-
-    ngx_http_set_log_request(c->log, ctx->request);
 
     if (x->upload.session && x->upload.session->download == NULL) {
-        c->error = 1;
+        ctx->request->connection->error = 1;
 
         ngx_http_vmess_request_finalize(ctx, NGX_HTTP_CLIENT_CLOSED_REQUEST);
     }
-
-    ngx_http_run_posted_requests(c);
 }
 
 
@@ -720,21 +711,17 @@ ngx_http_vmess_upload_evict(ngx_vmess_pending_t *pending)
 
 
 static void
-ngx_http_vmess_upload_handler(ngx_event_t *ev)
+ngx_http_vmess_upload_handler(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_int_t                  rc;
     ngx_connection_t          *c;
     ngx_http_request_t        *r;
-    ngx_http_vmess_ctx_t      *ctx;
     ngx_http_vmess_xhttp_t    *x;
     ngx_http_core_loc_conf_t  *clcf;
 
-    ctx = ev->data;
     x = ctx->data;
     r = ctx->request;
     c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, c->log, 0,
                    "http vmess upload seq:%L done:%ui state %d",
@@ -774,8 +761,6 @@ ngx_http_vmess_upload_handler(ngx_event_t *ev)
     } else if (x->done) {
         ngx_http_vmess_request_finish(ctx);
     }
-
-    ngx_http_run_posted_requests(c);
 }
 
 
@@ -827,9 +812,8 @@ again:
     if (!ctx->timer.timer_set) {
         clcf = x->body.loc_conf[ngx_http_core_module.ctx_index];
 
-        ctx->timer.handler = ngx_http_vmess_upload_drain_handler;
-
-        ngx_add_timer(&ctx->timer, clcf->client_body_timeout);
+        ngx_http_vmess_request_set_timer(ctx, ngx_http_vmess_upload_timeout,
+                                         clcf->client_body_timeout);
     }
 
     return NGX_AGAIN;
@@ -837,23 +821,17 @@ again:
 
 
 static void
-ngx_http_vmess_upload_drain_handler(ngx_event_t *ev)
+ngx_http_vmess_upload_timeout(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_connection_t      *c;
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_connection_t  *c;
 
-    ctx = ev->data;
     c = ctx->request->connection;
-
-    ngx_http_set_log_request(c->log, ctx->request);
 
     ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT, "client timed out");
 
     c->timedout = 1;
 
     ngx_http_vmess_request_finalize(ctx, NGX_HTTP_REQUEST_TIME_OUT);
-
-    ngx_http_run_posted_requests(c);
 }
 
 
@@ -891,10 +869,10 @@ ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx)
     /* clients without a Referer do not expect any */
 
     if (r->headers_in.referer) {
-        ctx->timer.handler = ngx_http_vmess_upload_padding_handler;
         ctx->timer.cancelable = 1;
 
-        ngx_add_timer(&ctx->timer, 0);
+        ngx_http_vmess_request_set_timer(ctx, ngx_http_vmess_upload_padding,
+                                         0);
     }
 
     return NGX_OK;
@@ -904,31 +882,20 @@ ngx_http_vmess_upload_answer(ngx_http_vmess_ctx_t *ctx)
 /* so that nothing on the way takes the response for a dead one */
 
 static void
-ngx_http_vmess_upload_padding_handler(ngx_event_t *ev)
+ngx_http_vmess_upload_padding(ngx_http_vmess_ctx_t *ctx)
 {
-    u_char                 buf[NGX_HTTP_VMESS_PADDING_MAX];
-    ngx_connection_t      *c;
-    ngx_http_request_t    *r;
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ev->data;
-    r = ctx->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
+    u_char  buf[NGX_HTTP_VMESS_PADDING_MAX];
 
     if (ngx_http_vmess_body_write(ctx, buf, ngx_http_vmess_xhttp_padding(buf))
         == NGX_ERROR)
     {
         ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
-
-    } else {
-        ngx_add_timer(ev, 1000 * (NGX_HTTP_VMESS_PADDING_PAUSE_MIN
-                                  + ngx_random()
-                                    % (NGX_HTTP_VMESS_PADDING_PAUSE_MAX
-                                       - NGX_HTTP_VMESS_PADDING_PAUSE_MIN
-                                       + 1)));
+        return;
     }
 
-    ngx_http_run_posted_requests(c);
+    ngx_add_timer(&ctx->timer,
+                  1000 * (NGX_HTTP_VMESS_PADDING_PAUSE_MIN
+                          + ngx_random() % (NGX_HTTP_VMESS_PADDING_PAUSE_MAX
+                                            - NGX_HTTP_VMESS_PADDING_PAUSE_MIN
+                                            + 1)));
 }
