@@ -52,13 +52,6 @@ ngx_http_vmess_raw_recv(void *data, u_char *buf, size_t size)
 }
 
 
-ssize_t
-ngx_http_vmess_raw_send(void *data, u_char *buf, size_t size)
-{
-    return ngx_http_vmess_raw_write(data, buf, size);
-}
-
-
 /* what was read of the data behind the request may be another request */
 
 ngx_int_t
@@ -102,8 +95,10 @@ ngx_http_vmess_raw_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
 
 
 ssize_t
-ngx_http_vmess_raw_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
+ngx_http_vmess_raw_send(void *data, u_char *buf, size_t size)
 {
+    ngx_http_vmess_ctx_t *ctx = data;
+
     ssize_t              n;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;

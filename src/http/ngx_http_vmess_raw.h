@@ -20,10 +20,6 @@ void ngx_http_vmess_raw_open(ngx_http_vmess_ctx_t *ctx);
 ssize_t ngx_http_vmess_raw_read(ngx_http_vmess_ctx_t *ctx, u_char *buf,
     size_t size);
 
-/* writes to the client; bytes or NGX_AGAIN or NGX_ERROR */
-ssize_t ngx_http_vmess_raw_write(ngx_http_vmess_ctx_t *ctx, u_char *buf,
-    size_t size);
-
 /* of a carrier, in bytes as they are */
 ssize_t ngx_http_vmess_raw_recv(void *data, u_char *buf, size_t size);
 ssize_t ngx_http_vmess_raw_send(void *data, u_char *buf, size_t size);

@@ -481,8 +481,8 @@ ngx_http_vmess_ws_send_control(ngx_http_vmess_ctx_t *ctx)
 
     while (ws->control_pos < ws->control_last) {
 
-        n = ngx_http_vmess_raw_write(ctx, ws->control_pos,
-                                     ws->control_last - ws->control_pos);
+        n = ngx_http_vmess_raw_send(ctx, ws->control_pos,
+                                    ws->control_last - ws->control_pos);
         if (n < 0) {
             return n;
         }
@@ -550,8 +550,8 @@ ngx_http_vmess_ws_send(void *data, u_char *buf, size_t size)
         ngx_memcpy(buf - len, ws->header + NGX_VMESS_WS_HEADER_MAX - len,
                    len);
 
-        n = ngx_http_vmess_raw_write(ctx, buf - len,
-                                     len + ngx_min(size, ws->left));
+        n = ngx_http_vmess_raw_send(ctx, buf - len,
+                                    len + ngx_min(size, ws->left));
 
         if (n == NGX_AGAIN || n == NGX_ERROR) {
             return n;
