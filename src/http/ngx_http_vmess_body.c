@@ -301,8 +301,10 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
 
 
 ssize_t
-ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
+ngx_http_vmess_body_recv(void *data, u_char *buf, size_t size)
 {
+    ngx_http_vmess_ctx_t *ctx = data;
+
     size_t                    n, len;
     ngx_int_t                 rc;
     ngx_buf_t                *b;
@@ -515,13 +517,6 @@ ngx_http_vmess_body_left(ngx_http_vmess_ctx_t *ctx)
 #endif
 
     return rb->bufs != NULL;
-}
-
-
-ssize_t
-ngx_http_vmess_body_recv(void *data, u_char *buf, size_t size)
-{
-    return ngx_http_vmess_body_read(data, buf, size);
 }
 
 
@@ -743,7 +738,7 @@ ngx_http_vmess_body_drain_handler(ngx_http_request_t *r)
             return;
         }
 
-        n = ngx_http_vmess_body_read(ctx, buf, sizeof(buf));
+        n = ngx_http_vmess_body_recv(ctx, buf, sizeof(buf));
 
     } while (n > 0);
 

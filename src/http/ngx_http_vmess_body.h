@@ -50,10 +50,6 @@ ngx_int_t ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
 ngx_int_t ngx_http_vmess_body_take(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data);
 
-/* reads from the body of the request; returns as c->recv */
-ssize_t ngx_http_vmess_body_read(ngx_http_vmess_ctx_t *ctx, u_char *buf,
-    size_t size);
-
 /*
  * Writes to the body of the response; takes all, NGX_HTTP_VMESS_BODY_MAX bytes
  * and a header of a frame at most, or nothing: returns as c->send
@@ -73,7 +69,7 @@ ngx_int_t ngx_http_vmess_body_answer(ngx_http_vmess_ctx_t *ctx);
 /* the site will not get what was read */
 void ngx_http_vmess_body_forget(ngx_http_vmess_ctx_t *ctx);
 
-/* of a carrier, in bytes as they are */
+/* of a carrier, in bytes as they are; the first for all who read the body */
 ssize_t ngx_http_vmess_body_recv(void *data, u_char *buf, size_t size);
 ssize_t ngx_http_vmess_body_send(void *data, u_char *buf, size_t size);
 

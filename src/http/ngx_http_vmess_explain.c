@@ -7,7 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_http_vmess_explain.h"
 #include "ngx_http_vmess_upgrade.h"
-#include "ngx_http_vmess_xhttp.h"
+#include "ngx_http_vmess_padding.h"
 #include "event/ngx_vmess_log.h"
 #include "proto/ngx_vmess_ws.h"
 #include "proto/ngx_vmess_xhttp.h"
@@ -169,7 +169,7 @@ ngx_http_vmess_explain_xhttp(ngx_http_request_t *r, ngx_uint_t transports)
     size_t            padding;
     static ngx_str_t  method = ngx_string("access-control-request-method");
 
-    padding = ngx_http_vmess_xhttp_length(r);
+    padding = ngx_http_vmess_padding_length(r);
 
     if (padding == 0) {
 

@@ -161,7 +161,7 @@ ngx_http_vmess_grpc_recv(void *data, u_char *buf, size_t size)
             return NGX_AGAIN;
         }
 
-        n = grpc->error ? NGX_ERROR : ngx_http_vmess_body_read(ctx, buf, size);
+        n = grpc->error ? NGX_ERROR : ngx_http_vmess_body_recv(ctx, buf, size);
 
         if (n <= 0) {
             return n;

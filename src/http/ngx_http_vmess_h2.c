@@ -204,7 +204,7 @@ ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size)
 
     h2 = ctx->data;
 
-    n = ngx_http_vmess_body_read(ctx, buf, size);
+    n = ngx_http_vmess_body_recv(ctx, buf, size);
 
     /*
      * Some clients send no data before the answer.  What has arrived together

@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_session.h"
+#include "ngx_http_vmess_link.h"
 
 
 /*
@@ -29,7 +29,7 @@
 
 struct ngx_http_vmess_link_s {
     ngx_connection_t            *connection;
-    ngx_http_vmess_ctx_t        *ctx;
+    ngx_http_vmess_upload_t     *upload;
     ngx_buf_t                   *buf;
     size_t                       first;      /* may be sent yet */
 
@@ -51,17 +51,14 @@ typedef struct {
 
 static void ngx_http_vmess_link_read_handler(ngx_event_t *rev);
 static void ngx_http_vmess_link_write_handler(ngx_event_t *wev);
-static void ngx_http_vmess_link_lost(ngx_http_vmess_link_t *link);
 static void ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link,
-    u_char status);
-static void ngx_http_vmess_link_status(ngx_http_vmess_ctx_t *ctx,
     u_char status);
 
 static void ngx_http_vmess_link_accept(ngx_connection_t *c,
     ngx_vmess_greeting_t *greeting);
 static void ngx_http_vmess_link_end_handler(ngx_event_t *rev);
-static ssize_t ngx_http_vmess_link_end_read(ngx_http_vmess_upload_t *upload,
-    u_char *buf, size_t size);
+static ssize_t ngx_http_vmess_link_end_read(void *data, u_char *buf,
+    size_t size);
 static void ngx_http_vmess_link_end_tell(ngx_http_vmess_upload_t *upload,
     u_char status);
 static void ngx_http_vmess_link_end_close(ngx_http_vmess_end_t *end);
@@ -76,21 +73,16 @@ ngx_http_vmess_link_init(void)
 
 
 void
-ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx,
-    ngx_vmess_owner_t *owner, u_char *sid)
+ngx_http_vmess_link_connect(ngx_http_vmess_upload_t *upload,
+    ngx_http_request_t *r, ngx_vmess_owner_t *owner, u_char *sid)
 {
-    ngx_buf_t               *b;
-    ngx_pool_t              *pool;
-    ngx_connection_t        *c;
-    ngx_vmess_greeting_t     greeting;
-    ngx_http_vmess_link_t   *link;
-    ngx_http_vmess_xhttp_t  *x;
+    ngx_buf_t              *b;
+    ngx_connection_t       *c;
+    ngx_vmess_greeting_t    greeting;
+    ngx_http_vmess_link_t  *link;
 
-    x = ctx->data;
-    pool = ctx->request->pool;
-
-    link = ngx_pcalloc(pool, sizeof(ngx_http_vmess_link_t));
-    b = ngx_create_temp_buf(pool, NGX_HTTP_VMESS_LINK_BUFFER);
+    link = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_link_t));
+    b = ngx_create_temp_buf(r->pool, NGX_HTTP_VMESS_LINK_BUFFER);
 
     if (link == NULL || b == NULL) {
         goto declined;
@@ -99,21 +91,20 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx,
     ngx_memzero(&greeting, sizeof(ngx_vmess_greeting_t));
 
     greeting.kind = NGX_VMESS_WORKER_XHTTP;
-    greeting.number = x->upload.seq;
+    greeting.number = upload->seq;
     ngx_memcpy(greeting.id, sid, NGX_VMESS_WORKER_ID_LEN);
 
-    c = ngx_vmess_worker_connect(owner, &greeting,
-                                 ctx->request->connection->log);
+    c = ngx_vmess_worker_connect(owner, &greeting, r->connection->log);
     if (c == NULL) {
         goto declined;
     }
 
     link->connection = c;
-    link->ctx = ctx;
+    link->upload = upload;
     link->buf = b;
     link->first = NGX_HTTP_VMESS_LINK_FIRST;
 
-    x->link = link;
+    upload->link = link;
 
     c->data = link;
     c->read->handler = ngx_http_vmess_link_read_handler;
@@ -129,22 +120,23 @@ ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx,
 
 declined:
 
-    x->upload.tell(&x->upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
+    upload->tell(upload, NGX_HTTP_VMESS_UPLOAD_DECLINED);
 }
 
 
 void
 ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
 {
-    size_t                   size, sent;
-    uint32_t                 len;
-    ssize_t                  n;
-    ngx_buf_t               *b;
-    ngx_connection_t        *c;
-    ngx_http_vmess_xhttp_t  *x;
+    size_t                    size, sent;
+    uint32_t                  len;
+    ssize_t                   n;
+    ngx_buf_t                *b;
+    ngx_connection_t         *c;
+    ngx_http_vmess_upload_t  *upload;
 
     c = link->connection;
     b = link->buf;
+    upload = link->upload;
 
     sent = 0;
 
@@ -193,9 +185,9 @@ ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
             }
         }
 
-        n = ngx_http_vmess_body_read(link->ctx,
-                                     b->start + NGX_HTTP_VMESS_LINK_FRAME,
-                                     size);
+        n = upload->read(upload->data, b->start + NGX_HTTP_VMESS_LINK_FRAME,
+                         size);
+
         if (n == NGX_AGAIN) {
             return;
         }
@@ -204,10 +196,7 @@ ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link)
 
             /* without an end the session gets an error, too */
 
-            x = link->ctx->data;
-            x->error = 1;
-
-            ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_DONE);
+            ngx_http_vmess_link_tell(link, NGX_HTTP_VMESS_UPLOAD_FAILED);
             return;
         }
 
@@ -249,8 +238,10 @@ ngx_http_vmess_link_read_handler(ngx_event_t *rev)
 
         if (n <= 0) {
 
-            ngx_http_vmess_link_lost(link);
-            return;
+            /* the worker with the session has gone */
+
+            status = link->authentic ? NGX_HTTP_VMESS_UPLOAD_DONE
+                                     : NGX_HTTP_VMESS_UPLOAD_DECLINED;
         }
 
         if (status != NGX_HTTP_VMESS_UPLOAD_AUTHENTIC) {
@@ -259,7 +250,7 @@ ngx_http_vmess_link_read_handler(ngx_event_t *rev)
         }
 
         link->authentic = 1;
-        ngx_http_vmess_link_status(link->ctx, status);
+        link->upload->tell(link->upload, status);
     }
 
     ngx_http_vmess_link_pump(link);
@@ -277,48 +268,23 @@ ngx_http_vmess_link_write_handler(ngx_event_t *wev)
 }
 
 
-/* the worker with the session has gone */
-
-static void
-ngx_http_vmess_link_lost(ngx_http_vmess_link_t *link)
-{
-    ngx_http_vmess_link_tell(link, link->authentic
-                                   ? NGX_HTTP_VMESS_UPLOAD_DONE
-                                   : NGX_HTTP_VMESS_UPLOAD_DECLINED);
-}
-
-
 static void
 ngx_http_vmess_link_tell(ngx_http_vmess_link_t *link, u_char status)
 {
-    ngx_http_vmess_ctx_t  *ctx;
+    ngx_http_vmess_upload_t  *upload;
 
-    ctx = link->ctx;
+    upload = link->upload;
 
     ngx_http_vmess_link_close(link);
 
-    ngx_http_vmess_link_status(ctx, status);
-}
-
-
-static void
-ngx_http_vmess_link_status(ngx_http_vmess_ctx_t *ctx, u_char status)
-{
-    ngx_http_vmess_xhttp_t  *x;
-
-    x = ctx->data;
-
-    x->upload.tell(&x->upload, status);
+    upload->tell(upload, status);
 }
 
 
 void
 ngx_http_vmess_link_close(ngx_http_vmess_link_t *link)
 {
-    ngx_http_vmess_xhttp_t  *x;
-
-    x = link->ctx->data;
-    x->link = NULL;
+    link->upload->link = NULL;
 
     ngx_close_connection(link->connection);
 }
@@ -378,15 +344,14 @@ ngx_http_vmess_link_end_handler(ngx_event_t *rev)
 
 
 static ssize_t
-ngx_http_vmess_link_end_read(ngx_http_vmess_upload_t *upload, u_char *buf,
-    size_t size)
+ngx_http_vmess_link_end_read(void *data, u_char *buf, size_t size)
 {
-    ssize_t                n;
-    uint32_t               len;
-    ngx_connection_t      *c;
-    ngx_http_vmess_end_t  *end;
+    ngx_http_vmess_end_t *end = data;
 
-    end = upload->data;
+    ssize_t            n;
+    uint32_t           len;
+    ngx_connection_t  *c;
+
     c = end->connection;
 
     while (end->left == 0) {

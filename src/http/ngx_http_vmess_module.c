@@ -9,6 +9,7 @@
 #include "ngx_http_vmess_h2.h"
 #include "ngx_http_vmess_grpc.h"
 #include "ngx_http_vmess_xhttp.h"
+#include "ngx_http_vmess_link.h"
 #include "ngx_http_vmess_rewrite.h"
 #include "ngx_http_vmess_explain.h"
 #include "ngx_http_vmess_compat.h"

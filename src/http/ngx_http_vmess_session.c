@@ -151,7 +151,7 @@ ngx_http_vmess_session_timer_handler(ngx_event_t *ev)
         upload = ngx_queue_data(q, ngx_http_vmess_upload_t, queue);
 
         ngx_http_vmess_session_remove(upload);
-        ngx_http_vmess_link_connect(upload->data, &owner, s->node.id);
+        upload->forward(upload, &owner);
     }
 
     ngx_http_vmess_session_close(s);
@@ -205,9 +205,9 @@ ngx_http_vmess_session_alive(u_char *sid)
 void
 ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
 {
-    ngx_queue_t              *q;
-    ngx_http_vmess_xhttp_t   *x;
-    ngx_http_vmess_upload_t  *upload;
+    ngx_queue_t                *q;
+    ngx_http_vmess_upload_t    *upload;
+    ngx_http_vmess_download_t  *d;
 
     while (!ngx_queue_empty(&s->uploads)) {
 
@@ -221,8 +221,8 @@ ngx_http_vmess_session_close(ngx_http_vmess_session_t *s)
     }
 
     if (s->download) {
-        x = s->download->data;
-        x->session = NULL;
+        d = s->download->data;
+        d->session = NULL;
 
         ngx_vmess_worker_release(s->node.id, NGX_HTTP_VMESS_SESSION_KEEP);
     }
@@ -452,7 +452,7 @@ ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
             return NGX_AGAIN;
         }
 
-        n = upload->read(upload, buf, size);
+        n = upload->read(upload->data, buf, size);
 
         if (n > 0) {
             upload->started = 1;

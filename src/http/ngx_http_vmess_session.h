@@ -18,11 +18,12 @@
  * they receive, through links.
  */
 
-/* what an upload is told, also through a link */
+/* what an upload is told, also through a link, but for the last one */
 
 #define NGX_HTTP_VMESS_UPLOAD_AUTHENTIC  'A' /* the site will not get it */
 #define NGX_HTTP_VMESS_UPLOAD_DONE       'K' /* taken, or not wanted */
 #define NGX_HTTP_VMESS_UPLOAD_DECLINED   'D' /* it is the site's */
+#define NGX_HTTP_VMESS_UPLOAD_FAILED     'F' /* its body could not be read */
 
 
 typedef struct ngx_http_vmess_session_s  ngx_http_vmess_session_t;
@@ -30,40 +31,40 @@ typedef struct ngx_http_vmess_upload_s   ngx_http_vmess_upload_t;
 typedef struct ngx_http_vmess_link_s     ngx_http_vmess_link_t;
 
 
-/* a request that brings some or all of the upload of an XHTTP session */
+/*
+ * A request that brings some or all of the upload of an XHTTP session, and is
+ * in that session, or behind a link to the worker that has it
+ */
 
 struct ngx_http_vmess_upload_s {
     ngx_queue_t                  queue;
-    ngx_http_vmess_session_t    *session;    /* NULL if it is in none */
+    ngx_http_vmess_session_t    *session;
+    ngx_http_vmess_link_t       *link;
     int64_t                      seq;        /* NGX_VMESS_XHTTP_NO_SEQ: all */
 
     /* as c->recv; the end is the end of the packet */
-    ssize_t                    (*read)(ngx_http_vmess_upload_t *upload,
-                                       u_char *buf, size_t size);
+    ssize_t                    (*read)(void *data, u_char *buf, size_t size);
 
     /* NGX_HTTP_VMESS_UPLOAD_*, of which only the first is not the last */
     void                       (*tell)(ngx_http_vmess_upload_t *upload,
                                        u_char status);
+
+    /* another worker has the session */
+    void                       (*forward)(ngx_http_vmess_upload_t *upload,
+                                          ngx_vmess_owner_t *owner);
     void                        *data;
 
-    unsigned                     started:1;
-    unsigned                     taken:1;
+    unsigned                     started:1;  /* something of it was read, */
+    unsigned                     taken:1;    /* and the end */
 };
 
 
-/* of a request of XHTTP */
+/* of a request that is the download */
 
 typedef struct {
     ngx_http_vmess_body_t        body;
-    ngx_http_vmess_session_t    *session;    /* of which it is the download */
-    ngx_http_vmess_upload_t      upload;
-    ngx_http_vmess_link_t       *link;       /* for the upload */
-    u_char                       sid[NGX_VMESS_WORKER_ID_LEN];
-    ngx_vmess_pending_t          pending;    /* an upload, until it is told */
-
-    unsigned                     done:1;     /* the upload was told so */
-    unsigned                     error:1;
-} ngx_http_vmess_xhttp_t;
+    ngx_http_vmess_session_t    *session;    /* NULL once it is closed */
+} ngx_http_vmess_download_t;
 
 
 struct ngx_http_vmess_session_s {
@@ -124,21 +125,6 @@ ngx_uint_t ngx_http_vmess_session_wake(ngx_http_vmess_upload_t *upload);
 /* as c->recv, from the uploads in their order */
 ssize_t ngx_http_vmess_session_read(ngx_http_vmess_session_t *s, u_char *buf,
     size_t size);
-
-
-/* uploads of other workers' requests come here */
-void ngx_http_vmess_link_init(void);
-
-/*
- * Sends the upload of a request to the worker that has the session; the
- * upload is told what that session says.
- */
-void ngx_http_vmess_link_connect(ngx_http_vmess_ctx_t *ctx,
-    ngx_vmess_owner_t *owner, u_char *sid);
-
-/* there may be more of the body to send */
-void ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link);
-void ngx_http_vmess_link_close(ngx_http_vmess_link_t *link);
 
 
 #endif /* _NGX_HTTP_VMESS_SESSION_H_INCLUDED_ */
