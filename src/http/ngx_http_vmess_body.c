@@ -8,15 +8,7 @@
 #include "ngx_http_vmess_body.h"
 
 
-/* never from the small allocations of a pool, which cannot be freed */
-
-#define NGX_HTTP_VMESS_BODY_MIN    4096
-
 #define NGX_HTTP_VMESS_BODY_PAUSE  1000      /* ms */
-
-/* more than any VMess header has, in frames of a usual size, too */
-
-#define NGX_HTTP_VMESS_BODY_HEAD   1024
 
 
 static void ngx_http_vmess_body_handler(ngx_http_request_t *r);
@@ -26,15 +18,6 @@ static ssize_t ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx,
     u_char *buf, size_t size);
 #endif
 static void ngx_http_vmess_body_drain_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_vmess_body_watch(ngx_http_vmess_ctx_t *ctx);
-static ssize_t ngx_http_vmess_body_tap(ngx_connection_t *c, u_char *buf,
-    size_t size);
-static ngx_int_t ngx_http_vmess_body_keep(ngx_http_vmess_ctx_t *ctx,
-    u_char *data, size_t size);
-#if (NGX_HTTP_V2)
-static ngx_int_t ngx_http_vmess_body_preread(ngx_http_vmess_ctx_t *ctx);
-#endif
-static ngx_int_t ngx_http_vmess_body_put_back(ngx_http_vmess_ctx_t *ctx);
 
 
 ngx_int_t
@@ -91,7 +74,7 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
 
     if (ngx_http_vmess_request_open(ctx, transport, data) != NGX_OK
         || ngx_http_vmess_body_unlimit(ctx) != NGX_OK
-        || ngx_http_vmess_body_watch(ctx) != NGX_OK)
+        || ngx_http_vmess_tap_open(ctx) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -131,108 +114,6 @@ ngx_http_vmess_body_handler(ngx_http_request_t *r)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "http vmess body handler");
-}
-
-
-/* of what comes from now on the site may get all */
-
-static ngx_int_t
-ngx_http_vmess_body_watch(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_connection_t       *c;
-    ngx_http_request_t     *r;
-    ngx_http_vmess_body_t  *body;
-
-    r = ctx->request;
-    c = r->connection;
-    body = ctx->data;
-
-    body->header_in = r->header_in;
-    body->request_length = r->request_length;
-    body->content_length = r->headers_in.content_length_n;
-
-    if (r->http_version == NGX_HTTP_VERSION_20) {
-        return NGX_OK;
-    }
-
-#if (NGX_HTTP_V3)
-
-    if (r->v3_parse) {
-        body->parse = r->v3_parse->body;
-    }
-
-#endif
-
-    if (ngx_http_vmess_body_keep(ctx, r->header_in->pos,
-                                 r->header_in->last - r->header_in->pos)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    body->recv = c->recv;
-    c->recv = ngx_http_vmess_body_tap;
-
-    return NGX_OK;
-}
-
-
-static ssize_t
-ngx_http_vmess_body_tap(ngx_connection_t *c, u_char *buf, size_t size)
-{
-    ssize_t                 n;
-    ngx_http_vmess_ctx_t   *ctx;
-    ngx_http_vmess_body_t  *body;
-
-    ctx = ngx_http_vmess_request_lookup(c->data);
-    body = ctx->data;
-
-    n = body->recv(c, buf, size);
-
-    if (n > 0 && ctx->state <= NGX_HTTP_VMESS_REFUSED
-        && ngx_http_vmess_body_keep(ctx, buf, n) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return n;
-}
-
-
-static ngx_int_t
-ngx_http_vmess_body_keep(ngx_http_vmess_ctx_t *ctx, u_char *data, size_t size)
-{
-    size_t                  len;
-    ngx_buf_t              *b, *raw;
-    ngx_pool_t             *pool;
-    ngx_http_vmess_body_t  *body;
-
-    pool = ctx->request->pool;
-    body = ctx->data;
-    raw = body->raw;
-
-    len = raw ? raw->last - raw->pos : 0;
-
-    if (raw == NULL || (size_t) (raw->end - raw->last) < size) {
-
-        b = ngx_create_temp_buf(pool, ngx_max(2 * (len + size),
-                                              NGX_HTTP_VMESS_BODY_MIN));
-        if (b == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (raw) {
-            b->last = ngx_cpymem(b->last, raw->pos, len);
-            ngx_pfree(pool, raw->start);
-        }
-
-        body->raw = b;
-        raw = b;
-    }
-
-    raw->last = ngx_cpymem(raw->last, data, size);
-
-    return NGX_OK;
 }
 
 
@@ -430,8 +311,8 @@ ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx, u_char *buf,
 
             /* a buffer for which a header may be too long is replaced */
 
-            if (keep && b->end - b->start < NGX_HTTP_VMESS_BODY_HEAD
-                && ngx_http_vmess_body_keep(ctx, buf, size) != NGX_OK)
+            if (keep && b->end - b->start < NGX_HTTP_VMESS_TAP_HEAD
+                && ngx_http_vmess_tap_keep(ctx, buf, size) != NGX_OK)
             {
                 return NGX_ERROR;
             }
@@ -451,7 +332,7 @@ ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx, u_char *buf,
                    ? 0 : NGX_ERROR;
         }
 
-        if (keep && b->end - b->start >= NGX_HTTP_VMESS_BODY_HEAD) {
+        if (keep && b->end - b->start >= NGX_HTTP_VMESS_TAP_HEAD) {
 
             /* what has no end is no VMess header */
 
@@ -551,8 +432,10 @@ ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf, size_t size)
     body = ctx->data;
     b = &body->out;
 
+    /* never from the small allocations of a pool, which cannot be freed */
+
     b->start = ngx_palloc(ctx->request->pool,
-                          ngx_max(size, NGX_HTTP_VMESS_BODY_MIN));
+                          ngx_max(size, ngx_pagesize));
     if (b->start == NULL) {
         return NGX_ERROR;
     }
@@ -621,7 +504,7 @@ ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx)
 ngx_int_t
 ngx_http_vmess_body_answer(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_http_vmess_body_forget(ctx);
+    ngx_http_vmess_tap_forget(ctx);
 
     return ngx_http_vmess_request_send_header(ctx);
 }
@@ -762,46 +645,11 @@ ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx)
 }
 
 
-void
-ngx_http_vmess_body_forget(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_http_vmess_body_t  *body;
-
-    body = ctx->data;
-
-    ngx_http_vmess_body_cleanup(ctx);
-
-    if (body->raw) {
-        ngx_pfree(ctx->request->pool, body->raw->start);
-        body->raw = NULL;
-    }
-}
-
-
-void
-ngx_http_vmess_body_cleanup(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_http_vmess_body_t  *body;
-
-    body = ctx->data;
-
-    if (body->recv) {
-        ctx->request->connection->recv = body->recv;
-        body->recv = NULL;
-    }
-}
-
-
-/*
- * What came of the body is put where nginx keeps it before somebody reads: the
- * site may read or discard it, with its own limits, and at the time when it does
- * so anyway.
- */
+/* the request is as it was */
 
 ngx_int_t
 ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_int_t               rc;
     ngx_connection_t       *c;
     ngx_http_request_t     *r;
     ngx_http_vmess_body_t  *body;
@@ -812,17 +660,7 @@ ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx)
 
     r->loc_conf = body->loc_conf;
 
-#if (NGX_HTTP_V2)
-
-    rc = r->stream ? ngx_http_vmess_body_preread(ctx)
-                   : ngx_http_vmess_body_put_back(ctx);
-#else
-
-    rc = ngx_http_vmess_body_put_back(ctx);
-
-#endif
-
-    if (rc != NGX_OK) {
+    if (ngx_http_vmess_tap_restore(ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -830,132 +668,9 @@ ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx)
         ngx_del_timer(c->read);
     }
 
-    r->request_length = body->request_length;
-    r->headers_in.content_length_n = body->content_length;
-
     r->request_body = NULL;
     r->reading_body = 0;
     r->request_body_no_buffering = 0;
 
     return NGX_DECLINED;
-}
-
-
-#if (NGX_HTTP_V2)
-
-static ngx_int_t
-ngx_http_vmess_body_preread(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_buf_t              *b, *raw, *preread;
-    ngx_http_request_t     *r;
-    ngx_http_v2_stream_t   *stream;
-    ngx_http_vmess_body_t  *body;
-
-    r = ctx->request;
-    body = ctx->data;
-    stream = r->stream;
-
-    /* there was nothing to read, or no memory to do so */
-
-    if (r->request_body == NULL || r->request_body->buf == NULL) {
-        return NGX_OK;
-    }
-
-    b = r->request_body->buf;
-    raw = body->raw;
-
-    if (b->end - b->start >= NGX_HTTP_VMESS_BODY_HEAD) {
-        b->pos = b->start;
-    }
-
-    if (raw) {
-
-        /*
-         * The buffer was too small for a header, and a window was sent: there
-         * is room for all that the client may send until it is read.
-         */
-
-        preread = ngx_create_temp_buf(r->pool, (raw->last - raw->pos)
-                                               + (b->last - b->pos)
-                                               + stream->recv_window);
-        if (preread == NULL) {
-            return NGX_ERROR;
-        }
-
-        preread->last = ngx_cpymem(preread->last, raw->pos,
-                                   raw->last - raw->pos);
-        preread->last = ngx_cpymem(preread->last, b->pos, b->last - b->pos);
-
-        b = preread;
-    }
-
-    stream->preread = b->pos < b->last ? b : NULL;
-
-    return NGX_OK;
-}
-
-#endif
-
-
-/*
- * Into the buffer of the request's header, or into another that nginx may free,
- * or use for other requests of the connection, as its large ones.
- */
-
-static ngx_int_t
-ngx_http_vmess_body_put_back(ngx_http_vmess_ctx_t *ctx)
-{
-    size_t                     size;
-    ngx_buf_t                 *b, *raw;
-    ngx_chain_t               *cl;
-    ngx_connection_t          *c;
-    ngx_http_request_t        *r;
-    ngx_http_connection_t     *hc;
-    ngx_http_vmess_body_t     *body;
-    ngx_http_core_srv_conf_t  *cscf;
-
-    r = ctx->request;
-    c = r->connection;
-    body = ctx->data;
-    raw = body->raw;
-
-    size = raw->last - raw->pos;
-    b = body->header_in;
-    b->pos = ctx->pos;
-
-    if ((size_t) (b->end - b->pos) < size) {
-
-        cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
-
-        b = ngx_create_temp_buf(c->pool,
-                                ngx_max(size,
-                                        cscf->large_client_header_buffers.size));
-        cl = ngx_alloc_chain_link(c->pool);
-
-        if (b == NULL || cl == NULL) {
-            return NGX_ERROR;
-        }
-
-        hc = r->http_connection;
-
-        cl->buf = b;
-        cl->next = hc->busy;
-
-        hc->busy = cl;
-        hc->nbusy++;
-    }
-
-    b->last = ngx_cpymem(b->pos, raw->pos, size);
-
-    r->header_in = b;
-
-#if (NGX_HTTP_V3)
-
-    if (r->v3_parse) {
-        r->v3_parse->body = body->parse;
-    }
-
-#endif
-
-    return NGX_OK;
 }

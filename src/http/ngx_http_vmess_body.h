@@ -7,7 +7,7 @@
 #define _NGX_HTTP_VMESS_BODY_H_INCLUDED_
 
 
-#include "ngx_http_vmess_request.h"
+#include "ngx_http_vmess_tap.h"
 
 
 #define NGX_HTTP_VMESS_BODY_MAX  (64 * 1024)
@@ -19,18 +19,9 @@
  */
 
 typedef struct {
+    ngx_http_vmess_tap_t       tap;
     void                     **loc_conf;     /* of the site */
-
-    /* what came of the body, and all that reads it, while it may be the site's */
-    ngx_buf_t                 *raw;
-    size_t                     read;
-    ngx_recv_pt                recv;         /* of the connection, or NULL */
-    ngx_buf_t                 *header_in;
-    off_t                      request_length;
-    off_t                      content_length;
-#if (NGX_HTTP_V3)
-    ngx_http_v3_parse_data_t   parse;
-#endif
+    size_t                     read;         /* may be the site's yet */
 
     ngx_buf_t                  out;
     ngx_chain_t                out_chain;
@@ -66,9 +57,6 @@ ngx_uint_t ngx_http_vmess_body_left(ngx_http_vmess_ctx_t *ctx);
 /* as ngx_http_vmess_request_send_header() */
 ngx_int_t ngx_http_vmess_body_answer(ngx_http_vmess_ctx_t *ctx);
 
-/* the site will not get what was read */
-void ngx_http_vmess_body_forget(ngx_http_vmess_ctx_t *ctx);
-
 /* of a carrier, in bytes as they are; the first for all who read the body */
 ssize_t ngx_http_vmess_body_recv(void *data, u_char *buf, size_t size);
 ssize_t ngx_http_vmess_body_send(void *data, u_char *buf, size_t size);
@@ -79,7 +67,6 @@ ngx_int_t ngx_http_vmess_body_ready(ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_body_decline(ngx_http_vmess_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_body_drain(ngx_http_vmess_ctx_t *ctx);
 void ngx_http_vmess_body_finish(ngx_http_vmess_ctx_t *ctx);
-void ngx_http_vmess_body_cleanup(ngx_http_vmess_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_VMESS_BODY_H_INCLUDED_ */

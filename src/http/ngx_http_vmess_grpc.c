@@ -48,7 +48,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
     ngx_http_vmess_body_decline,
     ngx_http_vmess_body_drain,
     ngx_http_vmess_grpc_finish,
-    ngx_http_vmess_body_cleanup
+    ngx_http_vmess_tap_close
 };
 
 

@@ -253,7 +253,7 @@ ngx_http_vmess_h2_cleanup(ngx_http_vmess_ctx_t *ctx)
 
     h2 = ctx->data;
 
-    ngx_http_vmess_body_cleanup(ctx);
+    ngx_http_vmess_tap_close(ctx);
 
     if (h2->late.posted) {
         ngx_delete_posted_event((&h2->late));

@@ -288,7 +288,7 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
             ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
         }
 
-        ngx_http_vmess_body_forget(ctx);
+        ngx_http_vmess_tap_forget(ctx);
 
         if (upload->seq != NGX_VMESS_XHTTP_NO_SEQ) {
             return;
@@ -301,7 +301,7 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
 
         if (ctx->state == NGX_HTTP_VMESS_OPEN) {
             ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
-            ngx_http_vmess_body_forget(ctx);
+            ngx_http_vmess_tap_forget(ctx);
         }
 
         u->end = status;
@@ -532,7 +532,7 @@ ngx_http_vmess_upload_cleanup(ngx_http_vmess_ctx_t *ctx)
 
     u = ctx->data;
 
-    ngx_http_vmess_body_cleanup(ctx);
+    ngx_http_vmess_tap_close(ctx);
 
     if (u->upload.link) {
         ngx_http_vmess_link_close(u->upload.link);

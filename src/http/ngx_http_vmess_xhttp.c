@@ -63,7 +63,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport = {
     ngx_http_vmess_body_decline,
     ngx_http_vmess_body_drain,
     ngx_http_vmess_body_finish,
-    ngx_http_vmess_body_cleanup
+    ngx_http_vmess_tap_close
 };
 
 
@@ -296,7 +296,7 @@ ngx_http_vmess_xhttp_cleanup(ngx_http_vmess_ctx_t *ctx)
 
     d = ctx->data;
 
-    ngx_http_vmess_body_cleanup(ctx);
+    ngx_http_vmess_tap_close(ctx);
 
     if (d->session) {
         ngx_http_vmess_session_close(d->session);
