@@ -72,6 +72,13 @@ ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
+    if (data == NULL) {
+        data = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_body_t));
+        if (data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
     if (ngx_http_vmess_request_open(ctx, transport, data) != NGX_OK
         || ngx_http_vmess_body_unlimit(ctx) != NGX_OK
         || ngx_http_vmess_tap_open(ctx) != NGX_OK)

@@ -30,7 +30,7 @@ typedef struct {
 
 /*
  * As ngx_http_vmess_request_open(), and opens the body: NGX_OK, or what to
- * return
+ * return.  Without data it is a body alone.
  */
 ngx_int_t ngx_http_vmess_body_open(ngx_http_vmess_ctx_t *ctx,
     const ngx_http_vmess_transport_t *transport, void *data);

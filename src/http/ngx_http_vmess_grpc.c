@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_grpc.h"
+#include "ngx_http_vmess_body.h"
 #include "proto/ngx_vmess_grpc.h"
 
 

@@ -5,15 +5,8 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_h2.h"
 #include "ngx_http_vmess_raw.h"
 #include "ngx_http_vmess_body.h"
-
-
-typedef struct {
-    ngx_http_vmess_body_t      body;
-    ngx_event_t                late;         /* posted, to answer */
-} ngx_http_vmess_h2_t;
 
 
 static ngx_uint_t ngx_http_vmess_h2_candidate(ngx_http_request_t *r);
@@ -26,8 +19,7 @@ static ngx_uint_t ngx_http_vmess_h2_test(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_h2_answer(ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_h2_raw_answer(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size);
-static void ngx_http_vmess_h2_late_handler(ngx_event_t *ev);
-static void ngx_http_vmess_h2_cleanup(ngx_http_vmess_ctx_t *ctx);
+static void ngx_http_vmess_h2_event(ngx_http_vmess_ctx_t *ctx);
 
 
 static const ngx_vmess_carrier_t  ngx_http_vmess_h2_carrier = {
@@ -63,7 +55,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_h2_transport = {
     ngx_http_vmess_body_decline,
     ngx_http_vmess_body_drain,
     ngx_http_vmess_body_finish,
-    ngx_http_vmess_h2_cleanup
+    ngx_http_vmess_tap_close
 };
 
 
@@ -107,18 +99,7 @@ ngx_http_vmess_h2_raw_candidate(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_vmess_h2_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_http_vmess_h2_t  *h2;
-
-    h2 = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_h2_t));
-    if (h2 == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    h2->late.handler = ngx_http_vmess_h2_late_handler;
-    h2->late.data = ctx;
-    h2->late.log = r->connection->log;
-
-    return ngx_http_vmess_body_take(ctx, &ngx_http_vmess_h2_transport, h2);
+    return ngx_http_vmess_body_take(ctx, &ngx_http_vmess_h2_transport, NULL);
 }
 
 
@@ -199,10 +180,7 @@ ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size)
 {
     ngx_http_vmess_ctx_t *ctx = data;
 
-    ssize_t               n;
-    ngx_http_vmess_h2_t  *h2;
-
-    h2 = ctx->data;
+    ssize_t  n;
 
     n = ngx_http_vmess_body_recv(ctx, buf, size);
 
@@ -211,10 +189,10 @@ ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size)
      * with the request is examined first.
      */
 
-    if (n == NGX_AGAIN && ctx->state == NGX_HTTP_VMESS_OPEN
-        && !h2->late.posted)
-    {
-        ngx_post_event(&h2->late, &ngx_posted_next_events);
+    if (n == NGX_AGAIN && ctx->state == NGX_HTTP_VMESS_OPEN) {
+        ctx->handler = ngx_http_vmess_h2_event;
+
+        ngx_post_event(&ctx->event, &ngx_posted_next_events);
     }
 
     return n;
@@ -222,40 +200,16 @@ ngx_http_vmess_h2_recv(void *data, u_char *buf, size_t size)
 
 
 static void
-ngx_http_vmess_h2_late_handler(ngx_event_t *ev)
+ngx_http_vmess_h2_event(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_connection_t      *c;
-    ngx_http_request_t    *r;
-    ngx_http_vmess_ctx_t  *ctx;
-
-    ctx = ev->data;
-    r = ctx->request;
-    c = r->connection;
-
-    if (ctx->state != NGX_HTTP_VMESS_OPEN || ctx->vconn == NULL) {
+    if (ctx->vconn == NULL) {
+        ngx_http_vmess_request_closed(ctx);
         return;
     }
 
-    ngx_http_set_log_request(c->log, r);
-
-    if (ngx_http_vmess_request_answer(ctx) != NGX_OK) {
+    if (ctx->state == NGX_HTTP_VMESS_OPEN
+        && ngx_http_vmess_request_answer(ctx) != NGX_OK)
+    {
         ngx_http_vmess_request_finalize(ctx, NGX_ERROR);
-    }
-
-    ngx_http_run_posted_requests(c);
-}
-
-
-static void
-ngx_http_vmess_h2_cleanup(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_http_vmess_h2_t  *h2;
-
-    h2 = ctx->data;
-
-    ngx_http_vmess_tap_close(ctx);
-
-    if (h2->late.posted) {
-        ngx_delete_posted_event((&h2->late));
     }
 }

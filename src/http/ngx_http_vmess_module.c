@@ -5,14 +5,9 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_ws.h"
-#include "ngx_http_vmess_h2.h"
-#include "ngx_http_vmess_grpc.h"
-#include "ngx_http_vmess_xhttp.h"
 #include "ngx_http_vmess_link.h"
 #include "ngx_http_vmess_rewrite.h"
 #include "ngx_http_vmess_explain.h"
-#include "ngx_http_vmess_compat.h"
 #include "ngx_vmess_param.h"
 
 

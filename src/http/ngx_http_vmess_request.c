@@ -9,7 +9,6 @@
 
 
 static void ngx_http_vmess_request_event_handler(ngx_event_t *ev);
-static void ngx_http_vmess_request_closed(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_request_cleanup(void *data);
 
 
@@ -196,7 +195,7 @@ ngx_http_vmess_request_close(void *data)
 }
 
 
-static void
+void
 ngx_http_vmess_request_closed(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_connection_t    *c;
@@ -539,27 +538,21 @@ ngx_http_vmess_request_header(ngx_http_request_t *r, ngx_str_t *name)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;
-    ngx_table_elt_t  *header;
+    ngx_table_elt_t  *h;
 
-    part = &r->headers_in.headers.part;
-    header = part->elts;
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
 
-    for (i = 0; /* void */ ; i++) {
+        h = part->elts;
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].key.len == name->len
+                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
+            {
+                return &h[i].value;
             }
-
-            part = part->next;
-            header = part->elts;
-            i = 0;
-        }
-
-        if (header[i].key.len == name->len
-            && ngx_strncasecmp(header[i].key.data, name->data, name->len) == 0)
-        {
-            return &header[i].value;
         }
     }
+
+    return NULL;
 }

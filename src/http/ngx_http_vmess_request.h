@@ -114,6 +114,14 @@ typedef struct {
 } ngx_http_vmess_transport_t;
 
 
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_ws_transport;
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport;
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport;
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport;
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_h2_transport;
+extern const ngx_http_vmess_transport_t  ngx_http_vmess_h2_raw_transport;
+
+
 /* a request handed over, the owner of a virtual connection */
 
 struct ngx_http_vmess_ctx_s {
@@ -171,6 +179,9 @@ void ngx_http_vmess_request_set_timer(ngx_http_vmess_ctx_t *ctx,
 /* ngx_vmess_carrier_t */
 ngx_int_t ngx_http_vmess_request_verdict(void *data, ngx_uint_t authentic);
 void ngx_http_vmess_request_close(void *data);
+
+/* handles the event: the session has ended */
+void ngx_http_vmess_request_closed(ngx_http_vmess_ctx_t *ctx);
 
 /*
  * The request becomes the site's: as a phase handler returns it; and later, the

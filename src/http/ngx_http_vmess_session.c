@@ -25,8 +25,6 @@
 
 static void ngx_http_vmess_session_timer_handler(ngx_event_t *ev);
 static void ngx_http_vmess_session_remove(ngx_http_vmess_upload_t *upload);
-static ngx_http_vmess_upload_t *ngx_http_vmess_session_first(
-    ngx_http_vmess_session_t *s);
 static ngx_http_vmess_upload_t *ngx_http_vmess_session_due(
     ngx_http_vmess_session_t *s);
 static void ngx_http_vmess_session_watch(ngx_http_vmess_session_t *s);
@@ -352,10 +350,10 @@ ngx_http_vmess_session_wake(ngx_http_vmess_upload_t *upload)
 }
 
 
-/* the first upload that was not read yet */
+/* the upload that is to be read next, NULL if it is still to come */
 
 static ngx_http_vmess_upload_t *
-ngx_http_vmess_session_first(ngx_http_vmess_session_t *s)
+ngx_http_vmess_session_due(ngx_http_vmess_session_t *s)
 {
     ngx_queue_t              *q;
     ngx_http_vmess_upload_t  *upload;
@@ -367,26 +365,13 @@ ngx_http_vmess_session_first(ngx_http_vmess_session_t *s)
         upload = ngx_queue_data(q, ngx_http_vmess_upload_t, queue);
 
         if (!upload->taken) {
-            return upload;
+            return (upload->seq == s->next
+                    || upload->seq == NGX_VMESS_XHTTP_NO_SEQ)
+                   ? upload : NULL;
         }
     }
 
     return NULL;
-}
-
-
-/* the upload that is to be read next, NULL if it is still to come */
-
-static ngx_http_vmess_upload_t *
-ngx_http_vmess_session_due(ngx_http_vmess_session_t *s)
-{
-    ngx_http_vmess_upload_t  *upload;
-
-    upload = ngx_http_vmess_session_first(s);
-
-    return (upload && (upload->seq == s->next
-                       || upload->seq == NGX_VMESS_XHTTP_NO_SEQ))
-           ? upload : NULL;
 }
 
 
@@ -395,7 +380,7 @@ ngx_http_vmess_session_due(ngx_http_vmess_session_t *s)
 static void
 ngx_http_vmess_session_watch(ngx_http_vmess_session_t *s)
 {
-    if (s->authentic && ngx_http_vmess_session_first(s)
+    if (s->authentic && !ngx_queue_empty(&s->uploads)
         && ngx_http_vmess_session_due(s) == NULL)
     {
         if (!s->gap.timer_set) {

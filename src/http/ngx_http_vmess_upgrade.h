@@ -21,7 +21,4 @@ ngx_uint_t ngx_http_vmess_upgrade_connection(ngx_http_request_t *r);
 ngx_int_t ngx_http_vmess_upgrade_answer(ngx_http_vmess_ctx_t *ctx);
 
 
-extern const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport;
-
-
 #endif /* _NGX_HTTP_VMESS_UPGRADE_H_INCLUDED_ */

@@ -5,7 +5,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_ws.h"
+#include "ngx_http_vmess_upgrade.h"
 #include "event/ngx_vmess_log.h"
 #include "proto/ngx_vmess_ws.h"
 

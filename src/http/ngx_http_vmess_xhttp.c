@@ -5,7 +5,6 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_vmess_xhttp.h"
 #include "ngx_http_vmess_padding.h"
 #include "ngx_http_vmess_upload.h"
 #include "proto/ngx_vmess_xhttp.h"
@@ -15,8 +14,6 @@ static ngx_int_t ngx_http_vmess_xhttp_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_xhttp_parse(ngx_http_request_t *r,
     ngx_str_t *name, int64_t *seq);
-static void ngx_http_vmess_xhttp_sid(ngx_http_request_t *r, ngx_str_t *name,
-    u_char *sid);
 static ngx_int_t ngx_http_vmess_xhttp_download(ngx_http_vmess_ctx_t *ctx,
     u_char *sid);
 static ngx_int_t ngx_http_vmess_xhttp_answer(ngx_http_vmess_ctx_t *ctx);
@@ -89,10 +86,10 @@ static const ngx_http_vmess_transport_t
 static ngx_int_t
 ngx_http_vmess_xhttp_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
-    u_char                  sid[NGX_VMESS_WORKER_ID_LEN];
-    int64_t                 seq;
-    ngx_str_t               name;
-    ngx_http_vmess_body_t  *body;
+    u_char                      sid[NGX_VMESS_WORKER_ID_LEN];
+    int64_t                     seq;
+    ngx_str_t                   name, names[2];
+    ngx_http_vmess_loc_conf_t  *vlcf;
 
     if (ngx_http_vmess_xhttp_parse(r, &name, &seq) != NGX_OK) {
         return NGX_DECLINED;
@@ -109,16 +106,16 @@ ngx_http_vmess_xhttp_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
     }
 
     if (name.len == 0) {
-        body = ngx_pcalloc(r->pool, sizeof(ngx_http_vmess_body_t));
-        if (body == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
         return ngx_http_vmess_body_take(ctx, &ngx_http_vmess_xhttp_transport,
-                                        body);
+                                        NULL);
     }
 
-    ngx_http_vmess_xhttp_sid(r, &name, sid);
+    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
+
+    names[0] = (*vlcf->listen)->name;
+    names[1] = name;
+
+    ngx_vmess_worker_id(sid, NGX_VMESS_WORKER_XHTTP, names, 2);
 
     return r->method == NGX_HTTP_GET
            ? ngx_http_vmess_xhttp_download(ctx, sid)
@@ -170,21 +167,6 @@ ngx_http_vmess_xhttp_parse(ngx_http_request_t *r, ngx_str_t *name,
     }
 
     return ngx_vmess_xhttp_path(&rest, name, seq);
-}
-
-
-static void
-ngx_http_vmess_xhttp_sid(ngx_http_request_t *r, ngx_str_t *name, u_char *sid)
-{
-    ngx_str_t                   names[2];
-    ngx_http_vmess_loc_conf_t  *vlcf;
-
-    vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
-
-    names[0] = (*vlcf->listen)->name;
-    names[1] = *name;
-
-    ngx_vmess_worker_id(sid, NGX_VMESS_WORKER_XHTTP, names, 2);
 }
 
 
