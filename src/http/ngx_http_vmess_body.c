@@ -171,7 +171,7 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
         /*
          * What came before the request is handled must not go to a file.  Of
          * HTTP/2 it all fits in what nginx keeps, and with a buffer of no more
-         * than that no window is sent: see ngx_http_vmess_body_unread().
+         * than that no window is sent: see ngx_http_vmess_body_read_stream().
          */
 
         clcf->client_body_buffer_size = h2 ? 1 : NGX_HTTP_VMESS_BODY_MAX;
@@ -278,9 +278,9 @@ ngx_http_vmess_body_recv(void *data, u_char *buf, size_t size)
 
 /*
  * The body of an HTTP/2 stream is taken from the buffer to which nginx copies
- * it.  While the site may get the request the buffer is kept, and it is as large
- * as what a client may send before somebody reads: as no window is sent then,
- * the site gets the stream as if nobody had read.
+ * it.  While the site may get the request the buffer is kept, and it is as
+ * large as what a client may send before somebody reads: as no window is sent
+ * then, the site gets the stream as if nobody had read.
  */
 
 static ssize_t

@@ -17,6 +17,8 @@ typedef struct {
 } ngx_http_vmess_grpc_t;
 
 
+static void ngx_http_vmess_grpc_check(ngx_conf_t *cf,
+    ngx_http_vmess_pass_t *pass);
 static ngx_uint_t ngx_http_vmess_grpc_candidate(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_grpc_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
@@ -39,6 +41,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_grpc_carrier = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
     NGX_HTTP_VMESS_GRPC,
+    ngx_http_vmess_grpc_check,
     ngx_http_vmess_grpc_candidate,
     ngx_http_vmess_grpc_handler,
     &ngx_http_vmess_grpc_carrier,
@@ -50,6 +53,36 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_grpc_transport = {
     ngx_http_vmess_grpc_finish,
     ngx_http_vmess_tap_close
 };
+
+
+static void
+ngx_http_vmess_grpc_check(ngx_conf_t *cf, ngx_http_vmess_pass_t *pass)
+{
+    ngx_str_t                  *name;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    name = &pass->vlcf->location->name;
+
+    /* paths are "/serviceName/Tun" */
+
+    if (pass->vlcf->location->exact_match && name->len
+        && ngx_strlchr(name->data + 1, name->data + name->len, '/') == NULL)
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"grpc\" in \"vmess_pass\" has no effect in the "
+                      "location \"= %V\", clients ask for \"%V/Tun\" in %s:%ui",
+                      name, name, pass->file_name, pass->line);
+    }
+
+    if (!ngx_http_vmess_compat_has_http2(cmcf, pass->cscf)) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"grpc\" in \"vmess_pass\" in %s:%ui has no effect in "
+                      "the server in %s:%ui, which has no HTTP/2",
+                      pass->file_name, pass->line,
+                      pass->cscf->file_name, pass->cscf->line);
+    }
+}
 
 
 static ngx_uint_t

@@ -46,6 +46,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_h2_raw_carrier = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_h2_transport = {
     NGX_HTTP_VMESS_HTTP,
+    NULL,                                  /* check */
     ngx_http_vmess_h2_candidate,
     ngx_http_vmess_h2_handler,
     &ngx_http_vmess_h2_carrier,
@@ -63,6 +64,7 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_h2_transport = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_h2_raw_transport = {
     NGX_HTTP_VMESS_HTTP,
+    NULL,                                  /* check */
     ngx_http_vmess_h2_raw_candidate,
     ngx_http_vmess_h2_raw_handler,
     &ngx_http_vmess_h2_raw_carrier,

@@ -11,15 +11,6 @@
 #include "ngx_vmess_param.h"
 
 
-/* a "vmess_pass" that names gRPC, and its server */
-
-typedef struct {
-    ngx_http_core_srv_conf_t    *cscf;
-    u_char                      *file_name;
-    ngx_uint_t                   line;
-} ngx_http_vmess_grpc_pass_t;
-
-
 static ngx_int_t ngx_http_vmess_rewrite_phase(ngx_http_request_t *r,
     ngx_http_phase_handler_t *ph);
 static ngx_uint_t ngx_http_vmess_candidate(ngx_http_request_t *r);
@@ -47,8 +38,6 @@ static char *ngx_http_vmess_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static ngx_int_t ngx_http_vmess_pass_check(ngx_conf_t *cf,
-    ngx_http_vmess_main_conf_t *vmcf, ngx_uint_t transports);
 static ngx_int_t ngx_http_vmess_early_data(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
@@ -371,7 +360,7 @@ ngx_http_vmess_create_ctx(ngx_http_request_t *r)
 }
 
 
-/* before the content phase: what is not VMess goes on to the ordinary content */
+/* before the content phase: what is not VMess goes on to ordinary content */
 
 static ngx_int_t
 ngx_http_vmess_handler(ngx_http_request_t *r)
@@ -441,25 +430,28 @@ ngx_http_vmess_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_vmess_init(ngx_conf_t *cf)
 {
-    ngx_uint_t                   i;
-    ngx_http_handler_pt         *h;
-    ngx_http_core_main_conf_t   *cmcf;
-    ngx_http_vmess_main_conf_t  *vmcf;
-    ngx_http_vmess_grpc_pass_t  *pass;
+    ngx_uint_t                          i;
+    ngx_http_handler_pt                *h;
+    ngx_http_vmess_pass_t              *pass;
+    ngx_http_core_main_conf_t          *cmcf;
+    ngx_http_vmess_main_conf_t         *vmcf;
+    const ngx_http_vmess_transport_t  **transport;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
 
-    pass = vmcf->grpc.elts;
+    pass = vmcf->passes.elts;
 
-    for (i = 0; i < vmcf->grpc.nelts; i++) {
+    for (i = 0; i < vmcf->passes.nelts; i++) {
 
-        if (!ngx_http_vmess_compat_has_http2(cmcf, pass[i].cscf)) {
-            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                          "\"grpc\" in \"vmess_pass\" in %s:%ui has no effect in "
-                          "the server in %s:%ui, which has no HTTP/2",
-                          pass[i].file_name, pass[i].line,
-                          pass[i].cscf->file_name, pass[i].cscf->line);
+        for (transport = ngx_http_vmess_transports; *transport; transport++) {
+
+            if ((*transport)->check
+                && (pass[i].vlcf->transports & (*transport)->mask)
+                && !(pass[i].vlcf->transports & NGX_CONF_BITMASK_SET))
+            {
+                (*transport)->check(cf, &pass[i]);
+            }
         }
     }
 
@@ -483,7 +475,7 @@ ngx_http_vmess_init_module(ngx_cycle_t *cycle)
 
     vmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_vmess_module);
 
-    if (vmcf == NULL || !vmcf->passes) {
+    if (vmcf == NULL || vmcf->passes.nelts == 0) {
         return NGX_OK;
     }
 
@@ -527,7 +519,7 @@ ngx_http_vmess_init_process(ngx_cycle_t *cycle)
 
     vmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_vmess_module);
 
-    if (vmcf && vmcf->passes) {
+    if (vmcf && vmcf->passes.nelts) {
         ngx_http_vmess_link_init();
     }
 
@@ -545,8 +537,8 @@ ngx_http_vmess_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
-    if (ngx_array_init(&vmcf->grpc, cf->pool, 1,
-                       sizeof(ngx_http_vmess_grpc_pass_t))
+    if (ngx_array_init(&vmcf->passes, cf->pool, 1,
+                       sizeof(ngx_http_vmess_pass_t))
         != NGX_OK)
     {
         return NULL;
@@ -588,11 +580,14 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_vmess_loc_conf_t *vlcf = conf;
 
-    ngx_str_t                   *value;
-    ngx_vmess_conf_t            *vcf;
-    ngx_vmess_pass_t            *pass;
-    ngx_http_vmess_main_conf_t  *vmcf;
-    static ngx_str_t             where = ngx_string("in \"vmess_pass\"");
+    ngx_str_t                          *value;
+    ngx_vmess_conf_t                   *vcf;
+    ngx_vmess_pass_t                   *pass;
+    ngx_http_vmess_pass_t              *hpass;
+    ngx_http_vmess_main_conf_t         *vmcf;
+    const ngx_http_vmess_transport_t  **transport;
+    static ngx_str_t                    where =
+                                            ngx_string("in \"vmess_pass\"");
 
     if (vlcf->transports) {
         return "is duplicate";
@@ -607,12 +602,15 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
                                             ngx_vmess_module);
 
+    vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
+
     vlcf->location = ngx_http_conf_get_module_loc_conf(cf,
                                                        ngx_http_core_module);
     vlcf->listen = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_listen_t *));
     pass = ngx_array_push(&vcf->passes);
+    hpass = ngx_array_push(&vmcf->passes);
 
-    if (vlcf->listen == NULL || pass == NULL) {
+    if (vlcf->listen == NULL || pass == NULL || hpass == NULL) {
         return NGX_CONF_ERROR;
     }
 
@@ -629,6 +627,11 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     pass->file_name = cf->conf_file->file.name.data;
     pass->line = cf->conf_file->line;
 
+    hpass->vlcf = vlcf;
+    hpass->cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+    hpass->file_name = pass->file_name;
+    hpass->line = pass->line;
+
     if (ngx_vmess_param_parse(cf, 2, ngx_http_vmess_pass_params, vlcf, &where,
                               NULL)
         != NGX_OK)
@@ -636,79 +639,16 @@ ngx_http_vmess_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    vmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_vmess_module);
-
-    vmcf->passes = 1;
-
-    if (ngx_http_vmess_pass_check(cf, vmcf, vlcf->transports) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
     if (vlcf->transports == 0) {
-        vlcf->transports = NGX_CONF_BITMASK_SET
-                           |NGX_HTTP_VMESS_WEBSOCKET
-                           |NGX_HTTP_VMESS_HTTPUPGRADE
-                           |NGX_HTTP_VMESS_XHTTP
-                           |NGX_HTTP_VMESS_GRPC
-                           |NGX_HTTP_VMESS_HTTP;
+
+        vlcf->transports = NGX_CONF_BITMASK_SET;
+
+        for (transport = ngx_http_vmess_transports; *transport; transport++) {
+            vlcf->transports |= (*transport)->mask;
+        }
     }
 
     return NGX_CONF_OK;
-}
-
-
-/* transports that are named, in a location that cannot have them */
-
-static ngx_int_t
-ngx_http_vmess_pass_check(ngx_conf_t *cf, ngx_http_vmess_main_conf_t *vmcf,
-    ngx_uint_t transports)
-{
-    ngx_uint_t                   n;
-    ngx_http_core_loc_conf_t    *clcf;
-    ngx_http_vmess_grpc_pass_t  *pass;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    n = clcf->exact_match;
-
-#if (NGX_PCRE)
-    n |= (clcf->regex != NULL);
-#endif
-
-    if ((transports & NGX_HTTP_VMESS_XHTTP) && n) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"xhttp\" in \"vmess_pass\" has no effect in the "
-                           "location \"%V\", it needs one that is a prefix",
-                           &clcf->name);
-    }
-
-    if (!(transports & NGX_HTTP_VMESS_GRPC)) {
-        return NGX_OK;
-    }
-
-    /* paths are "/serviceName/Tun" */
-
-    if (clcf->exact_match && clcf->name.len
-        && ngx_strlchr(clcf->name.data + 1, clcf->name.data + clcf->name.len,
-                       '/')
-           == NULL)
-    {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"grpc\" in \"vmess_pass\" has no effect in the "
-                           "location \"= %V\", clients ask for \"%V/Tun\"",
-                           &clcf->name, &clcf->name);
-    }
-
-    pass = ngx_array_push(&vmcf->grpc);
-    if (pass == NULL) {
-        return NGX_ERROR;
-    }
-
-    pass->cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-    pass->file_name = cf->conf_file->file.name.data;
-    pass->line = cf->conf_file->line;
-
-    return NGX_OK;
 }
 
 

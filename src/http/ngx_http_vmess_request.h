@@ -22,8 +22,7 @@
 
 
 typedef struct {
-    ngx_uint_t                 passes;       /* there is a "vmess_pass" */
-    ngx_array_t                grpc;         /* of ngx_http_vmess_grpc_pass_t */
+    ngx_array_t                passes;       /* of ngx_http_vmess_pass_t */
 } ngx_http_vmess_main_conf_t;
 
 
@@ -37,6 +36,16 @@ typedef struct {
     /* the location itself, also in "if" and "limit_except" */
     ngx_http_core_loc_conf_t  *location;
 } ngx_http_vmess_loc_conf_t;
+
+
+/* a "vmess_pass" */
+
+typedef struct {
+    ngx_http_vmess_loc_conf_t *vlcf;
+    ngx_http_core_srv_conf_t  *cscf;
+    u_char                    *file_name;
+    ngx_uint_t                 line;
+} ngx_http_vmess_pass_t;
 
 
 /*
@@ -76,6 +85,10 @@ typedef void (*ngx_http_vmess_handler_pt)(ngx_http_vmess_ctx_t *ctx);
 
 typedef struct {
     ngx_uint_t                 mask;         /* in "vmess_pass" */
+
+    /* warns if it was named in a location or server that cannot have it */
+    void                     (*check)(ngx_conf_t *cf,
+                                      ngx_http_vmess_pass_t *pass);
 
     /* 1 if the request may be a client's, as far as its header tells */
     ngx_uint_t               (*candidate)(ngx_http_request_t *r);

@@ -269,9 +269,9 @@ ngx_http_vmess_tap_put_back(ngx_http_vmess_ctx_t *ctx)
 
         cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
 
-        b = ngx_create_temp_buf(c->pool,
-                                ngx_max(size,
-                                        cscf->large_client_header_buffers.size));
+        size = ngx_max(size, cscf->large_client_header_buffers.size);
+
+        b = ngx_create_temp_buf(c->pool, size);
         cl = ngx_alloc_chain_link(c->pool);
 
         if (b == NULL || cl == NULL) {
@@ -287,7 +287,7 @@ ngx_http_vmess_tap_put_back(ngx_http_vmess_ctx_t *ctx)
         hc->nbusy++;
     }
 
-    b->last = ngx_cpymem(b->pos, kept->pos, size);
+    b->last = ngx_cpymem(b->pos, kept->pos, kept->last - kept->pos);
 
     r->header_in = b;
 

@@ -24,6 +24,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_upgrade_carrier = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport = {
     NGX_HTTP_VMESS_HTTPUPGRADE,
+    NULL,                                  /* check */
     ngx_http_vmess_upgrade_test,
     ngx_http_vmess_upgrade_handler,
     &ngx_http_vmess_upgrade_carrier,

@@ -55,6 +55,7 @@ static void ngx_http_vmess_upload_cleanup(ngx_http_vmess_ctx_t *ctx);
 
 static const ngx_http_vmess_transport_t  ngx_http_vmess_upload_transport = {
     NGX_HTTP_VMESS_XHTTP,
+    NULL,                                  /* check */
     NULL,                                  /* candidate */
     NULL,                                  /* handler */
     NULL,                                  /* carrier */

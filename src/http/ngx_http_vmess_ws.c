@@ -72,6 +72,7 @@ static ngx_vmess_log_limit_t  ngx_http_vmess_ws_limit = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_ws_transport = {
     NGX_HTTP_VMESS_WEBSOCKET,
+    NULL,                                  /* check */
     ngx_http_vmess_upgrade_test,
     ngx_http_vmess_ws_handler,
     &ngx_http_vmess_ws_carrier,

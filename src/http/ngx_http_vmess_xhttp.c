@@ -10,6 +10,8 @@
 #include "proto/ngx_vmess_xhttp.h"
 
 
+static void ngx_http_vmess_xhttp_check(ngx_conf_t *cf,
+    ngx_http_vmess_pass_t *pass);
 static ngx_int_t ngx_http_vmess_xhttp_handler(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_xhttp_parse(ngx_http_request_t *r,
@@ -51,6 +53,7 @@ static const ngx_vmess_carrier_t  ngx_http_vmess_xhttp_carrier = {
 
 const ngx_http_vmess_transport_t  ngx_http_vmess_xhttp_transport = {
     NGX_HTTP_VMESS_XHTTP,
+    ngx_http_vmess_xhttp_check,
     ngx_http_vmess_padding_test,
     ngx_http_vmess_xhttp_handler,
     &ngx_http_vmess_xhttp_one_carrier,
@@ -68,6 +71,7 @@ static const ngx_http_vmess_transport_t
     ngx_http_vmess_xhttp_download_transport =
 {
     NGX_HTTP_VMESS_XHTTP,
+    NULL,                                  /* check */
     NULL,                                  /* candidate */
     NULL,                                  /* handler */
     &ngx_http_vmess_xhttp_carrier,
@@ -79,6 +83,27 @@ static const ngx_http_vmess_transport_t
     ngx_http_vmess_body_finish,
     ngx_http_vmess_xhttp_cleanup
 };
+
+
+static void
+ngx_http_vmess_xhttp_check(ngx_conf_t *cf, ngx_http_vmess_pass_t *pass)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = pass->vlcf->location;
+
+    if (clcf->exact_match
+#if (NGX_PCRE)
+        || clcf->regex
+#endif
+       )
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"xhttp\" in \"vmess_pass\" has no effect in the "
+                      "location \"%V\", it needs one that is a prefix "
+                      "in %s:%ui", &clcf->name, pass->file_name, pass->line);
+    }
+}
 
 
 /* no client waits for a response header before it sends */
