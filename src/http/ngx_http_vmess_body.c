@@ -133,7 +133,7 @@ static ngx_int_t
 ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
 {
     void                      **conf;
-    ngx_uint_t                  h2;
+    ngx_uint_t                  http2;
     ngx_http_request_t         *r;
     ngx_http_vmess_body_t      *body;
     ngx_http_core_loc_conf_t   *clcf;
@@ -142,11 +142,11 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
     r = ctx->request;
     body = ctx->data;
 
-    h2 = (r->http_version == NGX_HTTP_VERSION_20);
+    http2 = (r->http_version == NGX_HTTP_VERSION_20);
 
     vlcf = ngx_http_get_module_loc_conf(r, ngx_http_vmess_module);
 
-    if (vlcf->unlimited[h2] == NULL) {
+    if (vlcf->unlimited[http2] == NULL) {
 
         conf = ngx_palloc(ngx_cycle->pool, ngx_http_max_module
                                            * sizeof(void *));
@@ -174,15 +174,15 @@ ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx)
          * than that no window is sent: see ngx_http_vmess_body_read_stream().
          */
 
-        clcf->client_body_buffer_size = h2 ? 1 : NGX_HTTP_VMESS_BODY_MAX;
+        clcf->client_body_buffer_size = http2 ? 1 : NGX_HTTP_VMESS_BODY_MAX;
 
         conf[ngx_http_core_module.ctx_index] = clcf;
 
-        vlcf->unlimited[h2] = conf;
+        vlcf->unlimited[http2] = conf;
     }
 
     body->loc_conf = r->loc_conf;
-    r->loc_conf = vlcf->unlimited[h2];
+    r->loc_conf = vlcf->unlimited[http2];
 
     return NGX_OK;
 }

@@ -243,10 +243,8 @@ ngx_http_vmess_grpc_finish(ngx_http_vmess_ctx_t *ctx)
     r = ctx->request;
     trailers = &r->headers_out.trailers;
 
-    if (ngx_http_vmess_request_add_header(trailers, "grpc-status", "0")
-        != NGX_OK
-        || ngx_http_vmess_request_add_header(trailers, "grpc-message", "")
-           != NGX_OK)
+    if (ngx_http_vmess_request_add(trailers, "grpc-status", "0") != NGX_OK
+        || ngx_http_vmess_request_add(trailers, "grpc-message", "") != NGX_OK)
     {
         r->connection->error = 1;
         return;

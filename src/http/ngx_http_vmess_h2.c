@@ -138,8 +138,8 @@ ngx_http_vmess_h2_test(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_vmess_h2_answer(ngx_http_vmess_ctx_t *ctx)
 {
-    if (ngx_http_vmess_request_add_header(&ctx->request->headers_out.headers,
-                                          "Cache-Control", "no-store")
+    if (ngx_http_vmess_request_add(&ctx->request->headers_out.headers,
+                                   "Cache-Control", "no-store")
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -158,8 +158,8 @@ ngx_http_vmess_h2_raw_answer(ngx_http_vmess_ctx_t *ctx)
 
     r = ctx->request;
 
-    if (ngx_http_vmess_request_add_header(&r->headers_out.headers,
-                                          "Cache-Control", "no-store")
+    if (ngx_http_vmess_request_add(&r->headers_out.headers, "Cache-Control",
+                                   "no-store")
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -22,7 +22,7 @@ static ngx_int_t ngx_http_vmess_access(ngx_http_request_t *r,
     ngx_http_phase_handler_t *ph, ngx_http_phase_handler_pt checker);
 static ngx_http_vmess_ctx_t *ngx_http_vmess_passing(ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_access_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_vmess_refused(ngx_http_request_t *r,
+static ngx_int_t ngx_http_vmess_go_back(ngx_http_request_t *r,
     ngx_http_vmess_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_post_access_phase(ngx_http_request_t *r,
     ngx_http_phase_handler_t *ph);
@@ -281,7 +281,7 @@ ngx_http_vmess_access(ngx_http_request_t *r, ngx_http_phase_handler_t *ph,
     r->limit_conn_status = limit_conn;
     r->limit_req_status = limit_req;
 
-    return ngx_http_vmess_refused(r, ctx);
+    return ngx_http_vmess_go_back(r, ctx);
 }
 
 
@@ -312,7 +312,7 @@ ngx_http_vmess_access_handler(ngx_http_request_t *r)
 
 
 static ngx_int_t
-ngx_http_vmess_refused(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
+ngx_http_vmess_go_back(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_DECLINED);
 
@@ -340,7 +340,7 @@ ngx_http_vmess_post_access_phase(ngx_http_request_t *r,
 
     r->access_code = 0;
 
-    return ngx_http_vmess_refused(r, ctx);
+    return ngx_http_vmess_go_back(r, ctx);
 }
 
 

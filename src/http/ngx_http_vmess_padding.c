@@ -62,21 +62,18 @@ ngx_http_vmess_padding_headers(ngx_http_request_t *r, ngx_uint_t stream)
 
     r->headers_out.status = NGX_HTTP_OK;
 
-    if (ngx_http_vmess_request_add_header(headers,
-                                          "Access-Control-Allow-Origin", "*")
+    if (ngx_http_vmess_request_add(headers, "Access-Control-Allow-Origin", "*")
         != NGX_OK
-        || ngx_http_vmess_request_add_header(headers, "X-Padding", (char *) p)
+        || ngx_http_vmess_request_add(headers, "X-Padding", (char *) p)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (stream
-        && (ngx_http_vmess_request_add_header(headers, "X-Accel-Buffering",
-                                              "no")
+        && (ngx_http_vmess_request_add(headers, "X-Accel-Buffering", "no")
             != NGX_OK
-            || ngx_http_vmess_request_add_header(headers, "Cache-Control",
-                                                 "no-store")
+            || ngx_http_vmess_request_add(headers, "Cache-Control", "no-store")
                != NGX_OK))
     {
         return NGX_ERROR;

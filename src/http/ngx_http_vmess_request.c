@@ -513,7 +513,7 @@ ngx_http_vmess_request_send_header(ngx_http_vmess_ctx_t *ctx)
 
 
 ngx_int_t
-ngx_http_vmess_request_add_header(ngx_list_t *headers, char *name, char *value)
+ngx_http_vmess_request_add(ngx_list_t *headers, char *name, char *value)
 {
     ngx_table_elt_t  *h;
 

@@ -233,7 +233,7 @@ ngx_int_t ngx_http_vmess_request_send_header(ngx_http_vmess_ctx_t *ctx);
  * Adds a header to those of the response or its trailers, of strings that are
  * terminated and stay; NGX_OK or NGX_ERROR
  */
-ngx_int_t ngx_http_vmess_request_add_header(ngx_list_t *headers, char *name,
+ngx_int_t ngx_http_vmess_request_add(ngx_list_t *headers, char *name,
     char *value);
 
 /* a header of the request by its name in lower case, or NULL */

@@ -140,8 +140,8 @@ ngx_http_vmess_upgrade_answer(ngx_http_vmess_ctx_t *ctx)
 
     r = ctx->request;
 
-    if (ngx_http_vmess_request_add_header(&r->headers_out.headers, "Upgrade",
-                                          "websocket")
+    if (ngx_http_vmess_request_add(&r->headers_out.headers, "Upgrade",
+                                   "websocket")
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -241,8 +241,8 @@ ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
     ngx_vmess_ws_accept(p, &ws->key);
     p[NGX_VMESS_WS_ACCEPT_LEN] = '\0';
 
-    if (ngx_http_vmess_request_add_header(&r->headers_out.headers,
-                                          "Sec-WebSocket-Accept", (char *) p)
+    if (ngx_http_vmess_request_add(&r->headers_out.headers,
+                                   "Sec-WebSocket-Accept", (char *) p)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -251,9 +251,9 @@ ngx_http_vmess_ws_answer(ngx_http_vmess_ctx_t *ctx)
     /* values of the request are terminated */
 
     if (ws->protocol.len
-        && ngx_http_vmess_request_add_header(&r->headers_out.headers,
-                                             "Sec-WebSocket-Protocol",
-                                             (char *) ws->protocol.data)
+        && ngx_http_vmess_request_add(&r->headers_out.headers,
+                                      "Sec-WebSocket-Protocol",
+                                      (char *) ws->protocol.data)
            != NGX_OK)
     {
         return NGX_ERROR;
