@@ -281,43 +281,30 @@ ngx_http_vmess_upload_tell(ngx_http_vmess_upload_t *upload, u_char status)
 
     ngx_vmess_pending_remove(&u->pending);
 
-    switch (status) {
+    if (status == NGX_HTTP_VMESS_UPLOAD_DECLINED) {
 
-    case NGX_HTTP_VMESS_UPLOAD_AUTHENTIC:
-
-        if (ctx->state == NGX_HTTP_VMESS_OPEN) {
-            ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
-        }
-
-        ngx_http_vmess_tap_forget(ctx);
-
-        if (upload->seq != NGX_VMESS_XHTTP_NO_SEQ) {
-            return;
-        }
-
-        break;
-
-    case NGX_HTTP_VMESS_UPLOAD_DONE:
-    case NGX_HTTP_VMESS_UPLOAD_FAILED:
-
-        if (ctx->state == NGX_HTTP_VMESS_OPEN) {
-            ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
-            ngx_http_vmess_tap_forget(ctx);
-        }
-
-        u->end = status;
-        break;
-
-    default: /* NGX_HTTP_VMESS_UPLOAD_DECLINED */
-
-        if (ctx->state == NGX_HTTP_VMESS_OPEN) {
-            ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_REFUSED);
-
-        } else {
+        if (ngx_http_vmess_request_verdict(ctx, 0) != NGX_OK) {
             u->end = NGX_HTTP_VMESS_UPLOAD_FAILED;
         }
 
-        break;
+    } else if (ctx->state == NGX_HTTP_VMESS_OPEN) {
+        ngx_http_vmess_request_set_state(ctx, NGX_HTTP_VMESS_AUTHENTIC);
+
+        ngx_http_vmess_tap_forget(ctx);
+    }
+
+    if (status == NGX_HTTP_VMESS_UPLOAD_DONE
+        || status == NGX_HTTP_VMESS_UPLOAD_FAILED)
+    {
+        u->end = status;
+    }
+
+    /* a packet is answered when it is taken */
+
+    if (status == NGX_HTTP_VMESS_UPLOAD_AUTHENTIC
+        && upload->seq != NGX_VMESS_XHTTP_NO_SEQ)
+    {
+        return;
     }
 
     ngx_post_event(&ctx->event, &ngx_posted_events);
