@@ -579,7 +579,8 @@ sub gone {
     $m->expect(1 .. $NAMES);
     for my $id (1 .. $NAMES) {
         $m->write(VMess::Mux::opening($id, net => 'udp', port => $target{udp}[0],
-                                      data => 'x', global_id => global_id($id - 1))
+                                      data => "0 $target{udp}[0] 0 ",
+                                      global_id => global_id($id - 1))
                   . VMess::Mux::ending($id, 2));
     }
 
