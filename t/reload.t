@@ -715,7 +715,7 @@ for my $n (1 .. 30) {
 
     if ($n == 10) {
         kill 'KILL', (children())[-1];
-        wait_log(qr/exited on signal 9/);
+        wait_log(qr/exited on signal 9/) or die "not killed";
     }
 }
 is($bad, 0, 'users of each');

@@ -1500,3 +1500,30 @@ for my $authentic (0, 1) {
 }
 --- no_error_log
 [error]
+
+
+=== TEST 22: a packet that waits, and comes again
+--- servers
+echo echo
+--- stream_config
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- config
+location /x { vmess_pass ray; return 404; }
+--- stream_client
+my $x = x(late => 1);
+my $v = vmess(to => 'echo', sec => 'zero');
+$x->get;
+is($x->post(0, $v->header . 'x', via => h1())->status, 200, 'the first');
+$v->connect($x, quiet => 1);
+is($v->read(1), 'x', 'a flow');
+
+# only one of them has a place
+my @s = map { $x->post(2, '2', via => h1()) } 1, 2;
+push @s, map { $x->post($_, $_, via => h1()) } 1, 3;
+is($v->read(3), '123', 'in order, once');
+is(join(' ', sort map { $_->status } @s), '200 200 200 404', 'one of two is the site\'s');
+$v->close;
+1;
+--- stream_response: 1
+--- no_error_log
+[error]
