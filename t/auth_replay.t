@@ -230,6 +230,8 @@ is($v->connect(tcp(stream_port() + 1), data => 'hello')->read(5), 'hello',
 $s = tcp();
 put($s, $v->header . 'x' x 5000);
 is(slurp($s), '', 'not in the first');
+my ($entries) = error_log() =~ /replay filter of (\d+) entries/;
+cmp_ok($entries, '>', 2 * 16_900, 'one filter, of the size of both');
 wait_log(qr/replayed/, 2);
 join ' ', error_log() =~ /client sent replayed VMess header of user "(\w+)"/g;
 --- stream_response: anna alice
