@@ -309,7 +309,13 @@ my $flow = sub {
     push @used, $v;
     is(wait_log(qr/vmess user "alice"/, scalar @used), 1, 'counted');
 };
+my $replay = sub {
+    my $s = tcp();
+    put($s, $_->header . 'x' x 5000);
+    is(slurp($s), '', 'no replay');
+};
 $flow->('in the first zone');
+$replay->() for @used;
 edit_conf(sub { s/vmess_users main:1m/vmess_users main:4m/ });
 reload();
 $flow->('in a larger one');
@@ -317,12 +323,8 @@ edit_conf(sub { s/vmess_users main:4m/vmess_users main:2m/ });
 reload();
 is(wait_for(sub { workers_alive() == 2 }), 1, 'the old workers have gone');
 $flow->('in a smaller one');
-for (@used) {
-    my $s = tcp();
-    put($s, $_->header . 'x' x 5000);
-    is(slurp($s), '', 'no replay');
-}
-wait_log(qr/vmess user "alice": up:15 down:15 flows:\d total:3/);
+$replay->() for @used;
+wait_log(qr/vmess user "alice": up:15 down:15 flows:\d total:3 refused:1/);
 --- stream_response: 1
 
 
