@@ -18,71 +18,73 @@
 #define NGX_VMESS_ACCOUNT_SETTLE  1000
 
 
-#define ngx_vmess_account_refs(zone, account)                                 \
-    &(account)->user->refs[(zone)->epoch & 1]
+#define ngx_vmess_account_refs(account)                                       \
+    (&(account)->user->refs[(account)->zone->epoch & 1])
 
-#define ngx_vmess_account_nflows(zone, account)                               \
-    &(account)->user->flows[(zone)->epoch & 1]
+#define ngx_vmess_account_flows(account)                                      \
+    (&(account)->user->flows[(account)->zone->epoch & 1])
 
 
 static uint64_t *ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh,
     struct sockaddr *sockaddr, uint32_t *tag);
-static void ngx_vmess_account_set(ngx_vmess_users_t *users, ngx_uint_t i,
-    ngx_vmess_account_t *account);
-static ngx_vmess_status_e ngx_vmess_account_known(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account, const u_char *eauid, time_t now,
-    ngx_log_t *log);
-static ngx_vmess_status_e ngx_vmess_account_status(ngx_vmess_zone_t *zone,
+static void ngx_vmess_account_set(ngx_vmess_account_t *account,
+    ngx_vmess_users_t *users, ngx_uint_t i);
+static ngx_vmess_status_e ngx_vmess_account_known(ngx_vmess_account_t *account,
+    const u_char *eauid, time_t now, ngx_log_t *log);
+static ngx_vmess_status_e ngx_vmess_account_filtered(ngx_vmess_zone_t *zone,
     ngx_int_t rc, ngx_log_t *log);
 static void ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
-static void ngx_vmess_account_hold(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account);
+static void ngx_vmess_account_taint(ngx_vmess_account_t *account,
+    const u_char *eauid);
+static void ngx_vmess_account_hold(ngx_vmess_account_t *account);
 static void ngx_vmess_account_register(ngx_vmess_zone_t *zone);
 static void ngx_vmess_account_settle_handler(ngx_event_t *ev);
 static void ngx_vmess_account_settle(ngx_vmess_zone_t *zone);
 static void ngx_vmess_account_recount(ngx_vmess_zone_t *zone);
 
 
-static ngx_str_t  ngx_vmess_account_statuses[] = {
-    ngx_string(""),
-    ngx_string("ok"),
-    ngx_string("unknown"),
-    ngx_string("time"),
-    ngx_string("replay"),
-    ngx_string("full"),
-    ngx_string("clock"),
-    ngx_string("tag"),
-    ngx_string("header"),
-    ngx_string("timeout"),
-    ngx_string("truncated"),
-    ngx_string("cipher"),
-    ngx_string("command"),
-    ngx_string("denied"),
-    ngx_string("unresolved")
+static ngx_vmess_status_t  ngx_vmess_account_statuses[NGX_VMESS_STATUSES] = {
+    { ngx_string(""), 0, NULL },
+    { ngx_string("ok"), 1, NULL },
+    { ngx_string("unknown"), 0, "is gone or has another id" },
+    { ngx_string("time"), 0, NULL },
+    { ngx_string("replay"), 0, NULL },
+    { ngx_string("full"), 0, NULL },
+    { ngx_string("clock"), 0, NULL },
+    { ngx_string("tag"), 0, NULL },
+    { ngx_string("header"), 0, NULL },
+    { ngx_string("timeout"), 0, NULL },
+    { ngx_string("truncated"), 0, NULL },
+    { ngx_string("cipher"), 1, NULL },
+    { ngx_string("command"), 1, NULL },
+    { ngx_string("denied"), 1, NULL },
+    { ngx_string("unresolved"), 1, NULL }
 };
 
 
-ngx_str_t *
-ngx_vmess_account_status_name(ngx_vmess_status_e status)
+ngx_vmess_status_t *
+ngx_vmess_account_status(ngx_vmess_status_e status)
 {
     return &ngx_vmess_account_statuses[status];
 }
 
 
 ngx_vmess_status_e
-ngx_vmess_account_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
-    const u_char *eauid, ngx_vmess_account_t *account, ngx_log_t *log)
+ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
+    const u_char *eauid, ngx_log_t *log)
 {
     int64_t                         t;
     time_t                          now;
     uint32_t                        tag;
     uint64_t                       *hint, h;
     ngx_uint_t                      i, k, n, slot;
+    ngx_vmess_zone_t               *zone;
     ngx_vmess_users_t              *users;
     ngx_vmess_status_e              status;
     ngx_vmess_zone_sh_t            *sh;
     const ngx_vmess_auth_method_t  *method;
 
+    zone = account->zone;
     sh = zone->sh;
     now = ngx_time();
     method = ngx_vmess_auth_method();
@@ -121,11 +123,11 @@ ngx_vmess_account_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
     }
 
     if (i < n) {
-        ngx_vmess_account_set(users, i, account);
+        ngx_vmess_account_set(account, users, i);
         account->tried = (k < NGX_VMESS_HINTS) ? 0 : i + 1;
 
     } else if (ngx_vmess_detour_find(users, eauid, &slot, &t) == NGX_OK) {
-        ngx_vmess_account_set(users, slot % n, account);
+        ngx_vmess_account_set(account, users, slot % n);
         ngx_vmess_detour_key(zone, users, slot, account->cmd_key);
         account->temporary = 1;
         account->tried = n;
@@ -135,7 +137,7 @@ ngx_vmess_account_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
                && ngx_vmess_token_find(users->tokens, eauid, now, &i, &t)
                   == NGX_OK)
     {
-        ngx_vmess_account_set(users, i, account);
+        ngx_vmess_account_set(account, users, i);
         account->legacy = 1;
         account->tried = n;
 
@@ -146,14 +148,14 @@ ngx_vmess_account_auth(ngx_vmess_zone_t *zone, struct sockaddr *sockaddr,
 
     account->time = t;
 
-    ngx_vmess_account_hold(zone, account);
+    ngx_vmess_account_hold(account);
 
     ngx_vmess_users_release(sh);
 
-    status = ngx_vmess_account_known(zone, account, eauid, now, log);
+    status = ngx_vmess_account_known(account, eauid, now, log);
 
     if (status != NGX_VMESS_STATUS_OK) {
-        ngx_vmess_account_try_rest(zone, account, eauid);
+        ngx_vmess_account_try_rest(account, eauid);
         return status;
     }
 
@@ -224,20 +226,17 @@ ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
 /* fills in an account by a record, but for how it was found */
 
 static void
-ngx_vmess_account_set(ngx_vmess_users_t *users, ngx_uint_t i,
-    ngx_vmess_account_t *account)
+ngx_vmess_account_set(ngx_vmess_account_t *account, ngx_vmess_users_t *users,
+    ngx_uint_t i)
 {
     ngx_vmess_record_t  *record;
 
     record = &users->records[i];
 
-    ngx_memzero(account, sizeof(ngx_vmess_account_t));
-
     account->user = record->user;
     ngx_memcpy(account->cmd_key, record->cmd_key, NGX_VMESS_KEY_LEN);
     account->owner = record->owner;
-    account->rate = record->rate;
-    account->alter_id = record->alter_id;
+    account->limits = record->user->limits;
     account->number = i;
     account->generation = users->generation;
 }
@@ -249,18 +248,21 @@ ngx_vmess_account_set(ngx_vmess_users_t *users, ngx_uint_t i,
  */
 
 static ngx_vmess_status_e
-ngx_vmess_account_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid, time_t now, ngx_log_t *log)
+ngx_vmess_account_known(ngx_vmess_account_t *account, const u_char *eauid,
+    time_t now, ngx_log_t *log)
 {
-    time_t     expires;
-    ngx_int_t  rc;
+    time_t             expires;
+    ngx_int_t          rc;
+    ngx_vmess_zone_t  *zone;
+
+    zone = account->zone;
 
     if (ngx_vmess_auth_check_time(account->time, now) != NGX_OK) {
 
         /* its time may come, and then it must not be good any more */
 
         if (account->time > now && account->time <= now + NGX_VMESS_EARLY) {
-            ngx_vmess_account_taint(zone, account, eauid);
+            ngx_vmess_account_taint(account, eauid);
         }
 
         return NGX_VMESS_STATUS_TIME;
@@ -270,16 +272,19 @@ ngx_vmess_account_known(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
 
     rc = ngx_vmess_filter_find(zone->conf, eauid, account->owner, expires);
 
-    return ngx_vmess_account_status(zone, rc, log);
+    return ngx_vmess_account_filtered(zone, rc, log);
 }
 
 
 ngx_vmess_status_e
-ngx_vmess_account_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log)
+ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
+    const u_char *key, const u_char *iv, ngx_log_t *log)
 {
-    u_char     data[3 * 16], digest[32];
-    ngx_int_t  rc;
+    u_char             data[3 * 16], digest[32];
+    ngx_int_t          rc;
+    ngx_vmess_zone_t  *zone;
+
+    zone = account->zone;
 
     if (!account->legacy) {
 
@@ -291,7 +296,7 @@ ngx_vmess_account_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
                                   account->time + NGX_VMESS_TIME_WINDOW);
 
         if (rc != NGX_OK) {
-            return ngx_vmess_account_status(zone, rc, log);
+            return ngx_vmess_account_filtered(zone, rc, log);
         }
     }
 
@@ -308,14 +313,15 @@ ngx_vmess_account_claim(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
     rc = ngx_vmess_filter_add(zone->conf, digest, account->owner,
                               account->time + NGX_VMESS_SESSION_WINDOW);
 
-    return ngx_vmess_account_status(zone, rc, log);
+    return rc == NGX_OK ? ngx_vmess_account_check(account)
+                        : ngx_vmess_account_filtered(zone, rc, log);
 }
 
 
 /* what an answer of the replay filter means for the header */
 
 static ngx_vmess_status_e
-ngx_vmess_account_status(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
+ngx_vmess_account_filtered(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
 {
     static time_t  full, clock;
 
@@ -391,18 +397,18 @@ ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
 }
 
 
-void
-ngx_vmess_account_taint(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid)
+/* claims the id of a header that was refused, or its token */
+
+static void
+ngx_vmess_account_taint(ngx_vmess_account_t *account, const u_char *eauid)
 {
-    (void) ngx_vmess_filter_add(zone->conf, eauid, account->owner,
+    (void) ngx_vmess_filter_add(account->zone->conf, eauid, account->owner,
                                 account->time + NGX_VMESS_TIME_WINDOW);
 }
 
 
 void
-ngx_vmess_account_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    const u_char *eauid)
+ngx_vmess_account_try_rest(ngx_vmess_account_t *account, const u_char *eauid)
 {
     int64_t             t;
     ngx_uint_t          i, n;
@@ -414,7 +420,7 @@ ngx_vmess_account_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
         return;
     }
 
-    users = ngx_vmess_users_acquire(zone->sh);
+    users = ngx_vmess_users_acquire(account->zone->sh);
 
     /* the key that fits ends a scan: go on behind it */
 
@@ -432,93 +438,137 @@ ngx_vmess_account_try_rest(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
         (void) ngx_vmess_token_find(users->tokens, eauid, ngx_time(), &i, &t);
     }
 
-    ngx_vmess_users_release(zone->sh);
+    ngx_vmess_users_release(account->zone->sh);
 }
 
 
-ngx_int_t
-ngx_vmess_account_check(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+ngx_vmess_status_e
+ngx_vmess_account_check(ngx_vmess_account_t *account)
 {
-    ngx_vmess_user_t   *user;
-    ngx_vmess_users_t  *users;
+    ngx_vmess_user_t  *user;
 
     user = account->user;
 
     /* the stamp of a user may be ahead for a moment */
 
-    if (user->generation < zone->sh->generation
+    if (user->generation < account->zone->sh->generation
         || user->changed > account->generation)
     {
-        return NGX_DECLINED;
+        return NGX_VMESS_STATUS_UNKNOWN;
     }
 
-    users = ngx_vmess_users_acquire(zone->sh);
+    account->limits = user->limits;
 
-    if (user->number < users->n && users->records[user->number].user == user) {
-        account->rate = users->records[user->number].rate;
-    }
-
-    ngx_vmess_users_release(zone->sh);
-
-    return NGX_OK;
+    return NGX_VMESS_STATUS_OK;
 }
 
 
-void
-ngx_vmess_account_copy(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account,
-    ngx_vmess_account_t *from)
+ngx_vmess_status_e
+ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
 {
-    *account = *from;
-    account->counted = 0;
+    ngx_vmess_status_e  status;
 
-    ngx_vmess_account_hold(zone, account);
-}
+    if (from) {
+        *account = *from;
+        account->counted = 0;
 
+        ngx_vmess_account_hold(account);
+    }
 
-void
-ngx_vmess_account_open(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
-{
+    status = ngx_vmess_account_check(account);
+
+    if (status != NGX_VMESS_STATUS_OK) {
+        return status;
+    }
+
     account->counted = 1;
 
-    (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account), 1);
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), 1);
     (void) ngx_atomic_fetch_add(&account->user->total, 1);
+
+    return NGX_VMESS_STATUS_OK;
 }
 
 
 void
-ngx_vmess_account_release(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account)
+ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
 {
-    if (account->counted) {
-        (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account),
-                                    -1);
+    if (up) {
+        (void) ngx_atomic_fetch_add(&account->user->up, up);
     }
 
-    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), -1);
-
-    ngx_queue_remove(&account->queue);
+    if (down) {
+        (void) ngx_atomic_fetch_add(&account->user->down, down);
+    }
 }
 
 
-ngx_atomic_uint_t
-ngx_vmess_account_flows(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+void
+ngx_vmess_account_refuse(ngx_vmess_account_t *account,
+    ngx_vmess_status_e status, const u_char *eauid)
 {
-    return *ngx_vmess_account_nflows(zone, account);
+    (void) ngx_atomic_fetch_add(&account->user->refused, 1);
+
+    if (eauid
+        && (account->legacy || status == NGX_VMESS_STATUS_TAG
+            || status == NGX_VMESS_STATUS_HEADER))
+    {
+        ngx_vmess_account_taint(account, eauid);
+    }
+}
+
+
+void
+ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log)
+{
+    ngx_vmess_user_t  *user;
+
+    user = account->user;
+
+    ngx_log_error(NGX_LOG_INFO, log, 0,
+                  "vmess user \"%V\": up:%uA down:%uA flows:%uA total:%uA "
+                  "refused:%uA",
+                  &user->name.str, user->up, user->down,
+                  *ngx_vmess_account_flows(account), user->total,
+                  user->refused);
+}
+
+
+void
+ngx_vmess_account_close(ngx_vmess_account_t *account)
+{
+    if (account->user == NULL) {
+        return;
+    }
+
+    if (account->counted) {
+        (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
+    }
+
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(account), -1);
+
+    ngx_queue_remove(&account->queue);
+
+    account->user = NULL;
 }
 
 
 /* counts the account, of which the user was set, as one of this worker */
 
 static void
-ngx_vmess_account_hold(ngx_vmess_zone_t *zone, ngx_vmess_account_t *account)
+ngx_vmess_account_hold(ngx_vmess_account_t *account)
 {
+    ngx_vmess_zone_t  *zone;
+
+    zone = account->zone;
+
     if (!zone->registered) {
         ngx_vmess_account_register(zone);
     }
 
     ngx_queue_insert_tail(&zone->accounts, &account->queue);
 
-    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), 1);
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(account), 1);
 }
 
 
@@ -667,11 +717,10 @@ ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
     {
         account = ngx_queue_data(q, ngx_vmess_account_t, queue);
 
-        (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(zone, account), 1);
+        (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(account), 1);
 
         if (account->counted) {
-            (void) ngx_atomic_fetch_add(ngx_vmess_account_nflows(zone, account),
-                                        1);
+            (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), 1);
         }
     }
 

@@ -10,27 +10,10 @@
 #include "ngx_vmess_users.h"
 
 
-/* the user of a connection */
-
-typedef struct {
-    ngx_queue_t                queue;      /* in zone->accounts, if user */
-    ngx_vmess_user_t          *user;
-    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
-    uint32_t                   owner;
-    size_t                     rate;
-    ngx_uint_t                 alter_id;
-    ngx_uint_t                 number;     /* of its record */
-    ngx_uint_t                 generation; /* of the users it was found in */
-    ngx_uint_t                 tried;      /* keys, before this was found */
-    ngx_uint_t                 tried_temporary;
-    int64_t                    time;       /* stamped by the client */
-    unsigned                   legacy:1;   /* by a token */
-    unsigned                   temporary:1;  /* by an id of "vmess_detour" */
-    unsigned                   counted:1;  /* in the user's flows */
-} ngx_vmess_account_t;
-
-
-/* why a header was refused; the names are those of $vmess_status */
+/*
+ * Why a client was refused; what is said of each is in the table of
+ * ngx_vmess_account.c, in the same order.
+ */
 
 typedef enum {
     NGX_VMESS_STATUS_NONE = 0,
@@ -47,71 +30,114 @@ typedef enum {
     NGX_VMESS_STATUS_CIPHER,
     NGX_VMESS_STATUS_COMMAND,
     NGX_VMESS_STATUS_DENIED,
-    NGX_VMESS_STATUS_UNRESOLVED
+    NGX_VMESS_STATUS_UNRESOLVED,
+    NGX_VMESS_STATUSES
 } ngx_vmess_status_e;
 
 
-/* its name, for variables and logs */
-ngx_str_t *ngx_vmess_account_status_name(ngx_vmess_status_e status);
+typedef struct {
+    ngx_str_t                  name;       /* $vmess_status */
+    ngx_uint_t                 authentic;  /* the client's header was good */
+    const char                *who;        /* says the log of the user */
+} ngx_vmess_status_t;
+
+
+/*
+ * The user of a connection.  A connection has an account from its beginning, of
+ * which the zone is set, and the user once its header was found to be of one.
+ *
+ * References, which keep a user's counters, and flows are counted in shared
+ * memory, and each worker has a list of what it counted there.  When one has
+ * died, a new epoch begins, and all others count theirs anew.
+ */
+
+typedef struct {
+    ngx_queue_t                queue;      /* in zone->accounts, if user */
+    ngx_vmess_zone_t          *zone;
+    ngx_vmess_user_t          *user;
+    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+    uint32_t                   owner;      /* of ids in the replay filter */
+    ngx_vmess_limits_t         limits;
+    ngx_uint_t                 number;     /* of its record */
+    ngx_uint_t                 generation; /* of the users it was found in */
+    ngx_uint_t                 tried;      /* keys, before this was found */
+    ngx_uint_t                 tried_temporary;
+    int64_t                    time;       /* stamped by the client */
+    unsigned                   legacy:1;   /* by a token */
+    unsigned                   temporary:1;  /* by an id of "vmess_detour" */
+    unsigned                   counted:1;  /* in the user's flows */
+} ngx_vmess_account_t;
+
+
+ngx_vmess_status_t *ngx_vmess_account_status(ngx_vmess_status_e status);
 
 /*
  * Finds the user of an EAuID, those last seen from that address first.  An id
  * that is too early is claimed, as no header with it is read any more.
  *
- * account  copy of what the configuration says of the user; account->user is
- *          set if the EAuID is of a known user, even if it is refused, and
- *          is to be given back by ngx_vmess_account_release()
+ * account  gets what the configuration says of the user; account->user is set
+ *          if the EAuID is of a known user, even if it is refused
  *
  * Returns NGX_VMESS_STATUS_OK, _UNKNOWN, _TIME, _REPLAY, _FULL or _CLOCK.
  * Refusals of all kinds take the time of a scan over all users.
  */
-ngx_vmess_status_e ngx_vmess_account_auth(ngx_vmess_zone_t *zone,
-    struct sockaddr *sockaddr, const u_char *eauid,
-    ngx_vmess_account_t *account, ngx_log_t *log);
+ngx_vmess_status_e ngx_vmess_account_auth(ngx_vmess_account_t *account,
+    struct sockaddr *sockaddr, const u_char *eauid, ngx_log_t *log);
 
 /*
  * Claims the id of a header, and the session, that is user, key and IV of its
  * body.  Called when the header is known to be good, which may be long after it
  * began: the id may be somebody else's by now, or too late.
  *
- * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK.
+ * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK, or what
+ * ngx_vmess_account_check() does.
  */
-ngx_vmess_status_e ngx_vmess_account_claim(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account, const u_char *eauid, const u_char *key,
-    const u_char *iv, ngx_log_t *log);
-
-/* claims the id of a header that was refused, or its token */
-void ngx_vmess_account_taint(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account, const u_char *eauid);
+ngx_vmess_status_e ngx_vmess_account_claim(ngx_vmess_account_t *account,
+    const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log);
 
 /*
  * Takes the time that trying the keys not tried takes: for a client refused
  * after its user was found.
  */
-void ngx_vmess_account_try_rest(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account, const u_char *eauid);
+void ngx_vmess_account_try_rest(ngx_vmess_account_t *account,
+    const u_char *eauid);
 
 /*
- * Whether a user with an open connection may begin something new: NGX_OK, with
- * what is configured now, or NGX_DECLINED if the user is gone, or the id
+ * Whether the user may begin something new: NGX_VMESS_STATUS_OK, and
+ * account->limits are what is configured now; or why not, _UNKNOWN if the user
+ * is gone, or the id.
  */
-ngx_int_t ngx_vmess_account_check(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account);
+ngx_vmess_status_e ngx_vmess_account_check(ngx_vmess_account_t *account);
 
-/* makes an account the same as another one, and counts it */
-void ngx_vmess_account_copy(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account, ngx_vmess_account_t *from);
+/*
+ * Opens a flow: of a connection, or, with "from", of a sub-connection of the
+ * one that has that account, of which this becomes a copy.
+ *
+ * Returns NGX_VMESS_STATUS_OK, or why the user is refused; the flow is not
+ * counted then.
+ */
+ngx_vmess_status_e ngx_vmess_account_open(ngx_vmess_account_t *account,
+    ngx_vmess_account_t *from);
 
-/* a flow is opened; it is closed by ngx_vmess_account_release() */
-void ngx_vmess_account_open(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account);
+/* counts bytes from the client and to it */
+void ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up,
+    off_t down);
 
-void ngx_vmess_account_release(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account);
+/*
+ * Counts that the user was refused something.
+ *
+ * eauid  of a header that was refused: it is claimed when the header was whole,
+ *        be it good or bad, and the token of an original header by any refusal;
+ *        NULL of a client that had been let in
+ */
+void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
+    ngx_vmess_status_e status, const u_char *eauid);
 
-/* flows of the user */
-ngx_atomic_uint_t ngx_vmess_account_flows(ngx_vmess_zone_t *zone,
-    ngx_vmess_account_t *account);
+/* logs the user's counters */
+void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);
+
+/* closes the flow, if there is one, and gives the user back */
+void ngx_vmess_account_close(ngx_vmess_account_t *account);
 
 
 #endif /* _NGX_VMESS_ACCOUNT_H_INCLUDED_ */

@@ -6,9 +6,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_connection.h"
-#include "ngx_vmess_output.h"
-#include "ngx_vmess_packet.h"
-#include "proto/ngx_vmess_response.h"
 
 
 /* the least that is read from the transport, if it has so much */
@@ -17,8 +14,6 @@
 
 
 static void ngx_vmess_connection_cleanup(void *data);
-static ssize_t ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf,
-    size_t size);
 static ssize_t ngx_vmess_connection_recv_chunks(ngx_vmess_connection_t *vc,
     u_char *buf, size_t size);
 static ssize_t ngx_vmess_connection_recv_raw(ngx_vmess_connection_t *vc,
@@ -65,7 +60,7 @@ ngx_vmess_connection_create(ngx_connection_t *c, ngx_vmess_zone_t *zone)
     cln->data = vc;
 
     vc->connection = c;
-    vc->zone = zone;
+    vc->account.zone = zone;
     vc->recv = c->recv;
     vc->send = c->send;
     vc->send_chain = c->send_chain;
@@ -81,9 +76,7 @@ ngx_vmess_connection_cleanup(void *data)
 {
     ngx_vmess_connection_t *vc = data;
 
-    if (vc->account.user) {
-        ngx_vmess_account_release(vc->zone, &vc->account);
-    }
+    ngx_vmess_account_close(&vc->account);
 
     ngx_vmess_pending_remove(&vc->pending);
 
@@ -103,111 +96,6 @@ ngx_vmess_connection_t *
 ngx_vmess_connection_get(ngx_connection_t *c)
 {
     return ngx_vmess_vconn_slot(c)->layer;
-}
-
-
-ngx_int_t
-ngx_vmess_handshake_finish(ngx_vmess_connection_t *vc)
-{
-    u_char            *p, key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN];
-    size_t             size;
-    ngx_int_t          rc;
-    ngx_str_t          response;
-    ngx_connection_t  *c;
-
-    c = vc->connection;
-
-    size = NGX_VMESS_RESPONSE_LEN + vc->command.len;
-
-    if (vc->disguised) {
-        size += NGX_VMESS_HTTP_RESPONSE_MAX;
-    }
-
-    p = ngx_pnalloc(c->pool, size);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    vc->response.data = p;
-
-    if (vc->disguised) {
-        p = ngx_vmess_http_response(p, (ngx_str_t *) &ngx_cached_http_time);
-    }
-
-    response.data = p;
-
-    ngx_vmess_response_keys(&vc->header, key, iv);
-
-    rc = ngx_vmess_chunk_init(&vc->in, &vc->header, vc->header.key,
-                              vc->header.iv, 0);
-
-    if (rc == NGX_OK) {
-        rc = ngx_vmess_chunk_init(&vc->out, &vc->header, key, iv, 1);
-    }
-
-    if (rc == NGX_OK) {
-        rc = ngx_vmess_response_create(&vc->header, key, iv,
-                                       vc->command.len ? &vc->command : NULL,
-                                       &vc->out.cfb, &response);
-
-        vc->response.len = p + response.len - vc->response.data;
-    }
-
-    ngx_explicit_memzero(key, sizeof(key));
-    ngx_explicit_memzero(iv, sizeof(iv));
-    ngx_explicit_memzero(vc->header.key, sizeof(vc->header.key));
-    ngx_explicit_memzero(vc->header.iv, sizeof(vc->header.iv));
-    ngx_explicit_memzero(vc->header.cmd_key, sizeof(vc->header.cmd_key));
-    ngx_explicit_memzero(vc->account.cmd_key, sizeof(vc->account.cmd_key));
-
-    if (vc->command.len) {
-        ngx_explicit_memzero(vc->command.data, vc->command.len);
-    }
-
-    if (rc != NGX_OK) {
-        ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "starting VMess failed");
-        return NGX_ERROR;
-    }
-
-    ngx_vmess_account_open(vc->zone, &vc->account);
-
-    if (vc->header.command == NGX_VMESS_CMD_UDP) {
-        c->type = SOCK_DGRAM;
-        c->recv = ngx_vmess_packet_recv;
-        c->send = ngx_vmess_output_send;
-        c->send_chain = ngx_vmess_packet_send_chain;
-
-    } else {
-        c->recv = ngx_vmess_connection_recv;
-        c->send = ngx_vmess_output_send;
-        c->send_chain = ngx_vmess_output_send_chain;
-
-        /* the last buffer must come here, for the end chunk */
-
-        c->need_last_buf = 1;
-    }
-
-    c->sendfile = 0;
-
-#if (NGX_SSL)
-
-    /* what TLS could not take goes on from another place in memory */
-
-    if (c->ssl) {
-        SSL_set_mode(c->ssl->connection, SSL_MODE_ENABLE_PARTIAL_WRITE
-                                         |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    }
-
-#endif
-
-    if (vc->raw.pos == vc->raw.last) {
-        ngx_vmess_connection_free_buf(&vc->raw);
-
-    } else {
-        c->read->ready = 1;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -234,7 +122,7 @@ ngx_vmess_connection_pass(ngx_vmess_connection_t *vc)
 }
 
 
-static ssize_t
+ssize_t
 ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
     size_t                   len;
@@ -273,7 +161,7 @@ ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf, size_t size)
     }
 
     if (len) {
-        (void) ngx_atomic_fetch_add(&vc->account.user->up, len);
+        ngx_vmess_account_count(&vc->account, len, 0);
 
         /* no event of the socket will tell of what is held here */
 

@@ -38,7 +38,6 @@ typedef ngx_int_t (*ngx_vmess_half_close_pt)(ngx_connection_t *c);
 
 struct ngx_vmess_connection_s {
     ngx_connection_t          *connection;
-    ngx_vmess_zone_t          *zone;
     ngx_vmess_account_t        account;     /* account.user after EAuID */
     ngx_vmess_status_e         status;
 
@@ -108,11 +107,9 @@ ngx_vmess_connection_t *ngx_vmess_connection_create(ngx_connection_t *c,
 /* the layer of a connection, NULL if it has none */
 ngx_vmess_connection_t *ngx_vmess_connection_get(ngx_connection_t *c);
 
-/*
- * Puts the layer into c->recv and c->send after a handshake.
- * NGX_OK or NGX_ERROR.
- */
-ngx_int_t ngx_vmess_handshake_finish(ngx_vmess_connection_t *vc);
+/* c->recv of a connection with the VMess layer */
+ssize_t ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
 
 /*
  * After a handshake that was not VMess, leaves the connection to a fallback.

@@ -7,8 +7,11 @@
 #include <ngx_core.h>
 #include "ngx_vmess_handshake.h"
 #include "ngx_vmess_log.h"
+#include "ngx_vmess_output.h"
+#include "ngx_vmess_packet.h"
 #include "proto/ngx_vmess_guess.h"
 #include "proto/ngx_vmess_legacy.h"
+#include "proto/ngx_vmess_response.h"
 
 
 #define NGX_VMESS_HEADER_BUFFER  4096
@@ -18,6 +21,7 @@
 
 static ngx_int_t ngx_vmess_handshake_header(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
+static void ngx_vmess_handshake_log_refused(ngx_vmess_connection_t *vc);
 
 
 /* probes must not fill the log of a worker */
@@ -135,16 +139,15 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
 
     if (rc == NGX_OK) {
 
-        status = ngx_vmess_account_claim(vc->zone, &vc->account,
-                                         vc->header.eauid, vc->header.key,
-                                         vc->header.iv, c->log);
+        status = ngx_vmess_account_claim(&vc->account, vc->header.eauid,
+                                         vc->header.key, vc->header.iv, c->log);
 
         if (status == NGX_VMESS_STATUS_OK) {
             vc->status = NGX_VMESS_STATUS_OK;
             return NGX_OK;
         }
 
-        ngx_vmess_account_try_rest(vc->zone, &vc->account, vc->header.eauid);
+        ngx_vmess_account_try_rest(&vc->account, vc->header.eauid);
 
         ngx_vmess_handshake_refuse(vc, status);
         return NGX_DECLINED;
@@ -158,8 +161,7 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
     if (vc->status == NGX_VMESS_STATUS_NONE) {
 
         if (rc == NGX_DECLINED) {
-            ngx_vmess_account_try_rest(vc->zone, &vc->account,
-                                       vc->header.eauid);
+            ngx_vmess_account_try_rest(&vc->account, vc->header.eauid);
         }
 
         ngx_vmess_handshake_refuse(vc, vc->header.bad_tag ? NGX_VMESS_STATUS_TAG
@@ -180,8 +182,8 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
 
     c = vc->connection;
 
-    status = ngx_vmess_account_auth(vc->zone, c->sockaddr, vc->header.eauid,
-                                    &vc->account, c->log);
+    status = ngx_vmess_account_auth(&vc->account, c->sockaddr,
+                                    vc->header.eauid, c->log);
 
     if (status == NGX_VMESS_STATUS_OK) {
         ngx_memcpy(vc->header.cmd_key, vc->account.cmd_key, NGX_VMESS_KEY_LEN);
@@ -215,22 +217,10 @@ ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
 
     if (vc->account.user) {
         user = &vc->account.user->name.str;
-        (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
+        ngx_vmess_account_refuse(&vc->account, status, vc->header.eauid);
     }
 
     log = vc->connection->log;
-
-    /*
-     * An id is claimed when its header is whole, good or bad.  Of the original
-     * header, any refusal ends the token.
-     */
-
-    if (vc->account.user
-        && (vc->account.legacy || status == NGX_VMESS_STATUS_TAG
-            || status == NGX_VMESS_STATUS_HEADER))
-    {
-        ngx_vmess_account_taint(vc->zone, &vc->account, vc->header.eauid);
-    }
 
     if (!ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, log)) {
         return;
@@ -255,6 +245,11 @@ ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
             ngx_log_error(NGX_LOG_INFO, log, 0,
                           "client sent no request of \"vmess_http_header\": "
                           "%s", vc->http.err);
+            break;
+        }
+
+        if (user) {
+            ngx_vmess_handshake_log_refused(vc);
             break;
         }
 
@@ -318,12 +313,150 @@ ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
                       guess, early);
         break;
 
-    default: /* NGX_VMESS_STATUS_TRUNCATED */
+    case NGX_VMESS_STATUS_TRUNCATED:
         ngx_log_error(NGX_LOG_INFO, log, 0,
                       "client closed connection while sending VMess header: "
                       "%s%s", guess, early);
         break;
+
+    default:
+        ngx_vmess_handshake_log_refused(vc);
+        break;
     }
+}
+
+
+/* the client knows the id, but its user is not let in */
+
+static void
+ngx_vmess_handshake_log_refused(ngx_vmess_connection_t *vc)
+{
+    ngx_log_error(NGX_LOG_INFO, vc->connection->log, 0,
+                  "client opened a flow of user \"%V\", who %s",
+                  &vc->account.user->name.str,
+                  ngx_vmess_account_status(vc->status)->who);
+}
+
+
+ngx_int_t
+ngx_vmess_handshake_finish(ngx_vmess_connection_t *vc)
+{
+    u_char            *p, key[NGX_VMESS_KEY_LEN], iv[NGX_VMESS_IV_LEN];
+    size_t             size;
+    ngx_int_t          rc;
+    ngx_str_t          response;
+    ngx_connection_t  *c;
+
+    c = vc->connection;
+
+    size = NGX_VMESS_RESPONSE_LEN + vc->command.len;
+
+    if (vc->disguised) {
+        size += NGX_VMESS_HTTP_RESPONSE_MAX;
+    }
+
+    p = ngx_pnalloc(c->pool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    vc->response.data = p;
+
+    if (vc->disguised) {
+        p = ngx_vmess_http_response(p, (ngx_str_t *) &ngx_cached_http_time);
+    }
+
+    response.data = p;
+
+    ngx_vmess_response_keys(&vc->header, key, iv);
+
+    rc = ngx_vmess_chunk_init(&vc->in, &vc->header, vc->header.key,
+                              vc->header.iv, 0);
+
+    if (rc == NGX_OK) {
+        rc = ngx_vmess_chunk_init(&vc->out, &vc->header, key, iv, 1);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_vmess_response_create(&vc->header, key, iv,
+                                       vc->command.len ? &vc->command : NULL,
+                                       &vc->out.cfb, &response);
+
+        vc->response.len = p + response.len - vc->response.data;
+    }
+
+    ngx_explicit_memzero(key, sizeof(key));
+    ngx_explicit_memzero(iv, sizeof(iv));
+    ngx_explicit_memzero(vc->header.key, sizeof(vc->header.key));
+    ngx_explicit_memzero(vc->header.iv, sizeof(vc->header.iv));
+    ngx_explicit_memzero(vc->header.cmd_key, sizeof(vc->header.cmd_key));
+    ngx_explicit_memzero(vc->account.cmd_key, sizeof(vc->account.cmd_key));
+
+    if (vc->command.len) {
+        ngx_explicit_memzero(vc->command.data, vc->command.len);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "starting VMess failed");
+        return NGX_ERROR;
+    }
+
+    if (vc->header.command == NGX_VMESS_CMD_UDP) {
+        c->type = SOCK_DGRAM;
+        c->recv = ngx_vmess_packet_recv;
+        c->send = ngx_vmess_output_send;
+        c->send_chain = ngx_vmess_packet_send_chain;
+
+    } else {
+        c->recv = ngx_vmess_connection_recv;
+        c->send = ngx_vmess_output_send;
+        c->send_chain = ngx_vmess_output_send_chain;
+
+        /* the last buffer must come here, for the end chunk */
+
+        c->need_last_buf = 1;
+    }
+
+    c->sendfile = 0;
+
+#if (NGX_SSL)
+
+    /* what TLS could not take goes on from another place in memory */
+
+    if (c->ssl) {
+        SSL_set_mode(c->ssl->connection, SSL_MODE_ENABLE_PARTIAL_WRITE
+                                         |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+
+#endif
+
+    if (vc->raw.pos == vc->raw.last) {
+        ngx_vmess_connection_free_buf(&vc->raw);
+
+    } else {
+        c->read->ready = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_handshake_open(ngx_vmess_connection_t *vc,
+    ngx_vmess_connection_t *parent)
+{
+    vc->status = ngx_vmess_account_open(&vc->account,
+                                        parent ? &parent->account : NULL);
+
+    if (vc->status == NGX_VMESS_STATUS_OK) {
+        return NGX_OK;
+    }
+
+    ngx_vmess_account_refuse(&vc->account, vc->status, NULL);
+
+    ngx_vmess_handshake_log_refused(vc);
+
+    return NGX_DECLINED;
 }
 
 
@@ -343,7 +476,7 @@ ngx_vmess_handshake_drain(ngx_vmess_connection_t *vc)
          * some jitter
          */
 
-        vc->drain = vc->zone->drain + ngx_random() % 64;
+        vc->drain = vc->account.zone->drain + ngx_random() % 64;
         vc->drained = vc->raw.last - vc->raw.start;
 
         ngx_vmess_connection_free_buf(&vc->raw);

@@ -24,6 +24,20 @@
 ngx_int_t ngx_vmess_handshake_read(ngx_vmess_connection_t *vc);
 
 /*
+ * Opens the flow of a connection, or of a sub-connection of parent; NULL: it is
+ * none.  NGX_OK, or NGX_DECLINED: its user is refused, vc->status says why, and
+ * it was logged.
+ */
+ngx_int_t ngx_vmess_handshake_open(ngx_vmess_connection_t *vc,
+    ngx_vmess_connection_t *parent);
+
+/*
+ * Puts the layer into c->recv and c->send of a connection whose flow was
+ * opened.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_vmess_handshake_finish(ngx_vmess_connection_t *vc);
+
+/*
  * Ends the handshake as one that was not VMess at all, and logs it.  The token
  * of a legacy header will not be found again.
  */

@@ -309,14 +309,13 @@ ngx_vmess_mux_connection_frame(ngx_vmess_mux_connection_t *mux)
 static ngx_int_t
 ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
 {
-    ngx_int_t          rc;
-    ngx_connection_t  *c;
-    ngx_vmess_mux_t   *m;
-    ngx_vmess_user_t  *user;
+    ngx_int_t            rc;
+    ngx_connection_t    *c;
+    ngx_vmess_mux_t     *m;
+    ngx_vmess_status_e   status;
 
     m = &mux->frame;
     c = mux->connection;
-    user = mux->vc->account.user;
 
     if (m->bad_address) {
         ngx_vmess_mux_connection_invalid(mux, "target of", 1);
@@ -325,16 +324,19 @@ ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
 
     /* a sub-connection is a new flow, however old the connection is */
 
-    if (ngx_vmess_account_check(mux->vc->zone, &mux->vc->account) != NGX_OK) {
+    status = ngx_vmess_account_check(&mux->vc->account);
 
-        (void) ngx_atomic_fetch_add(&user->refused, 1);
+    if (status != NGX_VMESS_STATUS_OK) {
+
+        ngx_vmess_account_refuse(&mux->vc->account, status, NULL);
 
         if (!mux->revoked) {
             mux->revoked = 1;
 
             ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                          "client opened a sub-connection of user \"%V\", who "
-                          "is gone or has another id", &user->name.str);
+                          "client opened a sub-connection of user \"%V\", "
+                          "who %s", &mux->vc->account.user->name.str,
+                          ngx_vmess_account_status(status)->who);
         }
 
         goto refused;
@@ -380,7 +382,7 @@ ngx_vmess_mux_connection_again(ngx_vmess_mux_connection_t *mux)
 
     m = &mux->frame;
 
-    x = ngx_vmess_xudp_find(mux->vc->zone, mux->vc->account.user,
+    x = ngx_vmess_xudp_find(mux->vc->account.zone, mux->vc->account.user,
                             m->global_id);
     if (x == NULL) {
         return NGX_DECLINED;

@@ -124,7 +124,7 @@ ngx_vmess_mux_flow_open(ngx_vmess_mux_connection_t *mux)
     }
 
     rc = m->has_global_id
-         ? ngx_vmess_xudp_set_name(&flow->xudp, mux->vc->zone,
+         ? ngx_vmess_xudp_set_name(&flow->xudp, mux->vc->account.zone,
                                    mux->vc->account.user, m->global_id)
          : NGX_OK;
 

@@ -179,9 +179,7 @@ ngx_vmess_output_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
     c->sent = sent + plain;
 
-    if (plain) {
-        (void) ngx_atomic_fetch_add(&vc->account.user->down, plain);
-    }
+    ngx_vmess_account_count(&vc->account, 0, plain);
 
     if (rc == NGX_ERROR) {
         c->write->error = 1;

@@ -181,7 +181,7 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     vc->received++;
 
-    (void) ngx_atomic_fetch_add(&vc->account.user->up, out.len);
+    ngx_vmess_account_count(&vc->account, out.len, 0);
 
     /* no event of the socket will tell of what is held here */
 
@@ -341,7 +341,7 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
         in->buf->pos = in->buf->last;
     }
 
-    (void) ngx_atomic_fetch_add(&vc->account.user->down, plain);
+    ngx_vmess_account_count(&vc->account, 0, plain);
 
     /* $bytes_sent is of the flow, not of the wire */
 

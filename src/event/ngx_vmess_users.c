@@ -34,7 +34,7 @@ static void ngx_vmess_users_inherit(ngx_vmess_zone_t *zone,
     ngx_vmess_zone_t *old);
 static void ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users,
     ngx_vmess_users_t *old);
-static void ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh,
+static void ngx_vmess_users_stamp(ngx_vmess_zone_t *zone,
     ngx_vmess_users_t *users);
 static void ngx_vmess_users_reclaim(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_sweep(ngx_vmess_zone_t *zone);
@@ -144,9 +144,6 @@ ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
         ngx_memcpy(&users->records[i].owner, conf[i]->cmd_key,
                    sizeof(uint32_t));
         users->records[i].owner |= 1;
-
-        users->records[i].rate = conf[i]->rate;
-        users->records[i].alter_id = conf[i]->alter_id;
 
         if (method->init(&users->keys[i], conf[i]->cmd_key) != NGX_OK) {
             ngx_ssl_error(NGX_LOG_EMERG, log, 0,
@@ -337,7 +334,7 @@ ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 
         ngx_memcpy(id, conf[i]->uuid, NGX_VMESS_ID_LEN);
 
-        for (n = conf[i]->alter_id; n; n--) {
+        for (n = conf[i]->limits.alter_id; n; n--) {
             ngx_vmess_id_next(id, id);
             ngx_vmess_token_add(users->tokens, id, i);
         }
@@ -367,7 +364,7 @@ ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    ngx_vmess_users_stamp(sh, sh->pending);
+    ngx_vmess_users_stamp(zone, sh->pending);
 
     if (sh->users) {
         ngx_vmess_users_copy_temporary(sh->pending, sh->users);
@@ -502,16 +499,22 @@ ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users, ngx_vmess_users_t *old)
 
 /*
  * Stamps the users of a new configuration, and those whose key is another one
- * than in the configuration before.  Called with the zone locked, before the
- * tables and sh->generation become those of the new configuration.
+ * than in the configuration before, and gives them what is configured.  Called
+ * with the zone locked, before the tables and sh->generation become those of
+ * the new configuration.
  */
 
 static void
-ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh, ngx_vmess_users_t *users)
+ngx_vmess_users_stamp(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 {
-    ngx_uint_t           i, generation;
-    ngx_vmess_user_t    *user;
-    ngx_vmess_record_t  *record, *old;
+    ngx_uint_t               i, generation;
+    ngx_vmess_user_t        *user;
+    ngx_vmess_record_t      *record, *old;
+    ngx_vmess_zone_sh_t     *sh;
+    ngx_vmess_user_conf_t  **conf;
+
+    sh = zone->sh;
+    conf = zone->users.elts;
 
     generation = sh->generation + 1;
     users->generation = generation;
@@ -533,6 +536,7 @@ ngx_vmess_users_stamp(ngx_vmess_zone_sh_t *sh, ngx_vmess_users_t *users)
             user->changed = generation;
         }
 
+        user->limits = conf[i]->limits;
         user->number = i;
         user->generation = generation;
     }

@@ -16,6 +16,21 @@
 #define NGX_VMESS_USER_NAME_MAX   64
 
 
+/*
+ * What is configured of a user beside its name and its id: copied whole to
+ * where it is needed, at publication and when a flow is opened.
+ */
+
+typedef struct {
+    ngx_uint_t                 alter_id;   /* 0: AEAD header only */
+    time_t                     expires;    /* 0: never */
+    off_t                      quota;      /* bytes, 0: unlimited */
+    size_t                     rate;       /* bytes per second, 0: unlimited */
+    ngx_uint_t                 max_conns;  /* 0: unlimited */
+    ngx_uint_t                 max_ips;    /* 0: unlimited */
+} ngx_vmess_limits_t;
+
+
 /* a user as configured */
 
 typedef struct {
@@ -24,16 +39,11 @@ typedef struct {
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
     u_char                     uuid[NGX_VMESS_ID_LEN];
 
-    ngx_uint_t                 alter_id;
-    time_t                     expires;    /* 0: never */
-    off_t                      quota;      /* bytes, 0: unlimited */
-    size_t                     rate;       /* bytes per second, 0: unlimited */
-    ngx_uint_t                 max_conns;  /* 0: unlimited */
-    ngx_uint_t                 max_ips;    /* 0: unlimited */
+    ngx_vmess_limits_t         limits;
 } ngx_vmess_user_conf_t;
 
 
-/* counters of a user, which outlive a reload; found by name */
+/* a user by its name, with counters that outlive a reload */
 
 struct ngx_vmess_user_s {
     ngx_str_node_t             name;       /* in sh->names */
@@ -46,6 +56,7 @@ struct ngx_vmess_user_s {
 
     ngx_atomic_t               refs[2];    /* connections that point here */
 
+    ngx_vmess_limits_t         limits;     /* as published */
     ngx_uint_t                 generation; /* of the last configuration that
                                               has the user */
     ngx_uint_t                 changed;    /* of that which gave it its key */
@@ -59,8 +70,6 @@ typedef struct {
     ngx_vmess_user_t          *user;
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
     uint32_t                   owner;      /* of ids in the replay filter */
-    size_t                     rate;
-    ngx_uint_t                 alter_id;   /* 0: AEAD header only */
 } ngx_vmess_record_t;
 
 

@@ -49,8 +49,8 @@ ngx_stream_vmess_detour_switch(ngx_stream_session_t *s)
     ngx_memzero(&sw, sizeof(ngx_vmess_switch_t));
 
     if (vc->account.temporary
-        || ngx_vmess_detour_id(vc->zone, vc->account.user, vc->account.number,
-                               sw.id, &random)
+        || ngx_vmess_detour_id(vc->account.zone, vc->account.user,
+                               vc->account.number, sw.id, &random)
            != NGX_OK)
     {
         ngx_explicit_memzero(sw.id, NGX_VMESS_ID_LEN);

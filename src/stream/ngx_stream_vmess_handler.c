@@ -354,12 +354,12 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
     /* the old cipher is for those with the old header */
 
     if (!(vscf->ciphers & cipher)
-        || (cipher == NGX_STREAM_VMESS_CFB && vc->account.alter_id == 0
+        || (cipher == NGX_STREAM_VMESS_CFB && vc->account.limits.alter_id == 0
             && !vc->account.temporary))
     {
         vc->status = NGX_VMESS_STATUS_CIPHER;
 
-        (void) ngx_atomic_fetch_add(&vc->account.user->refused, 1);
+        ngx_vmess_account_refuse(&vc->account, vc->status, NULL);
 
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
                       "client of user \"%V\" requested cipher \"%V\", "
@@ -395,6 +395,10 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
 
     if (vscf->detour_from && ngx_stream_vmess_detour_switch(s) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (ngx_vmess_handshake_open(vc, NULL) != NGX_OK) {
+        return NGX_STREAM_FORBIDDEN;
     }
 
     if (ngx_vmess_handshake_finish(vc) != NGX_OK) {
@@ -442,7 +446,7 @@ ngx_stream_vmess_handler_command(ngx_stream_session_t *s, ngx_uint_t command)
 
     ctx->vc->status = NGX_VMESS_STATUS_COMMAND;
 
-    (void) ngx_atomic_fetch_add(&user->refused, 1);
+    ngx_vmess_account_refuse(&ctx->vc->account, ctx->vc->status, NULL);
 
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "client of user \"%V\" requested command \"%V\", "
@@ -530,10 +534,9 @@ ngx_stream_vmess_handler_open_flow(ngx_stream_session_t *s,
 
     vc = ctx->vc;
 
-    ngx_vmess_account_copy(vc->zone, &vc->account, &parent->account);
-    ngx_vmess_account_open(vc->zone, &vc->account);
-
-    vc->status = NGX_VMESS_STATUS_OK;
+    if (ngx_vmess_handshake_open(vc, parent) != NGX_OK) {
+        return NGX_STREAM_FORBIDDEN;
+    }
 
     h = &vc->header;
 

@@ -19,7 +19,6 @@ static void ngx_stream_vmess_log_count(ngx_stream_session_t *s,
 ngx_int_t
 ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
 {
-    ngx_vmess_user_t        *user;
     ngx_log_handler_pt       handler;
     ngx_connection_t        *c;
     ngx_stream_vmess_ctx_t  *ctx;
@@ -61,18 +60,11 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
 
     ngx_stream_vmess_log_count(s, ctx);
 
-    user = ctx->vc->account.user;
-
     c = s->connection;
     handler = c->log->handler;
     c->log->handler = NULL;
 
-    ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                  "vmess user \"%V\": up:%uA down:%uA flows:%uA total:%uA "
-                  "refused:%uA",
-                  &user->name.str, user->up, user->down,
-                  ngx_vmess_account_flows(ctx->vc->zone, &ctx->vc->account),
-                  user->total, user->refused);
+    ngx_vmess_account_log(&ctx->vc->account, c->log);
 
     c->log->handler = handler;
 

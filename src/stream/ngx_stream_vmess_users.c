@@ -71,28 +71,28 @@ static ngx_vmess_param_t  ngx_stream_vmess_users_params[] = {
 static ngx_vmess_param_t  ngx_stream_vmess_users_line_params[] = {
 
     { ngx_string("alter_id="), ngx_vmess_param_number,
-      offsetof(ngx_vmess_user_conf_t, alter_id), 0, 256,
+      offsetof(ngx_vmess_limits_t, alter_id), 0, 256,
       "a number from 0 to 256", NULL, 0 },
 
     { ngx_string("rate="), ngx_vmess_param_size,
-      offsetof(ngx_vmess_user_conf_t, rate), 1, NGX_MAX_INT_T_VALUE,
+      offsetof(ngx_vmess_limits_t, rate), 1, NGX_MAX_INT_T_VALUE,
       "bytes per second such as \"2m\"", NULL, 0 },
 
     { ngx_string("expires="), ngx_stream_vmess_users_expires,
-      offsetof(ngx_vmess_user_conf_t, expires), 0, 0,
+      offsetof(ngx_vmess_limits_t, expires), 0, 0,
       "a date such as \"2027-01-31\", the day (UTC) from which the user is "
       "refused", "is not enforced", 0 },
 
     { ngx_string("quota="), ngx_stream_vmess_users_quota,
-      offsetof(ngx_vmess_user_conf_t, quota), 0, 0,
+      offsetof(ngx_vmess_limits_t, quota), 0, 0,
       "a size such as \"100g\"", "is not enforced", 0 },
 
     { ngx_string("max_conns="), ngx_vmess_param_number,
-      offsetof(ngx_vmess_user_conf_t, max_conns), 1, NGX_MAX_INT_T_VALUE,
+      offsetof(ngx_vmess_limits_t, max_conns), 1, NGX_MAX_INT_T_VALUE,
       "a number from 1 on", "is not enforced", 0 },
 
     { ngx_string("max_ips="), ngx_vmess_param_number,
-      offsetof(ngx_vmess_user_conf_t, max_ips), 1, NGX_MAX_INT_T_VALUE,
+      offsetof(ngx_vmess_limits_t, max_ips), 1, NGX_MAX_INT_T_VALUE,
       "a number from 1 on", "is not enforced", 0 },
 
       ngx_vmess_null_param
@@ -546,8 +546,8 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     s.data = where;
     s.len = ngx_sprintf(where, "of user \"%V\"", &value[0]) - where;
 
-    if (ngx_vmess_param_parse(cf, 2, ngx_stream_vmess_users_line_params, user,
-                              &s, &seen)
+    if (ngx_vmess_param_parse(cf, 2, ngx_stream_vmess_users_line_params,
+                              &user->limits, &s, &seen)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -555,7 +555,7 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 
     /* "alter_id=0" is nothing to warn of */
 
-    if (user->alter_id == 0) {
+    if (user->limits.alter_id == 0) {
         seen &= ~NGX_STREAM_VMESS_ALTER_ID;
     }
 
@@ -643,7 +643,7 @@ ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
 
     *userp = user;
 
-    zone->nlegacy += user->alter_id;
+    zone->nlegacy += user->limits.alter_id;
 
     ngx_rbtree_insert(&zone->names, &user->name.node);
     ngx_rbtree_insert(&zone->ids, &user->id.node);

@@ -114,14 +114,8 @@ ngx_stream_vmess_variable_ctx(ngx_stream_session_t *s)
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
-    if (ctx == NULL
-        || (ctx->vc->status != NGX_VMESS_STATUS_OK
-            && ctx->vc->status < NGX_VMESS_STATUS_CIPHER))
-    {
-        return NULL;
-    }
-
-    return ctx;
+    return (ctx && ngx_vmess_account_status(ctx->vc->status)->authentic)
+           ? ctx : NULL;
 }
 
 
@@ -156,8 +150,9 @@ ngx_stream_vmess_variable_status(ngx_stream_session_t *s,
         status = NGX_VMESS_STATUS_TIMEOUT;
     }
 
-    ngx_stream_vmess_variable_set(v, ctx ? ngx_vmess_account_status_name(status)
-                                         : NULL);
+    ngx_stream_vmess_variable_set(v,
+                                  ctx ? &ngx_vmess_account_status(status)->name
+                                      : NULL);
     return NGX_OK;
 }
 
@@ -273,7 +268,8 @@ ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
     ctx = ngx_stream_vmess_variable_ctx(s);
 
     return ngx_stream_vmess_variable_number(s, v,
-                                            ctx ? ctx->vc->account.rate : 0);
+                                            ctx ? ctx->vc->account.limits.rate
+                                                : 0);
 }
 
 
