@@ -882,3 +882,32 @@ is(wait_for(sub { my $s = tcp();
 1;
 --- stream_response: 1
 --- may_alert
+
+
+=== TEST 25: a user who goes while his header is half sent is not known
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my %v = map { $_ => vmess(to => 'echo', user => $_) } qw(alice bob);
+my %s = map { $_ => tcp() } keys %v;
+put($s{$_}, substr($v{$_}->header, 0, 40)) for keys %v;
+wait_log(qr/ connected to /, 2);
+select undef, undef, undef, 0.3;
+
+edit_conf(sub { s/bob \S+;// });
+reload();
+
+put($s{bob}, substr($v{bob}->header, 40) . 'x' x 5000);
+is(slurp($s{bob}), '', 'bob has gone');
+
+$v{alice}->connect($s{alice}, quiet => 1);
+$v{alice}->send_raw(substr($v{alice}->header, 40) . $v{alice}->chunk('hello'));
+is($v{alice}->read(5), 'hello', 'alice has not');
+$v{alice}->close;
+1;
+--- stream_response: 1
+--- error_log
+client opened a flow of user "bob", who is gone or has another id
