@@ -21,6 +21,7 @@
 #define NGX_VMESS_PACKETADDR  "sp.packet-addr.v2fly.arpa"
 
 
+static ngx_int_t ngx_stream_vmess_handler_read(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s);
 static void ngx_stream_vmess_handler_evict(ngx_vmess_pending_t *pending);
 static ngx_int_t ngx_stream_vmess_handler_wait(ngx_stream_session_t *s);
@@ -42,7 +43,6 @@ static ngx_int_t ngx_stream_vmess_handler_fallback(ngx_stream_session_t *s);
 ngx_int_t
 ngx_stream_vmess_handler(ngx_stream_session_t *s)
 {
-    ngx_int_t                     rc;
     ngx_connection_t             *c;
     ngx_vmess_vconn_t            *vconn;
     ngx_vmess_mux_flow_t         *flow;
@@ -104,9 +104,24 @@ ngx_stream_vmess_handler(ngx_stream_session_t *s)
         ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
     }
 
-    if (ctx->resolver) {
-        return NGX_AGAIN;
-    }
+    return ctx->resolver ? NGX_AGAIN : ngx_stream_vmess_handler_read(s);
+}
+
+
+/* the header, and what is read of a client that has none */
+
+static ngx_int_t
+ngx_stream_vmess_handler_read(ngx_stream_session_t *s)
+{
+    ngx_int_t                     rc;
+    ngx_connection_t             *c;
+    ngx_stream_vmess_ctx_t       *ctx;
+    ngx_stream_vmess_srv_conf_t  *vscf;
+
+    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    c = s->connection;
 
     c->log->action = "reading VMess header";
 

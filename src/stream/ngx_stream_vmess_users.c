@@ -33,6 +33,7 @@ static ngx_vmess_zone_t *ngx_stream_vmess_users_zone(ngx_conf_t *cf,
     ngx_str_t *value);
 static char *ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy,
     void *conf);
+static ngx_int_t ngx_stream_vmess_users_check_line(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text, u_char *id);
 static ngx_int_t ngx_stream_vmess_users_set_params(ngx_conf_t *cf,
@@ -285,45 +286,9 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return rv;
     }
 
-    /* an id in the place of a name is a secret, too, and not shown */
-
-    if (value[0].len >= 32
-        && ngx_vmess_id_parse(id, &value[0]) == NGX_OK)
+    if (ngx_stream_vmess_users_check_line(cf) != NGX_OK
+        || ngx_stream_vmess_users_id(cf, &value[0], &value[1], id) != NGX_OK)
     {
-        ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "name of user is a UUID, "
-                           "a line must be \"name id [parameters];\"");
-        return NGX_CONF_ERROR;
-    }
-
-    if (cf->args->nelts < 2) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "user \"%V\" has no id, "
-                           "a line must be \"name id [parameters];\"",
-                           &value[0]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (value[0].len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "user has an empty name, "
-                           "a line must be \"name id [parameters];\"");
-        return NGX_CONF_ERROR;
-    }
-
-    if (value[0].len > NGX_VMESS_USER_NAME_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "name of user \"%V\" is longer than %d characters",
-                           &value[0], NGX_VMESS_USER_NAME_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_stream_vmess_users_check_name(cf, "user", &value[0]) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_stream_vmess_users_id(cf, &value[0], &value[1], id) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -353,6 +318,54 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* the name, and that an id follows */
+
+static ngx_int_t
+ngx_stream_vmess_users_check_line(ngx_conf_t *cf)
+{
+    u_char      id[NGX_VMESS_ID_LEN];
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    /* an id in the place of a name is a secret, too, and not shown */
+
+    if (value[0].len >= 32
+        && ngx_vmess_id_parse(id, &value[0]) == NGX_OK)
+    {
+        ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "name of user is a UUID, "
+                           "a line must be \"name id [parameters];\"");
+        return NGX_ERROR;
+    }
+
+    if (cf->args->nelts < 2) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "user \"%V\" has no id, "
+                           "a line must be \"name id [parameters];\"",
+                           &value[0]);
+        return NGX_ERROR;
+    }
+
+    if (value[0].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "user has an empty name, "
+                           "a line must be \"name id [parameters];\"");
+        return NGX_ERROR;
+    }
+
+    if (value[0].len > NGX_VMESS_USER_NAME_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "name of user \"%V\" is longer than %d characters",
+                           &value[0], NGX_VMESS_USER_NAME_MAX);
+        return NGX_ERROR;
+    }
+
+    return ngx_stream_vmess_users_check_name(cf, "user", &value[0]);
 }
 
 
