@@ -23,8 +23,7 @@ struct ngx_vmess_kcp_source_s {
 
 static ngx_vmess_kcp_session_t *ngx_vmess_kcp_session_create(
     ngx_vmess_kcp_socket_t *ks, ngx_str_t *key, ngx_uint_t conv,
-    ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
-    socklen_t local_len);
+    ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local);
 static ngx_int_t ngx_vmess_kcp_session_start(ngx_vmess_kcp_session_t *ksn);
 static ngx_int_t ngx_vmess_kcp_session_evict(ngx_vmess_kcp_socket_t *ks);
 static void ngx_vmess_kcp_session_prove(ngx_vmess_kcp_session_t *ksn);
@@ -63,7 +62,7 @@ static const ngx_vmess_carrier_t  ngx_vmess_kcp_session_carrier = {
 ngx_vmess_kcp_session_t *
 ngx_vmess_kcp_session_get(ngx_vmess_kcp_socket_t *ks,
     ngx_vmess_kcp_segment_t *seg, ngx_sockaddr_t *sockaddr, socklen_t socklen,
-    ngx_sockaddr_t *local, socklen_t local_len)
+    ngx_sockaddr_t *local)
 {
     uint16_t                  conv;
     ngx_str_t                 key;
@@ -90,14 +89,14 @@ ngx_vmess_kcp_session_get(ngx_vmess_kcp_socket_t *ks,
     }
 
     return ngx_vmess_kcp_session_create(ks, &key, seg->conv, sockaddr, socklen,
-                                        local, local_len);
+                                        local);
 }
 
 
 static ngx_vmess_kcp_session_t *
 ngx_vmess_kcp_session_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
     ngx_uint_t conv, ngx_sockaddr_t *sockaddr, socklen_t socklen,
-    ngx_sockaddr_t *local, socklen_t local_len)
+    ngx_sockaddr_t *local)
 {
     uint32_t                  random;
     ngx_log_t                *log;
@@ -133,8 +132,7 @@ ngx_vmess_kcp_session_create(ngx_vmess_kcp_socket_t *ks, ngx_str_t *key,
 
     ngx_memcpy(&ksn->sockaddr, sockaddr, socklen);
     ksn->socklen = socklen;
-    ngx_memcpy(&ksn->local, local, local_len);
-    ksn->local_len = local_len;
+    ngx_memcpy(&ksn->local, local, ks->listening->socklen);
 
     ksn->event.handler = ngx_vmess_kcp_session_event_handler;
     ksn->event.data = ksn;
@@ -177,7 +175,7 @@ ngx_vmess_kcp_session_start(ngx_vmess_kcp_session_t *ksn)
     addrs.sockaddr = &ksn->sockaddr.sockaddr;
     addrs.socklen = ksn->socklen;
     addrs.local_sockaddr = &ksn->local.sockaddr;
-    addrs.local_socklen = ksn->local_len;
+    addrs.local_socklen = ks->listening->socklen;
     addrs.text.data = text;
     addrs.text.len = ngx_sock_ntop(addrs.sockaddr, addrs.socklen, text,
                                    sizeof(text), 0);
@@ -466,7 +464,7 @@ ngx_vmess_kcp_session_send_datagram(ngx_vmess_kcp_session_t *ksn, u_char *p,
     c->sockaddr = &ksn->sockaddr.sockaddr;
     c->socklen = ksn->socklen;
     c->local_sockaddr = &ksn->local.sockaddr;
-    c->local_socklen = ksn->local_len;
+    c->local_socklen = ks->listening->socklen;
 
     cl = ngx_udp_send_chain(c, &out, 0);
 

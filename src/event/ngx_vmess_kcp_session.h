@@ -76,8 +76,7 @@ typedef struct {
 
     ngx_sockaddr_t               sockaddr;
     socklen_t                    socklen;
-    ngx_sockaddr_t               local;
-    socklen_t                    local_len;
+    ngx_sockaddr_t               local;       /* as long as the socket's */
 } ngx_vmess_kcp_session_t;
 
 
@@ -87,7 +86,7 @@ typedef struct {
  */
 ngx_vmess_kcp_session_t *ngx_vmess_kcp_session_get(ngx_vmess_kcp_socket_t *ks,
     ngx_vmess_kcp_segment_t *seg, ngx_sockaddr_t *sockaddr, socklen_t socklen,
-    ngx_sockaddr_t *local, socklen_t local_len);
+    ngx_sockaddr_t *local);
 
 /* takes the segments of a datagram */
 void ngx_vmess_kcp_session_input(ngx_vmess_kcp_session_t *ksn,

@@ -13,11 +13,11 @@
 
 
 static void ngx_vmess_kcp_socket_read_handler(ngx_event_t *rev);
-static socklen_t ngx_vmess_kcp_socket_local(struct msghdr *msg,
+static void ngx_vmess_kcp_socket_local(struct msghdr *msg,
     ngx_listening_t *ls, ngx_sockaddr_t *local);
 static void ngx_vmess_kcp_socket_datagram(ngx_vmess_kcp_socket_t *ks,
     u_char *p, size_t len, ngx_sockaddr_t *sockaddr, socklen_t socklen,
-    ngx_sockaddr_t *local, socklen_t local_len);
+    ngx_sockaddr_t *local);
 static void ngx_vmess_kcp_socket_quit_handler(ngx_event_t *rev);
 static void ngx_vmess_kcp_socket_empty_handler(ngx_event_t *ev);
 static void *ngx_vmess_kcp_socket_alloc(void *data, size_t size);
@@ -115,7 +115,6 @@ ngx_vmess_kcp_socket_read_handler(ngx_event_t *rev)
 {
     ssize_t                  n;
     ngx_err_t                err;
-    socklen_t                local_len;
     ngx_uint_t               i;
     struct iovec             iov;
     struct msghdr            msg;
@@ -167,7 +166,7 @@ ngx_vmess_kcp_socket_read_handler(ngx_event_t *rev)
             continue;
         }
 
-        local_len = ngx_vmess_kcp_socket_local(&msg, ks->listening, &local);
+        ngx_vmess_kcp_socket_local(&msg, ks->listening, &local);
 
         /* nothing could be sent back */
 
@@ -178,14 +177,14 @@ ngx_vmess_kcp_socket_read_handler(ngx_event_t *rev)
         }
 
         ngx_vmess_kcp_socket_datagram(ks, buffer, n, &sa, msg.msg_namelen,
-                                      &local, local_len);
+                                      &local);
     }
 }
 
 
 /* the address that a datagram was sent to, which answers must come from */
 
-static socklen_t
+static void
 ngx_vmess_kcp_socket_local(struct msghdr *msg, ngx_listening_t *ls,
     ngx_sockaddr_t *local)
 {
@@ -215,15 +214,12 @@ ngx_vmess_kcp_socket_local(struct msghdr *msg, ngx_listening_t *ls,
         }
 #endif
     }
-
-    return ls->socklen;
 }
 
 
 static void
 ngx_vmess_kcp_socket_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
-    ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local,
-    socklen_t local_len)
+    ngx_sockaddr_t *sockaddr, socklen_t socklen, ngx_sockaddr_t *local)
 {
     u_char                   *pos;
     ngx_str_t                 segments;
@@ -242,8 +238,8 @@ ngx_vmess_kcp_socket_datagram(ngx_vmess_kcp_socket_t *ks, u_char *p, size_t len,
         return;
     }
 
-    ksn = ngx_vmess_kcp_session_get(ks, &seg, sockaddr, socklen, local,
-                                    local_len);
+    ksn = ngx_vmess_kcp_session_get(ks, &seg, sockaddr, socklen, local);
+
     if (ksn) {
         ngx_vmess_kcp_session_input(ksn, &segments);
     }
