@@ -610,6 +610,7 @@ sub answer_h1 {
 
     $in =~ s/^(?:Date|Last-Modified|ETag): .*\r\n//gmi;
     $in =~ s/:\d+\b//g;
+    $in =~ s/^Connection: .*\r\n//mi if epoch('reloaded');   # old workers close it
     $in =~ s/boundary=\d+|\r\n--\d+//g;         # of ranges
     return $in;
 }
