@@ -78,7 +78,7 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
         if (n == NGX_AGAIN) {
 
             /*
-             * VMess, "Failure behaviour": a fallback is given other clients
+             * VMess, "Failure behavior": a fallback is given other clients
              * as soon as they have sent the bytes of a token
              */
 
@@ -472,7 +472,7 @@ ngx_vmess_handshake_drain(ngx_vmess_connection_t *vc)
     if (vc->drain == 0) {
 
         /*
-         * VMess, "Failure behaviour": a constant of the configuration, and
+         * VMess, "Failure behavior": a constant of the configuration, and
          * some jitter
          */
 

@@ -45,7 +45,7 @@ void ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
     ngx_vmess_status_e status);
 
 /*
- * After a handshake that was not VMess, swallows what the client sends.
+ * After a handshake that was not VMess, discards what the client sends.
  * NGX_AGAIN: wait for a read event; NGX_DONE: the connection may be closed.
  */
 ngx_int_t ngx_vmess_handshake_drain(ngx_vmess_connection_t *vc);

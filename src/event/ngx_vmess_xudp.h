@@ -13,9 +13,9 @@
 
 
 /*
- * Sessions of datagrams whose clients name them, to come again on another
- * connection (XUDP, "Global ID").  A session with another worker is ended
- * there, and its socket, with the mapping that its peers know, is passed on.
+ * Sessions of datagrams that clients name, to come back on another connection
+ * (XUDP, "Global ID").  A session at another worker is ended there, and its
+ * socket, with the mapping that its peers know, is passed on.
  */
 
 typedef struct {

@@ -74,7 +74,7 @@ struct ngx_vmess_zone_s {
 
     time_t                     refresh;    /* of temporary ids, 0: none */
 
-    ngx_uint_t                 drain;      /* VMess, "Failure behaviour" */
+    ngx_uint_t                 drain;      /* VMess, "Failure behavior" */
 
     ngx_event_t                refresher;  /* of tokens */
 

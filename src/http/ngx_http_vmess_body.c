@@ -125,7 +125,7 @@ ngx_http_vmess_body_handler(ngx_http_request_t *r)
 
 
 /*
- * What bounds requests of a site must not bound sessions, whose own timeouts
+ * The limits of a site's requests must not apply to sessions, whose timeouts
  * are those of the stream server.
  */
 

@@ -11,9 +11,9 @@
 
 
 /*
- * For a request that no transport takes: logs why, and returns 1, if it looks
- * like that of a client.  Proxies on the way may have changed it, or the client
- * is set up for another path.
+ * For a request that no transport takes: if it looks like a client's, logs
+ * why, and returns 1.  A proxy on the way may have changed it, or the client
+ * is configured for another path.
  */
 ngx_uint_t ngx_http_vmess_explain_request(ngx_http_request_t *r);
 

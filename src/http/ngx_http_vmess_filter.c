@@ -27,8 +27,8 @@ static ngx_http_module_t  ngx_http_vmess_filter_module_ctx = {
 
 
 /*
- * Not a filter, but in their order: behind those that form responses and before
- * all others, see "config".
+ * Not a filter, but a place in their order: behind those that form responses
+ * and before all others, see "config".
  */
 
 ngx_module_t  ngx_http_vmess_filter_module = {

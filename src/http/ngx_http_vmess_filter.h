@@ -12,10 +12,10 @@
 
 
 /*
- * A session is no text of the site: filters for that must not change, delay or
- * count it.  These are ngx_http_send_header(), ngx_http_output_filter() and
- * ngx_http_send_special() with no other filters for bodies than those that form
- * the response of HTTP/1.1, HTTP/2 and HTTP/3.
+ * A session is not content of the site: filters for content must not change,
+ * delay or count it.  These are ngx_http_send_header(),
+ * ngx_http_output_filter() and ngx_http_send_special() with no filters for
+ * bodies but those that form the response of HTTP/1.1, HTTP/2 and HTTP/3.
  */
 
 ngx_int_t ngx_http_vmess_filter_header(ngx_http_request_t *r);

@@ -125,7 +125,7 @@ ngx_http_vmess_grpc_handler(ngx_http_request_t *r, ngx_http_vmess_ctx_t *ctx)
 
 
 /*
- * A method with another name than Tun and TunMulti, which clients may be told,
+ * A method named other than Tun and TunMulti, as clients can be configured,
  * has an exact location.  Both are answered in the form of Tun, which is valid
  * for either.
  */

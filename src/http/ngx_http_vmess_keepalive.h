@@ -11,10 +11,10 @@
 
 
 /*
- * Connections of HTTP/1.1 that bring packets of XHTTP.  A client writes the
- * next packet into one that is idle, and would not notice that it was closed
- * at that moment: while the session lives they are neither timed out, nor
- * closed by a worker that quits, nor for the number of their requests.
+ * HTTP/1.1 connections that bring packets of XHTTP.  A client writes the next
+ * packet into an idle connection, and would not notice that it was closed at
+ * that moment: while the session lives, such connections are closed neither by
+ * a timeout, nor by a worker that quits, nor for the number of their requests.
  */
 
 

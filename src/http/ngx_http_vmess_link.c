@@ -9,10 +9,10 @@
 
 
 /*
- * A link is a stream socket between two workers.  To the worker with the
- * session goes, behind the greeting, the body of a request, in frames of a
- * length of 4 bytes and data, of which the empty one is the last; from it come
- * statuses of the upload, a byte each.
+ * A link is a stream socket between two workers.  The worker with the session
+ * gets, behind the greeting, the body of a request, in frames of a length of 4
+ * bytes and data; the empty frame is the last.  It sends back statuses of the
+ * upload, a byte each.
  */
 
 #define NGX_HTTP_VMESS_LINK_BUFFER    (64 * 1024)

@@ -132,9 +132,9 @@ ngx_module_t  ngx_http_vmess_module = {
 
 
 /*
- * In the place of ngx_http_core_rewrite_phase() for locations: a request that
- * may be VMess passes by "return" and others of the rewrite module, but for the
- * "set" before them, and comes back to them if it is not.
+ * Replaces ngx_http_core_rewrite_phase() for locations: a request that may be
+ * VMess passes by "return" and others of the rewrite module, but for the "set"
+ * before them, and comes back to them if it is not.
  */
 
 static ngx_int_t
@@ -214,9 +214,9 @@ ngx_http_vmess_candidate(ngx_http_request_t *r)
 
 
 /*
- * In the place of the checkers of limits and of access: a candidate that they
- * refuse goes back to the rewrite module, and is refused by them only if any
- * other request is.
+ * Replaces the checkers of limits and of access: a candidate that they refuse
+ * goes back to the rewrite module, and is refused by them only if any other
+ * request would be.
  */
 
 static ngx_int_t

@@ -12,8 +12,8 @@
 
 
 /*
- * XHTTP: the download of a session is one request, the upload is others, which
- * come before it or after it, in any order, on any connection and at any
+ * XHTTP: the download of a session is one request.  The upload is others,
+ * which come before or after it, in any order, on any connection and at any
  * worker.  The worker with the download has the session; others send it what
  * they receive, through links.
  */

@@ -39,8 +39,9 @@ const ngx_http_vmess_transport_t  ngx_http_vmess_upgrade_transport = {
 
 
 /*
- * WebSocket's upgrade without a key, then bytes as they are.  Some clients send
- * a key, too: it is one of WebSocket, unless that is not there.
+ * WebSocket's upgrade without a key, and no framing after it.  Some clients
+ * send a key as well: that is WebSocket's, unless the location does not have
+ * it.
  */
 
 static ngx_int_t

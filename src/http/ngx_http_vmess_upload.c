@@ -197,9 +197,9 @@ ngx_http_vmess_upload_read_handler(ngx_http_request_t *r)
 
 /*
  * While nobody reads the body, the only event is that the client is gone.  It
- * may close the connection when it has sent all, as Xray does at random with
- * HTTP/1.1: then what it sent counts, for some time if its session has not
- * started, or else as long as that.
+ * may close the connection once it has sent everything, as Xray does at random
+ * with HTTP/1.1: then what it sent counts, for some time if its session has
+ * not started, and otherwise as long as the session.
  */
 
 static void

@@ -666,7 +666,7 @@ ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
 
 
 /*
- * VMess, "Failure behaviour": how many bytes are swallowed from a client that
+ * VMess, "Failure behavior": how many bytes are swallowed from a client that
  * does not authenticate is constant for one set of users.
  */
 
