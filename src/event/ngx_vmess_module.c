@@ -6,9 +6,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess.h"
-#include "event/ngx_vmess_vconn.h"
-#include "event/ngx_vmess_users.h"
-#include "event/ngx_vmess_filter.h"
+#include "ngx_vmess_vconn.h"
+#include "ngx_vmess_users.h"
+#include "ngx_vmess_filter.h"
 #include "proto/ngx_vmess_crypto.h"
 
 
