@@ -17,6 +17,7 @@ static ngx_int_t ngx_http_vmess_body_unlimit(ngx_http_vmess_ctx_t *ctx);
 static ssize_t ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx,
     u_char *buf, size_t size);
 #endif
+static ngx_uint_t ngx_http_vmess_body_left(ngx_http_vmess_ctx_t *ctx);
 static void ngx_http_vmess_body_drain_handler(ngx_http_request_t *r);
 
 
@@ -385,9 +386,9 @@ ngx_http_vmess_body_read_stream(ngx_http_vmess_ctx_t *ctx, u_char *buf,
 #endif
 
 
-/* 1 if there is data of a client that may have gone */
+/* 1 if something of the body is here, and not read yet */
 
-ngx_uint_t
+static ngx_uint_t
 ngx_http_vmess_body_left(ngx_http_vmess_ctx_t *ctx)
 {
     ngx_http_request_t       *r;

@@ -51,9 +51,6 @@ ssize_t ngx_http_vmess_body_write(ngx_http_vmess_ctx_t *ctx, u_char *buf,
 /* NGX_OK if all that was taken is sent, NGX_AGAIN or NGX_ERROR */
 ngx_int_t ngx_http_vmess_body_flush(ngx_http_vmess_ctx_t *ctx);
 
-/* 1 if something of the body is here, and not read yet */
-ngx_uint_t ngx_http_vmess_body_left(ngx_http_vmess_ctx_t *ctx);
-
 /* as ngx_http_vmess_request_send_header() */
 ngx_int_t ngx_http_vmess_body_answer(ngx_http_vmess_ctx_t *ctx);
 

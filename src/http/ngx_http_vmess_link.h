@@ -22,6 +22,8 @@ void ngx_http_vmess_link_connect(ngx_http_vmess_upload_t *upload,
 
 /* there may be more of the body to send */
 void ngx_http_vmess_link_pump(ngx_http_vmess_link_t *link);
+
+/* the upload ends: closes the connection to the other worker */
 void ngx_http_vmess_link_close(ngx_http_vmess_link_t *link);
 
 

@@ -232,16 +232,23 @@ ngx_http_vmess_request_closed(ngx_http_vmess_ctx_t *ctx)
 void
 ngx_http_vmess_request_decline(ngx_http_vmess_ctx_t *ctx)
 {
-    ngx_int_t  rc;
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
 
     rc = ngx_http_vmess_request_give_back(ctx);
 
-    if (rc == NGX_DECLINED) {
-        ngx_http_vmess_request_go_on(ctx);
-
-    } else if (rc != NGX_DONE) {
+    if (rc != NGX_DECLINED) {
         ngx_http_vmess_request_finalize(ctx, rc);
+        return;
     }
+
+    r = ctx->request;
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+    r->phase_handler = ctx->rewrite ? ctx->rewrite : r->phase_handler + 1;
+
+    ngx_http_core_run_phases(r);
 }
 
 
@@ -254,21 +261,6 @@ ngx_http_vmess_request_give_back(ngx_http_vmess_ctx_t *ctx)
 
     return ctx->transport->decline ? ctx->transport->decline(ctx)
                                    : NGX_DECLINED;
-}
-
-
-void
-ngx_http_vmess_request_go_on(ngx_http_vmess_ctx_t *ctx)
-{
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_core_run_phases;
-    r->phase_handler = ctx->rewrite ? ctx->rewrite : r->phase_handler + 1;
-
-    ngx_http_core_run_phases(r);
 }
 
 

@@ -108,10 +108,7 @@ typedef struct {
     /* sends what waits; NGX_OK, NGX_AGAIN, or NGX_ERROR: the client is gone */
     ngx_int_t                (*flush)(ngx_http_vmess_ctx_t *ctx);
 
-    /*
-     * The request becomes the site's: NGX_DECLINED if it is whole again,
-     * NGX_DONE if ngx_http_vmess_request_go_on() comes later, or a status
-     */
+    /* makes the request whole again for the site: NGX_DECLINED or a status */
     ngx_int_t                (*decline)(ngx_http_vmess_ctx_t *ctx);
 
     /*
@@ -196,13 +193,11 @@ void ngx_http_vmess_request_close(void *data);
 /* handles the event: the session has ended */
 void ngx_http_vmess_request_closed(ngx_http_vmess_ctx_t *ctx);
 
-/*
- * The request becomes the site's: as a phase handler returns it; and later, the
- * last when it is whole again
- */
+/* the request becomes the site's: NGX_DECLINED or a status, to the phases */
 ngx_int_t ngx_http_vmess_request_give_back(ngx_http_vmess_ctx_t *ctx);
+
+/* the same once they have been left: runs them, or ends the request */
 void ngx_http_vmess_request_decline(ngx_http_vmess_ctx_t *ctx);
-void ngx_http_vmess_request_go_on(ngx_http_vmess_ctx_t *ctx);
 
 /* ends the response, and the request */
 void ngx_http_vmess_request_finish(ngx_http_vmess_ctx_t *ctx);

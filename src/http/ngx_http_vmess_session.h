@@ -87,12 +87,11 @@ struct ngx_http_vmess_session_s {
 };
 
 
-/*
- * The session of this worker with that identifier; one that has none is
- * created.  NULL: no memory.
- */
-ngx_http_vmess_session_t *ngx_http_vmess_session_get(u_char *sid);
+/* the session of this worker with that identifier, or NULL */
 ngx_http_vmess_session_t *ngx_http_vmess_session_lookup(u_char *sid);
+
+/* the same, created if there is none; NULL: no memory */
+ngx_http_vmess_session_t *ngx_http_vmess_session_get(u_char *sid);
 
 /*
  * Makes the session this worker's; NGX_DECLINED if it is another's, or has
@@ -107,6 +106,7 @@ ngx_uint_t ngx_http_vmess_session_alive(u_char *sid);
 /* the client is authentic */
 void ngx_http_vmess_session_accept(ngx_http_vmess_session_t *s);
 
+/* ends it, tells its uploads, and frees it */
 void ngx_http_vmess_session_close(ngx_http_vmess_session_t *s);
 
 /*
