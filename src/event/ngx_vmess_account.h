@@ -127,7 +127,7 @@ void ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up,
  * Counts that the user was refused something.
  *
  * eauid  of a header that was refused: it is claimed when the header was whole,
- *        be it good or bad, and the token of an original header by any refusal;
+ *        be it good or bad, and the token of a legacy header by any refusal;
  *        NULL of a client that had been let in
  */
 void ngx_vmess_account_refuse(ngx_vmess_account_t *account,

@@ -406,7 +406,7 @@ ngx_vmess_connection_recv_end(ngx_vmess_connection_t *vc)
 }
 
 
-/* NGX_AGAIN: there is no event for it, but the reader asks once it has written */
+/* NGX_AGAIN: no event tells of it, but the reader asks once it has written */
 
 static ngx_int_t
 ngx_vmess_connection_pass_end(ngx_vmess_connection_t *vc)

@@ -44,5 +44,4 @@ void ngx_vmess_detour_key(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
     ngx_uint_t slot, u_char *cmd_key);
 
 
-
 #endif /* _NGX_VMESS_DETOUR_H_INCLUDED_ */

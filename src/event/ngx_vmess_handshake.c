@@ -49,11 +49,11 @@ ngx_vmess_handshake_read(ngx_vmess_connection_t *vc)
 static ngx_int_t
 ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
 {
-    ssize_t            n;
-    size_t             size;
-    ngx_int_t          rc;
-    ngx_connection_t  *c;
-    ngx_vmess_status_e  status;
+    ssize_t              n;
+    size_t               size;
+    ngx_int_t            rc;
+    ngx_connection_t    *c;
+    ngx_vmess_status_e   status;
 
     c = vc->connection;
 
@@ -130,11 +130,9 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
 
         } while (rc == NGX_DONE);
 
-        if (rc == NGX_AGAIN) {
-            continue;
+        if (rc != NGX_AGAIN) {
+            break;
         }
-
-        break;
     }
 
     if (rc == NGX_OK) {
@@ -164,8 +162,9 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
             ngx_vmess_account_try_rest(&vc->account, vc->header.eauid);
         }
 
-        ngx_vmess_handshake_refuse(vc, vc->header.bad_tag ? NGX_VMESS_STATUS_TAG
-                                                : NGX_VMESS_STATUS_HEADER);
+        ngx_vmess_handshake_refuse(vc, vc->header.bad_tag
+                                       ? NGX_VMESS_STATUS_TAG
+                                       : NGX_VMESS_STATUS_HEADER);
     }
 
     return rc;

@@ -544,7 +544,7 @@ ngx_vmess_kcp_session_terminate_all(ngx_vmess_kcp_socket_t *ks)
 
             (void) ngx_vmess_kcp_segment_create(p, &seg);
             (void) ngx_vmess_kcp_session_send_datagram(ksn, p,
-                                                    NGX_VMESS_KCP_COMMAND_LEN);
+                                                   NGX_VMESS_KCP_COMMAND_LEN);
         }
 
         ngx_vmess_kcp_session_free(ksn);

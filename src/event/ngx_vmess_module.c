@@ -110,8 +110,9 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
 
         if (!(*pass[i].listen)->vmess) {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                          "\"vmess_pass %V\" in %s:%ui leads to a stream server "
-                          "without \"vmess\", which would let anybody pass",
+                          "\"vmess_pass %V\" in %s:%ui leads to a stream "
+                          "server without \"vmess\", which would let anybody "
+                          "pass",
                           &pass[i].name, pass[i].file_name, pass[i].line);
             return NGX_CONF_ERROR;
         }

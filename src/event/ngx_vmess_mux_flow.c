@@ -289,7 +289,7 @@ ngx_vmess_mux_flow_deliver(ngx_vmess_mux_connection_t *mux)
         size = sizeof(ngx_vmess_mux_data_t)
                + (flow->udp ? sizeof(ngx_vmess_peer_t) + m->length : len);
 
-        /* the next one is held whatever its size, this is for those behind it */
+        /* the next one is held whatever its size: this is for others */
 
         if (flow->udp && flow->in
             && flow->held - flow->in->size + size > mux->limit)

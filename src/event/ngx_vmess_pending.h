@@ -50,7 +50,7 @@ struct ngx_vmess_pending_s {
 ngx_int_t ngx_vmess_pending_add(ngx_vmess_pending_t *pending,
     struct sockaddr *sockaddr, ngx_uint_t weight, ngx_log_t *log);
 
-/* it is authentic, refused, or gone; may be called for one that is not counted */
+/* it is authentic, refused, or gone; does nothing if it is not counted */
 void ngx_vmess_pending_remove(ngx_vmess_pending_t *pending);
 
 

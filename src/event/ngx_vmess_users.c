@@ -178,9 +178,9 @@ nomem:
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
     ngx_log_error(NGX_LOG_EMERG, log, 0,
-                  "vmess_users \"%V\": %ui users do not fit into %uzk of shared "
-                  "memory (half of it is the replay filter, and a reload "
-                  "needs room for the old users and the new), "
+                  "vmess_users \"%V\": %ui users do not fit into %uzk of "
+                  "shared memory (half of it is the replay filter, and a "
+                  "reload needs room for the old users and the new), "
                   "use a size of %uzk or more",
                   &zone->name, n, zone->size / 1024,
                   ngx_max(zone->size * 2,

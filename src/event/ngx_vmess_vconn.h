@@ -19,9 +19,9 @@
  *
  * The contract of carriers.  All functions get the owner, "data".
  *
- * recv     bytes, 1 .. size; 0 at the end of the client's data; NGX_AGAIN, after
- *          which the owner wakes the virtual connection when there is more; or
- *          NGX_ERROR, after which it is not asked again
+ * recv     bytes, 1 .. size; 0 at the end of the client's data; NGX_AGAIN,
+ *          after which the owner wakes the virtual connection when there is
+ *          more; or NGX_ERROR, after which it is not asked again
  * send     bytes taken, 1 .. size, and size is not 0; NGX_AGAIN, after which
  *          the owner wakes the virtual connection when it takes more; or
  *          NGX_ERROR.  In front of buf there are NGX_VMESS_HEADROOM bytes to
@@ -35,11 +35,11 @@
  *
  * None of them touches the events of the virtual connection, nor c->sent: the
  * flags ready, eof and error are set in ngx_vmess_vconn.c, for all carriers and
- * for each return.  ready is 1 after bytes, as only the next call tells if there
- * are more, and 0 after anything else, unless the owner has woken the virtual
- * connection meanwhile.  pending_eof is never set.  What reads or writes asks
- * until it gets NGX_AGAIN.  An owner that has gone is as one that returns
- * NGX_ERROR.
+ * for each return.  ready is 1 after bytes, as only the next call tells if
+ * there are more, and 0 after anything else, unless the owner has woken the
+ * virtual connection meanwhile.  pending_eof is never set.  What reads or
+ * writes asks until it gets NGX_AGAIN.  An owner that has gone is as one that
+ * returns NGX_ERROR.
  *
  * The scratch area of the worker, ngx_vmess_scratch, is for whoever calls recv
  * or send of a connection, which may be given a part of it as buf.  So neither
@@ -85,7 +85,7 @@ struct ngx_vmess_vconn_s {
 };
 
 
-/* whose client it is, all of which is copied, and the log until it has its own */
+/* whose client it is, which is copied, and the log until it has its own */
 
 typedef struct {
     struct sockaddr           *sockaddr;

@@ -46,7 +46,7 @@ typedef struct {
 } ngx_vmess_greeting_t;
 
 
-/* a session of this worker, known to others or not; its memory is its owner's */
+/* a session of this worker, known to others or not, in its owner's memory */
 
 typedef struct {
     ngx_rbtree_node_t          node;

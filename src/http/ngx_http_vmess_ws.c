@@ -207,7 +207,7 @@ ngx_http_vmess_ws_decode(ngx_http_request_t *r, ngx_http_vmess_ws_t *ws,
     ngx_str_t *value)
 {
     ws->early.data = ngx_pnalloc(r->pool,
-                                  ngx_base64_decoded_length(value->len));
+                                 ngx_base64_decoded_length(value->len));
     if (ws->early.data == NULL) {
         return NGX_DECLINED;
     }

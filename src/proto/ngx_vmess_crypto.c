@@ -80,7 +80,8 @@ ngx_vmess_crypto_aes_decrypt(const u_char *key, const u_char *in, u_char *out)
 
     /* with padding libcrypto would keep the block until the final call */
 
-    if (cipher && EVP_CIPHER_CTX_set_padding(ngx_vmess_crypto_aes_ctx, 0) != 1) {
+    if (cipher && EVP_CIPHER_CTX_set_padding(ngx_vmess_crypto_aes_ctx, 0) != 1)
+    {
         return NGX_ERROR;
     }
 

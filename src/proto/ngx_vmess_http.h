@@ -44,9 +44,10 @@ typedef struct {
  * NGX_OK        b->pos is behind the head.  There may be no more bytes yet, as
  *               v2ray and Xray write the head and what follows separately
  * NGX_AGAIN     right so far, more bytes are needed
- * NGX_DECLINED  ht->err says why it is not ours, as soon as that is clear: at the
- *               first byte of another protocol, at the end of the request line
- *               if method or path differ, at the end of the head if Host does
+ * NGX_DECLINED  ht->err says why it is not ours, as soon as that is clear: at
+ *               the first byte of another protocol, at the end of the request
+ *               line if method or path differ, at the end of the head if Host
+ *               does
  *
  * As in Xray, the query is not part of the path, and other header fields are
  * ignored.  A port is not part of the host.

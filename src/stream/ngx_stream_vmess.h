@@ -45,9 +45,9 @@ typedef struct {
     ngx_shm_zone_t                *loop_zone;
     ngx_stream_content_handler_pt  proxy_handler;    /* of "proxy_pass" */
 
-    ngx_array_t                    addrs;            /* of this machine, */
-                                                     /* 16 bytes each */
-    ngx_uint_t                     ipv6;             /* one is of the Internet */
+    ngx_array_t                    addrs;            /* of this machine,
+                                                        16 bytes each */
+    ngx_uint_t                     ipv6;             /* one is a public one */
     ngx_uint_t                     off;              /* "vmess off" is there */
 
     ngx_str_t                      rate_user;        /* the first by "rate=" */

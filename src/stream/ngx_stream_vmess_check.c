@@ -138,8 +138,8 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     if (cscf->resolver->connections.nelts == 0 && vscf->resolve == NULL) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "no \"resolver\" for the server with \"vmess\" in %s:%ui, "
-                      "only targets that are addresses will work",
+                      "no \"resolver\" for the server with \"vmess\" in "
+                      "%s:%ui, only targets that are addresses will work",
                       cscf->file_name, cscf->line);
     }
 

@@ -148,8 +148,8 @@ ngx_stream_vmess_detour_check_server(ngx_conf_t *cf,
 
     if (zone->refresh && zone->refresh != vscf->detour_refresh) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"refresh\" of \"vmess_detour\" for the server in %s:%ui "
-                      "must be %T seconds, as in other servers with "
+                      "\"refresh\" of \"vmess_detour\" for the server in "
+                      "%s:%ui must be %T seconds, as in other servers with "
                       "\"vmess %V\"",
                       cscf->file_name, cscf->line, zone->refresh,
                       &vscf->zone_name);

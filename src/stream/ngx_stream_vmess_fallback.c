@@ -146,8 +146,8 @@ ngx_stream_vmess_fallback_check_server(ngx_conf_t *cf,
 
     if (fallback == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "unknown name \"%V\" in \"vmess_fallback\" for the server "
-                      "in %s:%ui, it must be that of a server with "
+                      "unknown name \"%V\" in \"vmess_fallback\" for the "
+                      "server in %s:%ui, it must be that of a server with "
                       "\"vmess_listen %V\", or an address with a port",
                       &vscf->fallback, cscf->file_name, cscf->line,
                       &vscf->fallback);

@@ -196,9 +196,9 @@ ngx_stream_vmess_private(ngx_stream_session_t *s, struct sockaddr *sockaddr)
 static ngx_uint_t
 ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s, u_char *ipv4)
 {
-    u_char                     addr[16];
-    uint32_t                   a;
-    ngx_uint_t                 i;
+    u_char                             addr[16];
+    uint32_t                           a;
+    ngx_uint_t                         i;
     ngx_stream_vmess_private_range_t  *range;
 
     a = (uint32_t) ipv4[0] << 24 | ipv4[1] << 16 | ipv4[2] << 8 | ipv4[3];

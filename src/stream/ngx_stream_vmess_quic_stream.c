@@ -28,7 +28,7 @@ typedef struct {
     ngx_vmess_vconn_t           *vconn;       /* NULL: it has closed */
     unsigned                     authentic:1;
     unsigned                     patient:1;   /* the client is no sing-box */
-    unsigned                     chunks:1;    /* they have an end of their own */
+    unsigned                     chunks:1;    /* which have their own end */
 } ngx_stream_vmess_quic_stream_t;
 
 

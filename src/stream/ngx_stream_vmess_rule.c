@@ -314,8 +314,8 @@ static char *
 ngx_stream_vmess_rule_ports(ngx_conf_t *cf, ngx_stream_vmess_rule_t *rule,
     ngx_str_t *value)
 {
-    u_char                    *p, *last, *end, *dash;
-    ngx_int_t                  from, to;
+    u_char                         *p, *last, *end, *dash;
+    ngx_int_t                       from, to;
     ngx_stream_vmess_rule_ports_t  *ports;
 
     rule->ports = ngx_array_create(cf->pool, 1,
@@ -469,7 +469,7 @@ static ngx_uint_t
 ngx_stream_vmess_rule_port_matches(ngx_stream_vmess_rule_t *rule,
     in_port_t port)
 {
-    ngx_uint_t                 i;
+    ngx_uint_t                      i;
     ngx_stream_vmess_rule_ports_t  *ports;
 
     if (rule->ports == NULL) {

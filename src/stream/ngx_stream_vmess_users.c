@@ -690,7 +690,7 @@ ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone)
 
     zone->drain = 54 + (data[0] << 8 | data[1]) % 3266;
 
-    /* not less than what it may take to find an original header wrong */
+    /* not less than what it may take to find a legacy header wrong */
 
     if (zone->nlegacy && zone->drain < NGX_VMESS_LEGACY_MAX) {
         zone->drain += NGX_VMESS_LEGACY_MAX;
