@@ -88,32 +88,6 @@ ngx_vmess_kdf(u_char *out, size_t len, const u_char *key,
 }
 
 
-void
-ngx_vmess_kdf_path(u_char out[32], const u_char *key, size_t len,
-    const ngx_str_t *path, ngx_uint_t n)
-{
-    ngx_uint_t  i, states;
-    SHA256_CTX  sha256[NGX_VMESS_KDF_STATES];
-
-    SHA256_Init(&sha256[0]);
-
-    ngx_vmess_kdf_key(sha256, 1, ngx_vmess_kdf_root.data,
-                      ngx_vmess_kdf_root.len);
-    states = 2;
-
-    for (i = 0; i < n; i++) {
-        ngx_vmess_kdf_key(sha256, states, path[i].data, path[i].len);
-        states *= 2;
-    }
-
-    SHA256_Update(&sha256[0], key, len);
-
-    ngx_vmess_kdf_final(sha256, states, out);
-
-    ngx_explicit_memzero(sha256, states * sizeof(SHA256_CTX));
-}
-
-
 static void
 ngx_vmess_kdf_init(void)
 {
@@ -141,21 +115,8 @@ static void
 ngx_vmess_kdf_key(SHA256_CTX *sha256, ngx_uint_t n, const u_char *key,
     size_t len)
 {
-    u_char      pad[SHA256_CBLOCK], digest[SHA256_DIGEST_LENGTH];
+    u_char      pad[SHA256_CBLOCK];
     ngx_uint_t  i;
-
-    if (len > SHA256_CBLOCK) {
-
-        /* the upper half is free: the hash of a long key is made there */
-
-        ngx_memcpy(&sha256[n], sha256, n * sizeof(SHA256_CTX));
-
-        SHA256_Update(&sha256[n], key, len);
-        ngx_vmess_kdf_final(&sha256[n], n, digest);
-
-        key = digest;
-        len = SHA256_DIGEST_LENGTH;
-    }
 
     ngx_memcpy(&sha256[n], sha256, n * sizeof(SHA256_CTX));
 

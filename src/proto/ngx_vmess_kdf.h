@@ -34,20 +34,13 @@ typedef enum {
  * out, len  the first len bytes of the result, at most 32
  * key       NGX_VMESS_KEY_LEN bytes: the message of the innermost hash
  * label     first element of the path
- * path, n   the other elements, at most NGX_VMESS_KDF_PATH
+ * path, n   the other elements, at most NGX_VMESS_KDF_PATH, of at most 64 bytes
  */
 
 #define NGX_VMESS_KDF_PATH  2
 
 void ngx_vmess_kdf(u_char *out, size_t len, const u_char *key,
     ngx_vmess_kdf_label_e label, const ngx_str_t *path, ngx_uint_t n);
-
-/*
- * The general form, of any key and label: for the vectors.  path has n, at
- * most 1 + NGX_VMESS_KDF_PATH elements.
- */
-void ngx_vmess_kdf_path(u_char out[32], const u_char *key, size_t len,
-    const ngx_str_t *path, ngx_uint_t n);
 
 
 #endif /* _NGX_VMESS_KDF_H_INCLUDED_ */

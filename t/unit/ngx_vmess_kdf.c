@@ -7,7 +7,13 @@
 #include "ngx_vmess_kdf.h"
 #include "ngx_vmess_id.h"
 
+#include <openssl/sha.h>
 
+
+static void test_path(u_char *out, const ngx_str_t *key, const ngx_str_t *path,
+    ngx_uint_t n);
+static void test_hash(u_char *out, const ngx_str_t *path, ngx_uint_t n,
+    const u_char *data, size_t len);
 static void test_kdf(void);
 static void test_id(void);
 static void test_account(void);
@@ -36,6 +42,62 @@ main(void)
 }
 
 
+/* the KDF as specified, of any key and path: checked by the vectors */
+
+static void
+test_path(u_char *out, const ngx_str_t *key, const ngx_str_t *path,
+    ngx_uint_t n)
+{
+    ngx_uint_t  i;
+    ngx_str_t   whole[4];
+
+    ngx_str_set(&whole[0], "VMess AEAD KDF");
+
+    for (i = 0; i < n; i++) {
+        whole[1 + i] = path[i];
+    }
+
+    test_hash(out, whole, 1 + n, key->data, key->len);
+}
+
+
+/* SHA-256, or HMAC keyed with the last of the path, of the hash of the rest */
+
+static void
+test_hash(u_char *out, const ngx_str_t *path, ngx_uint_t n, const u_char *data,
+    size_t len)
+{
+    u_char      inner[64 + 1024], outer[64 + 32];
+    ngx_uint_t  i;
+
+    if (n == 0) {
+        SHA256(data, len, out);
+        return;
+    }
+
+    n--;
+
+    ngx_memzero(inner, 64);
+
+    if (path[n].len > 64) {
+        test_hash(inner, path, n, path[n].data, path[n].len);
+
+    } else {
+        ngx_memcpy(inner, path[n].data, path[n].len);
+    }
+
+    for (i = 0; i < 64; i++) {
+        outer[i] = inner[i] ^ 0x5c;
+        inner[i] ^= 0x36;
+    }
+
+    ngx_memcpy(inner + 64, data, len);
+
+    test_hash(outer + 64, path, n, inner, 64 + len);
+    test_hash(out, path, n, outer, sizeof(outer));
+}
+
+
 static void
 test_kdf(void)
 {
@@ -51,7 +113,7 @@ test_kdf(void)
 
     key = test_bin("key");
 
-    ngx_vmess_kdf_path(out, key.data, key.len, path, n);
+    test_path(out, &key, path, n);
 
     test_ok(test_equal(test_bin("out"), out, 32),
             "KDF of a key of %zu bytes with a path of %d", key.len, (int) n);
@@ -111,13 +173,13 @@ test_account(void)
 }
 
 
-/* the prepared form against the general one, each label by its name */
+/* against the KDF as specified, each label by its name */
 
 static void
 test_labels(void)
 {
     u_char        key[NGX_VMESS_KEY_LEN], data[16], expected[32], out[33];
-    ngx_str_t     path[3];
+    ngx_str_t     path[3], whole;
     ngx_uint_t    i, n, len, good;
 
     static const struct {
@@ -139,6 +201,9 @@ test_labels(void)
     test_fill(key, sizeof(key));
     test_fill(data, sizeof(data));
 
+    whole.data = key;
+    whole.len = sizeof(key);
+
     for (i = 0; i < NGX_VMESS_KDF_LABELS; i++) {
         good = 0;
 
@@ -152,7 +217,7 @@ test_labels(void)
                 path[n].len = 8 * n;
             }
 
-            ngx_vmess_kdf_path(expected, key, sizeof(key), path, 1 + n);
+            test_path(expected, &whole, path, 1 + n);
 
             for (len = 0; len <= 32; len++) {
                 out[len] = 0xa5;
