@@ -42,8 +42,6 @@ static ngx_int_t ngx_vmess_worker_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static void ngx_vmess_worker_listen(ngx_cycle_t *cycle);
 static ngx_uint_t ngx_vmess_worker_alive(ngx_pid_t pid);
-static void ngx_vmess_worker_insert_value(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
 static ngx_vmess_registry_t *ngx_vmess_worker_lock(void);
 static void ngx_vmess_worker_unlock(ngx_vmess_registry_t *registry);
 static void ngx_vmess_worker_accept_handler(ngx_event_t *rev);
@@ -156,7 +154,7 @@ ngx_vmess_worker_init(ngx_cycle_t *cycle)
     ngx_vmess_worker_zone = vcf->sessions;
 
     ngx_rbtree_init(&ngx_vmess_worker_sessions, &ngx_vmess_worker_sentinel,
-                    ngx_vmess_worker_insert_value);
+                    ngx_str_rbtree_insert_value);
 
     /* this worker may have come in place of one that crashed */
 
@@ -294,87 +292,35 @@ ngx_vmess_worker_hash(u_char *id)
 }
 
 
-static void
-ngx_vmess_worker_insert_value(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t         **p;
-    ngx_vmess_session_node_t   *n, *t;
-
-    for ( ;; ) {
-
-        n = (ngx_vmess_session_node_t *) node;
-        t = (ngx_vmess_session_node_t *) temp;
-
-        if (node->key != temp->key) {
-            p = (node->key < temp->key) ? &temp->left : &temp->right;
-
-        } else {
-            p = (ngx_memcmp(n->id, t->id, NGX_VMESS_WORKER_ID_LEN) < 0)
-                ? &temp->left : &temp->right;
-        }
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
-}
-
-
 void
 ngx_vmess_worker_insert(ngx_vmess_session_node_t *node)
 {
-    node->node.key = ngx_vmess_worker_hash(node->id);
+    node->node.node.key = ngx_vmess_worker_hash(node->id);
+    node->node.str.data = node->id;
+    node->node.str.len = NGX_VMESS_WORKER_ID_LEN;
 
-    ngx_rbtree_insert(&ngx_vmess_worker_sessions, &node->node);
+    ngx_rbtree_insert(&ngx_vmess_worker_sessions, &node->node.node);
 }
 
 
 void
 ngx_vmess_worker_delete(ngx_vmess_session_node_t *node)
 {
-    ngx_rbtree_delete(&ngx_vmess_worker_sessions, &node->node);
+    ngx_rbtree_delete(&ngx_vmess_worker_sessions, &node->node.node);
 }
 
 
 ngx_vmess_session_node_t *
 ngx_vmess_worker_find(u_char *id)
 {
-    ngx_int_t                  rc;
-    ngx_uint_t                 hash;
-    ngx_rbtree_node_t         *node;
-    ngx_vmess_session_node_t  *n;
+    ngx_str_t  name;
 
-    hash = ngx_vmess_worker_hash(id);
-    node = ngx_vmess_worker_sessions.root;
+    name.data = id;
+    name.len = NGX_VMESS_WORKER_ID_LEN;
 
-    while (node != &ngx_vmess_worker_sentinel) {
-
-        if (hash != node->key) {
-            node = (hash < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        n = (ngx_vmess_session_node_t *) node;
-
-        rc = ngx_memcmp(id, n->id, NGX_VMESS_WORKER_ID_LEN);
-
-        if (rc == 0) {
-            return n;
-        }
-
-        node = (rc < 0) ? node->left : node->right;
-    }
-
-    return NULL;
+    return (ngx_vmess_session_node_t *)
+               ngx_str_rbtree_lookup(&ngx_vmess_worker_sessions, &name,
+                                     ngx_vmess_worker_hash(id));
 }
 
 

@@ -49,7 +49,7 @@ typedef struct {
 /* a session of this worker, known to others or not, in its owner's memory */
 
 typedef struct {
-    ngx_rbtree_node_t          node;
+    ngx_str_node_t             node;
     u_char                     id[NGX_VMESS_WORKER_ID_LEN];
 } ngx_vmess_session_node_t;
 
