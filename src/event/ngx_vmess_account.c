@@ -8,6 +8,7 @@
 #include "ngx_vmess_account.h"
 #include "ngx_vmess_filter.h"
 #include "ngx_vmess_detour.h"
+#include "proto/ngx_vmess_address.h"
 #include "proto/ngx_vmess_hash.h"
 
 
@@ -185,39 +186,15 @@ static uint64_t *
 ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
     uint32_t *tag)
 {
-    u_char               *p;
-    size_t                len;
-    uint32_t              hash;
-    struct sockaddr_in   *sin;
-#if (NGX_HAVE_INET6)
-    struct sockaddr_in6  *sin6;
-#endif
+    u_char    addr[16];
+    uint32_t  hash;
 
-    switch (sockaddr->sa_family) {
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-
-        /* hosts change the lower half of their addresses */
-
-        sin6 = (struct sockaddr_in6 *) sockaddr;
-        p = (u_char *) &sin6->sin6_addr;
-        len = IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr) ? 16 : 8;
-        break;
-#endif
-
-    case AF_INET:
-        sin = (struct sockaddr_in *) sockaddr;
-        p = (u_char *) &sin->sin_addr;
-        len = 4;
-        break;
-
-    default: /* AF_UNIX */
+    if (ngx_vmess_address_network(sockaddr, addr) != NGX_OK) {
         return NULL;
     }
 
-    hash = ngx_murmur_hash2(p, len);
-    *tag = ngx_crc32_short(p, len);
+    hash = ngx_murmur_hash2(addr, sizeof(addr));
+    *tag = ngx_crc32_short(addr, sizeof(addr));
 
     return &sh->hints[(hash & sh->hints_mask) & ~(NGX_VMESS_HINTS - 1)];
 }

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_kcp_session.h"
+#include "proto/ngx_vmess_address.h"
 
 
 /* a session starts with one of its first segments, in whatever order */
@@ -285,21 +286,7 @@ ngx_vmess_kcp_session_get_source(ngx_vmess_kcp_socket_t *ks,
     ngx_str_t                key;
     ngx_vmess_kcp_source_t  *source;
 
-    ngx_memzero(addr, sizeof(addr));
-
-#if (NGX_HAVE_INET6)
-
-    /* a host of IPv6 has a network of addresses */
-
-    if (sockaddr->sockaddr.sa_family == AF_INET6) {
-        ngx_memcpy(addr, &sockaddr->sockaddr_in6.sin6_addr,
-                   IN6_IS_ADDR_V4MAPPED(&sockaddr->sockaddr_in6.sin6_addr)
-                   ? 16 : 8);
-    } else
-#endif
-    {
-        ngx_memcpy(addr, &sockaddr->sockaddr_in.sin_addr, 4);
-    }
+    (void) ngx_vmess_address_network(&sockaddr->sockaddr, addr);
 
     key.data = addr;
     key.len = sizeof(addr);

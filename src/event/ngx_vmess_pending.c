@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess_pending.h"
 #include "ngx_vmess_log.h"
+#include "proto/ngx_vmess_address.h"
 
 
 #define NGX_VMESS_PENDING_ADDR  16
@@ -127,38 +128,12 @@ ngx_vmess_pending_source(struct sockaddr *sockaddr, ngx_log_t *log)
     ngx_str_t                    key;
     u_char                       addr[NGX_VMESS_PENDING_ADDR];
     ngx_vmess_pending_source_t  *source;
-#if (NGX_HAVE_INET6)
-    struct in6_addr             *addr6;
-#endif
+
+    /* AF_UNIX: all are one */
 
     ngx_memzero(addr, NGX_VMESS_PENDING_ADDR);
 
-    switch (sockaddr->sa_family) {
-
-#if (NGX_HAVE_INET6)
-
-    case AF_INET6:
-
-        /* a host of IPv6 has a network of addresses */
-
-        addr6 = &((struct sockaddr_in6 *) sockaddr)->sin6_addr;
-        ngx_memcpy(addr, addr6, IN6_IS_ADDR_V4MAPPED(addr6) ? 16 : 8);
-        break;
-
-#endif
-
-    case AF_INET:
-
-        /* as mapped to IPv6 */
-
-        addr[10] = 0xff;
-        addr[11] = 0xff;
-        ngx_memcpy(&addr[12], &((struct sockaddr_in *) sockaddr)->sin_addr, 4);
-        break;
-
-    default: /* AF_UNIX: all are one */
-        break;
-    }
+    (void) ngx_vmess_address_network(sockaddr, addr);
 
     key.data = addr;
     key.len = NGX_VMESS_PENDING_ADDR;

@@ -312,3 +312,60 @@ ngx_vmess_address_bytes(struct sockaddr *sa, u_char **addr, in_port_t *port)
         return 0;
     }
 }
+
+
+ngx_int_t
+ngx_vmess_address_mapped(struct sockaddr *sa, u_char *addr)
+{
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    switch (sa->sa_family) {
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) sa;
+
+        ngx_memzero(addr, 10);
+        ngx_memset(addr + 10, 0xff, 2);
+        ngx_memcpy(addr + 12, &sin->sin_addr, 4);
+
+        return NGX_OK;
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sa;
+
+        ngx_memcpy(addr, &sin6->sin6_addr, 16);
+
+        return NGX_OK;
+#endif
+
+    default:
+        return NGX_DECLINED;
+    }
+}
+
+
+ngx_int_t
+ngx_vmess_address_network(struct sockaddr *sa, u_char *addr)
+{
+    if (ngx_vmess_address_mapped(sa, addr) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+#if (NGX_HAVE_INET6)
+
+    /* hosts change the lower half of their addresses */
+
+    if (sa->sa_family == AF_INET6
+        && !IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *) sa)->sin6_addr))
+    {
+        ngx_memzero(addr + 8, 8);
+    }
+
+#endif
+
+    return NGX_OK;
+}

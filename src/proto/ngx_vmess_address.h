@@ -73,5 +73,14 @@ socklen_t ngx_vmess_address_sockaddr(ngx_vmess_address_t *address,
 size_t ngx_vmess_address_bytes(struct sockaddr *sa, u_char **addr,
     in_port_t *port);
 
+/*
+ * Writes the address of a socket as one of IPv6, 16 bytes: IPv4 is mapped.
+ * NGX_OK, or NGX_DECLINED: it is of another family, and addr is not changed.
+ */
+ngx_int_t ngx_vmess_address_mapped(struct sockaddr *sa, u_char *addr);
+
+/* the same of the network that a client may have: of IPv6 its /64 */
+ngx_int_t ngx_vmess_address_network(struct sockaddr *sa, u_char *addr);
+
 
 #endif /* _NGX_VMESS_ADDRESS_H_INCLUDED_ */

@@ -56,7 +56,6 @@ static ngx_uint_t ngx_stream_vmess_cone_known(ngx_stream_session_t *s,
     struct sockaddr *sa);
 static ngx_stream_vmess_contact_t *ngx_stream_vmess_cone_find(
     ngx_stream_vmess_contacts_t *contacts, u_char *addr);
-static void ngx_stream_vmess_cone_addr(struct sockaddr *sa, u_char *addr);
 
 
 void
@@ -464,7 +463,7 @@ ngx_stream_vmess_cone_map(struct sockaddr *sa, socklen_t *socklen)
 
     sin6.sin6_family = AF_INET6;
     sin6.sin6_port = sin->sin_port;
-    ngx_stream_vmess_cone_addr(sa, sin6.sin6_addr.s6_addr);
+    (void) ngx_vmess_address_mapped(sa, sin6.sin6_addr.s6_addr);
 
     *socklen = sizeof(struct sockaddr_in6);
 
@@ -533,7 +532,7 @@ ngx_stream_vmess_cone_contact(ngx_stream_session_t *s, struct sockaddr *sa)
         ctx->contacts = contacts;
     }
 
-    ngx_stream_vmess_cone_addr(sa, addr);
+    (void) ngx_vmess_address_mapped(sa, addr);
 
     contact = ngx_stream_vmess_cone_find(contacts, addr);
 
@@ -588,7 +587,7 @@ ngx_stream_vmess_cone_known(ngx_stream_session_t *s, struct sockaddr *sa)
         return 0;
     }
 
-    ngx_stream_vmess_cone_addr(sa, addr);
+    (void) ngx_vmess_address_mapped(sa, addr);
 
     return ngx_stream_vmess_cone_find(ctx->contacts, addr) != NULL;
 }
@@ -623,21 +622,4 @@ ngx_stream_vmess_cone_find(ngx_stream_vmess_contacts_t *contacts, u_char *addr)
     }
 
     return NULL;
-}
-
-
-/* of both families, as IPv6 has it */
-
-static void
-ngx_stream_vmess_cone_addr(struct sockaddr *sa, u_char *addr)
-{
-    if (sa->sa_family == AF_INET6) {
-        ngx_memcpy(addr, &((struct sockaddr_in6 *) sa)->sin6_addr, 16);
-        return;
-    }
-
-    ngx_memzero(addr, 10);
-    addr[10] = 0xff;
-    addr[11] = 0xff;
-    ngx_memcpy(&addr[12], &((struct sockaddr_in *) sa)->sin_addr, 4);
 }

@@ -321,39 +321,20 @@ ngx_stream_vmess_loop_enter(ngx_stream_session_t *s)
 static ngx_atomic_uint_t
 ngx_stream_vmess_loop_digest(struct sockaddr *sa)
 {
-    u_char             *p;
-    size_t              len;
-    uint32_t            hash;
-    ngx_atomic_uint_t   digest;
+    u_char     *p;
+    size_t      len;
+    uint32_t    hash;
+    in_port_t   port;
 
-    switch (sa->sa_family) {
+    len = ngx_vmess_address_bytes(sa, &p, &port);
 
-    case AF_INET:
-        p = (u_char *) &((struct sockaddr_in *) sa)->sin_addr;
-        len = 4;
-        break;
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-        p = (u_char *) &((struct sockaddr_in6 *) sa)->sin6_addr;
-        len = 16;
-
-        if (IN6_IS_ADDR_V4MAPPED((struct in6_addr *) p)) {
-            p += 12;
-            len = 4;
-        }
-
-        break;
-#endif
-
-    default:
+    if (len == 0) {
         return 0;
     }
 
     hash = ngx_murmur_hash2(p, len);
-    digest = ngx_inet_get_port(sa);
 
-    return ((((ngx_atomic_uint_t) hash << 16) ^ digest ^ (hash >> 16)) << 8)
+    return ((((ngx_atomic_uint_t) hash << 16) ^ port ^ (hash >> 16)) << 8)
            | ((ngx_atomic_uint_t) 1 << (sizeof(ngx_atomic_uint_t) * 8 - 1));
 }
 

@@ -21,9 +21,6 @@ static ngx_uint_t ngx_stream_vmess_private_own(ngx_stream_session_t *s,
     u_char *addr);
 static ngx_uint_t ngx_stream_vmess_private_find(
     ngx_stream_vmess_main_conf_t *vmcf, u_char *addr);
-static ngx_int_t ngx_stream_vmess_private_addr(struct sockaddr *sockaddr,
-    u_char *addr);
-static void ngx_stream_vmess_private_mapped(u_char *addr, u_char *ipv4);
 
 
 /*
@@ -75,7 +72,7 @@ ngx_stream_vmess_private_init(ngx_conf_t *cf)
     for (ifa = ifaddrs; ifa; ifa = ifa->ifa_next) {
 
         if (ifa->ifa_addr == NULL
-            || ngx_stream_vmess_private_addr(ifa->ifa_addr, addr) != NGX_OK)
+            || ngx_vmess_address_mapped(ifa->ifa_addr, addr) != NGX_OK)
         {
             continue;
         }
@@ -215,7 +212,9 @@ ngx_stream_vmess_private_ipv4(ngx_stream_session_t *s, u_char *ipv4)
         }
     }
 
-    ngx_stream_vmess_private_mapped(addr, ipv4);
+    ngx_memzero(addr, 10);
+    ngx_memset(addr + 10, 0xff, 2);
+    ngx_memcpy(addr + 12, ipv4, 4);
 
     return ngx_stream_vmess_private_own(s, addr);
 }
@@ -237,7 +236,7 @@ ngx_stream_vmess_private_own(ngx_stream_session_t *s, u_char *addr)
 
     /* it may have been added since */
 
-    return ngx_stream_vmess_private_addr(s->connection->local_sockaddr, local)
+    return ngx_vmess_address_mapped(s->connection->local_sockaddr, local)
            == NGX_OK
            && ngx_memcmp(local, addr, 16) == 0;
 }
@@ -269,46 +268,7 @@ ngx_stream_vmess_private_local(ngx_stream_vmess_main_conf_t *vmcf,
 
     /* all of 127/8 is local */
 
-    return ngx_stream_vmess_private_addr(sockaddr, addr) == NGX_OK
+    return ngx_vmess_address_mapped(sockaddr, addr) == NGX_OK
            && ((sockaddr->sa_family == AF_INET && addr[12] == 127)
                || ngx_stream_vmess_private_find(vmcf, addr));
-}
-
-
-/* an address as one of IPv6; NGX_DECLINED if it is of another family */
-
-static ngx_int_t
-ngx_stream_vmess_private_addr(struct sockaddr *sockaddr, u_char *addr)
-{
-    struct sockaddr_in   *sin;
-#if (NGX_HAVE_INET6)
-    struct sockaddr_in6  *sin6;
-#endif
-
-    switch (sockaddr->sa_family) {
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-        sin6 = (struct sockaddr_in6 *) sockaddr;
-        ngx_memcpy(addr, sin6->sin6_addr.s6_addr, 16);
-        return NGX_OK;
-#endif
-
-    case AF_INET:
-        sin = (struct sockaddr_in *) sockaddr;
-        ngx_stream_vmess_private_mapped(addr, (u_char *) &sin->sin_addr);
-        return NGX_OK;
-
-    default:
-        return NGX_DECLINED;
-    }
-}
-
-
-static void
-ngx_stream_vmess_private_mapped(u_char *addr, u_char *ipv4)
-{
-    ngx_memzero(addr, 10);
-    ngx_memset(addr + 10, 0xff, 2);
-    ngx_memcpy(addr + 12, ipv4, 4);
 }

@@ -6,11 +6,14 @@
 #include "test.h"
 #include "ngx_vmess_address.h"
 
+#include <arpa/inet.h>
 
 
 static void test_binary(void);
 static void test_domain(const char *text, const char *domain);
 static void test_escape(const char *text, const char *escaped);
+static void test_mapped(const char *text, const char *whole,
+    const char *network);
 static size_t test_wire(u_char *wire, const char *text);
 static void test_text(const char *text, ngx_uint_t type, const char *addr);
 static void test_bad(const u_char *p, size_t len, const char *name);
@@ -115,6 +118,11 @@ main(void)
     test_escape("\x7f\xe2\x80\x8b", "\\x7f\\xe2\\x80\\x8b");
     test_escape("http://x", "http://x");
     test_escape("", "");
+
+    test_mapped("192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.1");
+    test_mapped("::ffff:192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.1");
+    test_mapped("2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6",
+                "2001:db8:1:2::");
 
     return test_done();
 }
@@ -270,4 +278,43 @@ test_text(const char *text, ngx_uint_t type, const char *addr)
             && ngx_memcmp(a.addr, addr,
                           type == NGX_VMESS_ADDR_IPV4 ? 4 : 16) == 0,
             "address \"%s\"", text);
+}
+
+
+/* the address of a socket, and that of its network */
+
+static void
+test_mapped(const char *text, const char *whole, const char *network)
+{
+    u_char          addr[16], expected[16];
+    ngx_uint_t      good;
+    ngx_sockaddr_t  sa;
+
+    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
+
+    if (inet_pton(AF_INET, text, &sa.sockaddr_in.sin_addr) == 1) {
+        sa.sockaddr.sa_family = AF_INET;
+
+    } else {
+        sa.sockaddr.sa_family = AF_INET6;
+        (void) inet_pton(AF_INET6, text, &sa.sockaddr_in6.sin6_addr);
+    }
+
+    (void) inet_pton(AF_INET6, whole, expected);
+
+    good = ngx_vmess_address_mapped(&sa.sockaddr, addr) == NGX_OK
+           && ngx_memcmp(addr, expected, 16) == 0;
+
+    (void) inet_pton(AF_INET6, network, expected);
+
+    test_ok(good && ngx_vmess_address_network(&sa.sockaddr, addr) == NGX_OK
+            && ngx_memcmp(addr, expected, 16) == 0,
+            "\"%s\" as an address of IPv6", text);
+
+    sa.sockaddr.sa_family = AF_UNIX;
+
+    test_ok(ngx_vmess_address_mapped(&sa.sockaddr, addr) == NGX_DECLINED
+            && ngx_vmess_address_network(&sa.sockaddr, addr) == NGX_DECLINED
+            && ngx_memcmp(addr, expected, 16) == 0,
+            "none of a Unix socket");
 }
