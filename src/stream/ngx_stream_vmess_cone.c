@@ -21,7 +21,7 @@
 
 
 typedef struct {
-    ngx_rbtree_node_t            node;
+    ngx_str_node_t               node;
     ngx_queue_t                  queue;
     u_char                       addr[16];
 } ngx_stream_vmess_contact_t;
@@ -526,7 +526,7 @@ ngx_stream_vmess_cone_contact(ngx_stream_session_t *s, struct sockaddr *sa)
         }
 
         ngx_rbtree_init(&contacts->rbtree, &contacts->sentinel,
-                        ngx_rbtree_insert_value);
+                        ngx_str_rbtree_insert_value);
         ngx_queue_init(&contacts->queue);
 
         ctx->contacts = contacts;
@@ -557,13 +557,16 @@ ngx_stream_vmess_cone_contact(ngx_stream_session_t *s, struct sockaddr *sa)
         contact = ngx_queue_data(q, ngx_stream_vmess_contact_t, queue);
 
         ngx_queue_remove(q);
-        ngx_rbtree_delete(&contacts->rbtree, &contact->node);
+        ngx_rbtree_delete(&contacts->rbtree, &contact->node.node);
     }
 
     ngx_memcpy(contact->addr, addr, 16);
-    contact->node.key = ngx_crc32_short(addr, 16);
 
-    ngx_rbtree_insert(&contacts->rbtree, &contact->node);
+    contact->node.str.data = contact->addr;
+    contact->node.str.len = 16;
+    contact->node.node.key = ngx_crc32_short(addr, 16);
+
+    ngx_rbtree_insert(&contacts->rbtree, &contact->node.node);
     ngx_queue_insert_head(&contacts->queue, &contact->queue);
 }
 
@@ -596,30 +599,12 @@ ngx_stream_vmess_cone_known(ngx_stream_session_t *s, struct sockaddr *sa)
 static ngx_stream_vmess_contact_t *
 ngx_stream_vmess_cone_find(ngx_stream_vmess_contacts_t *contacts, u_char *addr)
 {
-    uint32_t                     key;
-    ngx_rbtree_node_t           *node;
-    ngx_stream_vmess_contact_t  *contact;
+    ngx_str_t  name;
 
-    key = ngx_crc32_short(addr, 16);
-    node = contacts->rbtree.root;
+    name.data = addr;
+    name.len = 16;
 
-    while (node != &contacts->sentinel) {
-
-        if (key != node->key) {
-            node = (key < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        contact = (ngx_stream_vmess_contact_t *) node;
-
-        if (ngx_memcmp(contact->addr, addr, 16) == 0) {
-            return contact;
-        }
-
-        /* another one of the same key is at worst not found */
-
-        node = node->right;
-    }
-
-    return NULL;
+    return (ngx_stream_vmess_contact_t *)
+               ngx_str_rbtree_lookup(&contacts->rbtree, &name,
+                                     ngx_crc32_short(addr, 16));
 }
