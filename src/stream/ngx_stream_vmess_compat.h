@@ -127,7 +127,11 @@ static ngx_inline ngx_uint_t
 ngx_vmess_listen_match(ngx_vmess_listen_opt_t *opt, ngx_addr_t *addr,
     ngx_uint_t local)
 {
-    struct sockaddr  *sa;
+    ngx_uint_t            v4;
+    struct sockaddr      *sa;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
 
     if (opt->type != SOCK_STREAM || addr == NULL) {
         return 0;
@@ -141,11 +145,28 @@ ngx_vmess_listen_match(ngx_vmess_listen_opt_t *opt, ngx_addr_t *addr,
         return NGX_VMESS_LISTEN_MATCH;
     }
 
-    return (local && sa->sa_family != AF_UNIX && ngx_inet_wildcard(sa)
-            && (sa->sa_family == addr->sockaddr->sa_family
-                || sa->sa_family == AF_INET6)
-            && ngx_inet_get_port(sa) == ngx_inet_get_port(addr->sockaddr))
-           ? NGX_VMESS_LISTEN_MATCH : 0;
+    if (!local || sa->sa_family == AF_UNIX || !ngx_inet_wildcard(sa)
+        || ngx_inet_get_port(sa) != ngx_inet_get_port(addr->sockaddr))
+    {
+        return 0;
+    }
+
+    v4 = (addr->sockaddr->sa_family == AF_INET);
+
+#if (NGX_HAVE_INET6)
+
+    if (!v4) {
+        sin6 = (struct sockaddr_in6 *) addr->sockaddr;
+        v4 = IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr);
+    }
+
+    if (sa->sa_family == AF_INET6) {
+        return (v4 && opt->ipv6only) ? 0 : NGX_VMESS_LISTEN_MATCH;
+    }
+
+#endif
+
+    return v4 ? NGX_VMESS_LISTEN_MATCH : 0;
 }
 
 
