@@ -51,10 +51,10 @@ ngx_stream_vmess_disguise(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_vmess_srv_conf_t *vscf = conf;
 
-    ngx_str_t                       *value;
-    ngx_stream_vmess_disguise_t  *header;
-    static ngx_str_t                 where =
-                                         ngx_string("in \"vmess_http_header\"");
+    ngx_str_t                    *value;
+    ngx_stream_vmess_disguise_t  *disguise;
+
+    static ngx_str_t  where = ngx_string("in \"vmess_http_header\"");
 
     if (vscf->disguise_wait) {
         return "is duplicate";
@@ -80,22 +80,22 @@ ngx_stream_vmess_disguise(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    header = ngx_pcalloc(cf->pool, sizeof(ngx_stream_vmess_disguise_t));
-    if (header == NULL) {
+    disguise = ngx_pcalloc(cf->pool, sizeof(ngx_stream_vmess_disguise_t));
+    if (disguise == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    header->wait = vscf->disguise_wait;
+    disguise->wait = vscf->disguise_wait;
 
-    if (ngx_vmess_param_parse(cf, 2, ngx_stream_vmess_disguise_params, header,
-                              &where, NULL)
+    if (ngx_vmess_param_parse(cf, 2, ngx_stream_vmess_disguise_params,
+                              disguise, &where, NULL)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    vscf->disguise = &header->conf;
-    vscf->disguise_wait = header->wait;
+    vscf->disguise = &disguise->conf;
+    vscf->disguise_wait = disguise->wait;
 
     return NGX_CONF_OK;
 }

@@ -539,7 +539,8 @@ ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"%V\", values are %*s",
-                           &value[i], &cmd->name, p - names, names);
+                           &value[i], &cmd->name, (size_t) (p - names),
+                           names);
         return NGX_CONF_ERROR;
     }
 

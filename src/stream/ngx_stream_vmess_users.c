@@ -255,7 +255,6 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     ngx_stream_vmess_users_t *ctx = (ngx_stream_vmess_users_t *) conf;
 
     char                   *rv;
-    u_char                  id[NGX_VMESS_ID_LEN];
     ngx_str_t              *value;
     ngx_pool_cleanup_t     *cln;
     ngx_vmess_user_conf_t  *user;
@@ -286,9 +285,7 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return rv;
     }
 
-    if (ngx_stream_vmess_users_check_line(cf) != NGX_OK
-        || ngx_stream_vmess_users_id(cf, &value[0], &value[1], id) != NGX_OK)
-    {
+    if (ngx_stream_vmess_users_check_line(cf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -305,11 +302,15 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     cln->handler = ngx_stream_vmess_users_wipe;
     cln->data = user;
 
-    ngx_vmess_id_cmd_key(user->cmd_key, id);
-    ngx_memcpy(user->uuid, id, NGX_VMESS_ID_LEN);
-    ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
-
     user->name.str = value[0];
+
+    if (ngx_stream_vmess_users_id(cf, &value[0], &value[1], user->uuid)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_vmess_id_cmd_key(user->cmd_key, user->uuid);
 
     if (ngx_stream_vmess_users_set_params(cf, ctx, user) != NGX_OK
         || ngx_stream_vmess_users_add(cf, ctx->zone, user) != NGX_OK)
