@@ -21,6 +21,7 @@
 
 static ngx_int_t ngx_vmess_handshake_header(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
+static void ngx_vmess_handshake_log(ngx_vmess_connection_t *vc);
 static void ngx_vmess_handshake_log_refused(ngx_vmess_connection_t *vc);
 
 
@@ -203,27 +204,32 @@ void
 ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
     ngx_vmess_status_e status)
 {
+    vc->status = status;
+
+    ngx_vmess_pending_remove(&vc->pending);
+
+    if (vc->account.user) {
+        ngx_vmess_account_refuse(&vc->account, status, vc->header.eauid);
+    }
+
+    if (ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, vc->connection->log))
+    {
+        ngx_vmess_handshake_log(vc);
+    }
+}
+
+
+static void
+ngx_vmess_handshake_log(ngx_vmess_connection_t *vc)
+{
     u_char             *p, domain[NGX_VMESS_ADDRESS_ESCAPED];
     ngx_log_t          *log;
     ngx_str_t          *user;
     const char         *guess, *early;
     ngx_vmess_vconn_t  *vconn;
 
-    vc->status = status;
-    user = NULL;
-
-    ngx_vmess_pending_remove(&vc->pending);
-
-    if (vc->account.user) {
-        user = &vc->account.user->name.str;
-        ngx_vmess_account_refuse(&vc->account, status, vc->header.eauid);
-    }
-
     log = vc->connection->log;
-
-    if (!ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, log)) {
-        return;
-    }
+    user = vc->account.user ? &vc->account.user->name.str : NULL;
 
     guess = ngx_vmess_guess(vc->raw.start, vc->raw.last - vc->raw.start);
     vconn = ngx_vmess_vconn_get(vc->connection);
@@ -236,7 +242,7 @@ ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
                  || ngx_strcmp(guess, "nothing") == 0))
             ? ", or early data was lost on the way" : "";
 
-    switch (status) {
+    switch (vc->status) {
 
     case NGX_VMESS_STATUS_UNKNOWN:
 
