@@ -106,14 +106,16 @@ good('no resolver', $users . $server, qr/resolver/);
 good('no resolver, but none needed', $users
      . server('vmess main; vmess_resolve off; proxy_pass 127.0.0.1:1;'));
 
-for my $p (qw(expires=2030-01-31 quota=100g max_conns=64 max_ips=3)) {
-    my ($name) = split /=/, $p;
-    good("a parameter not enforced, $name", user("alice $id $p;") . $resolver
-         . $server, qr/\Q$name\E.*(?:not (?:enforced|supported)|only)/);
-}
+good('a parameter not enforced', user("alice $id max_ips=3;") . $resolver . $server,
+     qr/max_ips.*not enforced/);
+good('warned of once', user("alice $id max_ips=1;", "bob $id2 max_ips=2;")
+     . $resolver . $server, qr/max_ips/);
 
-good('warned of once', user("alice $id quota=1g;", "bob $id2 quota=2g;")
-     . $resolver . $server, qr/quota/);
+for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29T23:59:59-11:30
+              expires=1900000000 quota=100g max_conns=64))
+{
+    good("a limit, $p", user("alice $id $p;") . $resolver . $server);
+}
 good('no users', user() . $resolver . $server, qr/"main" has no users/);
 good('state is not kept yet', "vmess_users main:1m state=x { alice $id; }\n"
      . $resolver . $server, qr/state/);
@@ -218,7 +220,11 @@ bad('a duplicate parameter', user("alice $id quota=1g quota=2g;") . $server,
 
 for my $p (qw(alter_id=x alter_id=-1 alter_id=100000 expires=tomorrow
               expires=2027-13-01 expires=2027-02-30 expires=1969-12-31
-              expires=-001-01-01 expires=1970-01-01 quota=x quota=-1 rate=fast
+              expires=-001-01-01 expires=1970-01-01 expires=0 expires=-1
+              expires=2027-01-31T expires=2027-01-31T12:00:00 expires=2027-01-31T24:00:00Z
+              expires=2027-01-31T12:00:00Zx expires=2027-01-31T12:00:00+0100
+              expires=2027-01-31T12:00:00+25:00 expires=2027-01-31x12:00:00Z
+              expires=99999999999999999999 quota=x quota=-1 rate=fast
               rate= max_conns=0 max_conns=x max_ips=0 max_ips=1.5))
 {
     bad("the parameter $p", user("alice $id $p;") . $server, qr/\Q$p\E/, qr/alice/);
@@ -285,9 +291,9 @@ good('a text that is none', user('alice correct-horse-battery-st;') . $resolver
 # the line of the user, not that of the end of the block
 {
     my ($status, $out) = nginx_t("vmess_users main:1m {\n# 2\nalice $id;\n"
-        . "bob $id2 quota=1g;\ncarol 'a text of 30 bytes at most' alter_id=1;\n\n\n}\n"
+        . "bob $id2 max_ips=1;\ncarol 'a text of 30 bytes at most' alter_id=1;\n\n\n}\n"
         . $resolver . $server);
-    my ($first) = $out =~ /"quota=" of user "bob" .*:(\d+)$/m;
+    my ($first) = $out =~ /"max_ips=" of user "bob" .*:(\d+)$/m;
     my ($second) = $out =~ /"alter_id" of user "carol" .*:(\d+)$/m;
     is($second - $first, 1, 'warnings are at the line of the user');
 }

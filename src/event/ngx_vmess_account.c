@@ -14,9 +14,10 @@
 
 #define NGX_VMESS_HINTS  8       /* of one address: a cache line */
 
-/* ms until it is noticed that another worker has died */
+/* ms until a limit ends flows, and so many times it is looked for workers */
 
-#define NGX_VMESS_ACCOUNT_SETTLE  1000
+#define NGX_VMESS_ACCOUNT_TICK    250
+#define NGX_VMESS_ACCOUNT_SETTLE  4
 
 
 #define ngx_vmess_account_refs(account)                                       \
@@ -37,9 +38,13 @@ static ngx_vmess_status_e ngx_vmess_account_filtered(ngx_vmess_zone_t *zone,
 static void ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
 static void ngx_vmess_account_taint(ngx_vmess_account_t *account,
     const u_char *eauid);
+static ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user);
+static void ngx_vmess_account_end(ngx_vmess_account_t *account,
+    ngx_vmess_status_e status);
+static void ngx_vmess_account_enforce(ngx_vmess_zone_t *zone);
 static void ngx_vmess_account_hold(ngx_vmess_account_t *account);
 static void ngx_vmess_account_register(ngx_vmess_zone_t *zone);
-static void ngx_vmess_account_settle_handler(ngx_event_t *ev);
+static void ngx_vmess_account_tick_handler(ngx_event_t *ev);
 static void ngx_vmess_account_settle(ngx_vmess_zone_t *zone);
 static void ngx_vmess_account_recount(ngx_vmess_zone_t *zone);
 
@@ -48,6 +53,9 @@ static ngx_vmess_status_t  ngx_vmess_account_statuses[NGX_VMESS_STATUSES] = {
     { ngx_string(""), 0, NULL },
     { ngx_string("ok"), 1, NULL },
     { ngx_string("unknown"), 0, "is gone or has another id" },
+    { ngx_string("expired"), 0, "has expired" },
+    { ngx_string("limited"), 0, "has used up the quota" },
+    { ngx_string("max_conns"), 0, "has as many flows as allowed" },
     { ngx_string("time"), 0, NULL },
     { ngx_string("replay"), 0, NULL },
     { ngx_string("full"), 0, NULL },
@@ -155,6 +163,10 @@ ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
 
     status = ngx_vmess_account_known(account, eauid, now, log);
 
+    if (status == NGX_VMESS_STATUS_OK) {
+        status = ngx_vmess_account_limit(account->user);
+    }
+
     if (status != NGX_VMESS_STATUS_OK) {
         ngx_vmess_account_try_rest(account, eauid);
         return status;
@@ -255,11 +267,12 @@ ngx_vmess_account_known(ngx_vmess_account_t *account, const u_char *eauid,
 
 ngx_vmess_status_e
 ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
-    const u_char *key, const u_char *iv, ngx_log_t *log)
+    const u_char *key, const u_char *iv, ngx_uint_t flow, ngx_log_t *log)
 {
-    u_char             data[3 * 16], digest[32];
-    ngx_int_t          rc;
-    ngx_vmess_zone_t  *zone;
+    u_char              data[3 * 16], digest[32];
+    ngx_int_t           rc;
+    ngx_vmess_zone_t   *zone;
+    ngx_vmess_status_e  status;
 
     zone = account->zone;
 
@@ -290,8 +303,15 @@ ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
     rc = ngx_vmess_filter_add(zone->conf, digest, account->owner,
                               account->time + NGX_VMESS_SESSION_WINDOW);
 
-    return rc == NGX_OK ? ngx_vmess_account_check(account)
-                        : ngx_vmess_account_filtered(zone, rc, log);
+    if (rc != NGX_OK) {
+        return ngx_vmess_account_filtered(zone, rc, log);
+    }
+
+    status = ngx_vmess_account_check(account, flow);
+
+    account->claimed = (status == NGX_VMESS_STATUS_OK);
+
+    return status;
 }
 
 
@@ -420,7 +440,7 @@ ngx_vmess_account_try_rest(ngx_vmess_account_t *account, const u_char *eauid)
 
 
 ngx_vmess_status_e
-ngx_vmess_account_check(ngx_vmess_account_t *account)
+ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
 {
     ngx_vmess_user_t  *user;
 
@@ -436,6 +456,31 @@ ngx_vmess_account_check(ngx_vmess_account_t *account)
 
     account->limits = user->limits;
 
+    if (flow && user->limits.max_conns
+        && *ngx_vmess_account_flows(account) >= user->limits.max_conns)
+    {
+        return NGX_VMESS_STATUS_MAX_CONNS;
+    }
+
+    return ngx_vmess_account_limit(user);
+}
+
+
+/* of limits that end flows as well */
+
+static ngx_vmess_status_e
+ngx_vmess_account_limit(ngx_vmess_user_t *user)
+{
+    if (user->limits.expires && user->limits.expires <= ngx_time()) {
+        return NGX_VMESS_STATUS_EXPIRED;
+    }
+
+    if (user->limits.quota
+        && user->up + user->down >= (ngx_atomic_uint_t) user->limits.quota)
+    {
+        return NGX_VMESS_STATUS_LIMITED;
+    }
+
     return NGX_VMESS_STATUS_OK;
 }
 
@@ -443,24 +488,37 @@ ngx_vmess_account_check(ngx_vmess_account_t *account)
 ngx_vmess_status_e
 ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
 {
+    ngx_connection_t   *c;
+    ngx_atomic_uint_t   n;
     ngx_vmess_status_e  status;
 
     if (from) {
+        c = account->connection;
+
         *account = *from;
+        account->connection = c;
         account->counted = 0;
 
         ngx_vmess_account_hold(account);
     }
 
-    status = ngx_vmess_account_check(account);
+    status = ngx_vmess_account_check(account, 0);
 
     if (status != NGX_VMESS_STATUS_OK) {
         return status;
     }
 
+    n = ngx_atomic_fetch_add(ngx_vmess_account_flows(account), 1);
+
+    /* workers may come here at once: none of them has more */
+
+    if (account->limits.max_conns && n >= account->limits.max_conns) {
+        (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
+        return NGX_VMESS_STATUS_MAX_CONNS;
+    }
+
     account->counted = 1;
 
-    (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), 1);
     (void) ngx_atomic_fetch_add(&account->user->total, 1);
 
     return NGX_VMESS_STATUS_OK;
@@ -470,12 +528,101 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
 void
 ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
 {
+    ngx_vmess_user_t  *user;
+
+    user = account->user;
+
     if (up) {
-        (void) ngx_atomic_fetch_add(&account->user->up, up);
+        (void) ngx_atomic_fetch_add(&user->up, up);
     }
 
     if (down) {
-        (void) ngx_atomic_fetch_add(&account->user->down, down);
+        (void) ngx_atomic_fetch_add(&user->down, down);
+    }
+
+    if (user->limits.quota && !account->ended
+        && user->up + user->down >= (ngx_atomic_uint_t) user->limits.quota)
+    {
+        ngx_vmess_account_end(account, NGX_VMESS_STATUS_LIMITED);
+
+        /* flows that are silent, and those of other workers */
+
+        (void) ngx_atomic_fetch_add(&account->zone->sh->exhausted, 1);
+    }
+}
+
+
+/*
+ * Closes a connection as "worker_shutdown_timeout" does: who has the connection
+ * looks at c->close in its next event.
+ */
+
+static void
+ngx_vmess_account_end(ngx_vmess_account_t *account, ngx_vmess_status_e status)
+{
+    ngx_connection_t  *c;
+
+    c = account->connection;
+
+    account->ended = 1;
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "flow of user \"%V\", who %s, is closed",
+                  &account->user->name.str,
+                  ngx_vmess_account_status(status)->who);
+
+    c->close = 1;
+
+    ngx_post_event(c->read, &ngx_posted_events);
+}
+
+
+/* ends what limits do not allow any more, if there may be something */
+
+static void
+ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
+{
+    time_t                expires;
+    ngx_queue_t          *q;
+    ngx_vmess_account_t  *account;
+    ngx_vmess_status_e    status;
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = zone->sh;
+
+    if ((zone->expires == 0 || zone->expires > ngx_time())
+        && zone->exhausted == sh->exhausted
+        && zone->enforced == sh->generation)
+    {
+        return;
+    }
+
+    zone->expires = 0;
+    zone->exhausted = sh->exhausted;
+    zone->enforced = sh->generation;
+
+    for (q = ngx_queue_head(&zone->accounts);
+         q != ngx_queue_sentinel(&zone->accounts);
+         q = ngx_queue_next(q))
+    {
+        account = ngx_queue_data(q, ngx_vmess_account_t, queue);
+
+        if (!account->claimed || account->ended) {
+            continue;
+        }
+
+        status = ngx_vmess_account_limit(account->user);
+
+        if (status != NGX_VMESS_STATUS_OK) {
+            ngx_vmess_account_end(account, status);
+            continue;
+        }
+
+        expires = account->user->limits.expires;
+
+        if (expires && (zone->expires == 0 || zone->expires > expires)) {
+            zone->expires = expires;
+        }
     }
 }
 
@@ -535,12 +682,19 @@ ngx_vmess_account_close(ngx_vmess_account_t *account)
 static void
 ngx_vmess_account_hold(ngx_vmess_account_t *account)
 {
+    time_t             expires;
     ngx_vmess_zone_t  *zone;
 
     zone = account->zone;
 
     if (!zone->registered) {
         ngx_vmess_account_register(zone);
+    }
+
+    expires = account->user->limits.expires;
+
+    if (expires && (zone->expires == 0 || zone->expires > expires)) {
+        zone->expires = expires;
     }
 
     ngx_queue_insert_tail(&zone->accounts, &account->queue);
@@ -573,25 +727,29 @@ ngx_vmess_account_register(ngx_vmess_zone_t *zone)
 
     zone->registered = 1;
 
-    ev = &zone->settler;
+    ev = &zone->ticker;
 
-    ev->handler = ngx_vmess_account_settle_handler;
+    ev->handler = ngx_vmess_account_tick_handler;
     ev->data = zone;
     ev->log = ngx_cycle->log;
     ev->cancelable = 1;
 
-    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_SETTLE);
+    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_TICK);
 }
 
 
 static void
-ngx_vmess_account_settle_handler(ngx_event_t *ev)
+ngx_vmess_account_tick_handler(ngx_event_t *ev)
 {
     ngx_vmess_zone_t *zone = ev->data;
 
-    ngx_vmess_account_settle(zone);
+    ngx_vmess_account_enforce(zone);
 
-    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_SETTLE);
+    if (++zone->ticks % NGX_VMESS_ACCOUNT_SETTLE == 0) {
+        ngx_vmess_account_settle(zone);
+    }
+
+    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_TICK);
 }
 
 

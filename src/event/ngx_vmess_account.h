@@ -19,6 +19,9 @@ typedef enum {
     NGX_VMESS_STATUS_NONE = 0,
     NGX_VMESS_STATUS_OK,
     NGX_VMESS_STATUS_UNKNOWN,
+    NGX_VMESS_STATUS_EXPIRED,
+    NGX_VMESS_STATUS_LIMITED,
+    NGX_VMESS_STATUS_MAX_CONNS,
     NGX_VMESS_STATUS_TIME,
     NGX_VMESS_STATUS_REPLAY,
     NGX_VMESS_STATUS_FULL,
@@ -44,7 +47,8 @@ typedef struct {
 
 /*
  * The user of a connection.  A connection has an account from its beginning, of
- * which the zone is set, and the user once its header was found to be of one.
+ * which zone and connection are set, and the user once its header was found to
+ * be of one.
  *
  * References, which keep a user's counters, and flows are counted in shared
  * memory, and each worker has a list of what it counted there.  When one has
@@ -54,6 +58,7 @@ typedef struct {
 typedef struct {
     ngx_queue_t                queue;      /* in zone->accounts, if user */
     ngx_vmess_zone_t          *zone;
+    ngx_connection_t          *connection;
     ngx_vmess_user_t          *user;
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
     uint32_t                   owner;      /* of ids in the replay filter */
@@ -65,7 +70,9 @@ typedef struct {
     int64_t                    time;       /* stamped by the client */
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
+    unsigned                   claimed:1;  /* it was let in */
     unsigned                   counted:1;  /* in the user's flows */
+    unsigned                   ended:1;    /* by a limit */
 } ngx_vmess_account_t;
 
 
@@ -89,11 +96,14 @@ ngx_vmess_status_e ngx_vmess_account_auth(ngx_vmess_account_t *account,
  * body.  Called when the header is known to be good, which may be long after it
  * began: the id may be somebody else's by now, or too late.
  *
+ * flow  whether it is for a flow: a connection with sub-connections is none
+ *
  * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK, or what
  * ngx_vmess_account_check() does.
  */
 ngx_vmess_status_e ngx_vmess_account_claim(ngx_vmess_account_t *account,
-    const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log);
+    const u_char *eauid, const u_char *key, const u_char *iv, ngx_uint_t flow,
+    ngx_log_t *log);
 
 /*
  * Takes the time that trying the keys not tried takes: for a client refused
@@ -104,22 +114,27 @@ void ngx_vmess_account_try_rest(ngx_vmess_account_t *account,
 
 /*
  * Whether the user may begin something new: NGX_VMESS_STATUS_OK, and
- * account->limits are what is configured now; or why not, _UNKNOWN if the user
- * is gone, or the id.
+ * account->limits are what is configured now; or why not: _UNKNOWN if the user
+ * is gone, or the id, _EXPIRED, _LIMITED, or, if a flow is to be opened,
+ * _MAX_CONNS.
  */
-ngx_vmess_status_e ngx_vmess_account_check(ngx_vmess_account_t *account);
+ngx_vmess_status_e ngx_vmess_account_check(ngx_vmess_account_t *account,
+    ngx_uint_t flow);
 
 /*
  * Opens a flow: of a connection, or, with "from", of a sub-connection of the
  * one that has that account, of which this becomes a copy.
  *
- * Returns NGX_VMESS_STATUS_OK, or why the user is refused; the flow is not
- * counted then.
+ * Returns NGX_VMESS_STATUS_OK; or why the user is refused, as by _check() or
+ * _MAX_CONNS: the flow is not counted then.
  */
 ngx_vmess_status_e ngx_vmess_account_open(ngx_vmess_account_t *account,
     ngx_vmess_account_t *from);
 
-/* counts bytes from the client and to it */
+/*
+ * Counts bytes from the client and to it.  With those that use up the quota the
+ * connection is closed by an event, and soon all of the user.
+ */
 void ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up,
     off_t down);
 

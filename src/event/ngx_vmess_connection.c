@@ -61,6 +61,7 @@ ngx_vmess_connection_create(ngx_connection_t *c, ngx_vmess_zone_t *zone)
 
     vc->connection = c;
     vc->account.zone = zone;
+    vc->account.connection = c;
     vc->recv = c->recv;
     vc->send = c->send;
     vc->send_chain = c->send_chain;

@@ -139,7 +139,9 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
     if (rc == NGX_OK) {
 
         status = ngx_vmess_account_claim(&vc->account, vc->header.eauid,
-                                         vc->header.key, vc->header.iv, c->log);
+                                         vc->header.key, vc->header.iv,
+                                         vc->header.command
+                                         != NGX_VMESS_CMD_MUX, c->log);
 
         if (status == NGX_VMESS_STATUS_OK) {
             vc->status = NGX_VMESS_STATUS_OK;

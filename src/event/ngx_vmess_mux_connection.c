@@ -324,7 +324,16 @@ ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
 
     /* a sub-connection is a new flow, however old the connection is */
 
-    status = ngx_vmess_account_check(&mux->vc->account);
+    status = ngx_vmess_account_check(&mux->vc->account, 0);
+
+    if (status == NGX_VMESS_STATUS_OK) {
+
+        if (m->has_global_id && ngx_vmess_mux_connection_again(mux) == NGX_OK) {
+            return NGX_OK;
+        }
+
+        status = ngx_vmess_account_check(&mux->vc->account, 1);
+    }
 
     if (status != NGX_VMESS_STATUS_OK) {
 
@@ -340,10 +349,6 @@ ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
         }
 
         goto refused;
-    }
-
-    if (m->has_global_id && ngx_vmess_mux_connection_again(mux) == NGX_OK) {
-        return NGX_OK;
     }
 
     if (mux->n >= mux->max) {

@@ -48,6 +48,8 @@ typedef struct {
     volatile uint32_t          epoch;
     volatile uint32_t          lost;
 
+    ngx_atomic_t               exhausted;         /* quotas, how often */
+
     /* workers that count, and the table one is reading, by process slot */
 
     ngx_vmess_slot_sh_t        slots[NGX_MAX_PROCESSES];
@@ -83,7 +85,14 @@ struct ngx_vmess_zone_s {
     ngx_queue_t                accounts;   /* counted in sh */
     uint32_t                   epoch;
     ngx_uint_t                 registered;
-    ngx_event_t                settler;
+    ngx_event_t                ticker;
+    ngx_uint_t                 ticks;
+
+    /* limits were enforced for these; the first account to expire, 0: none */
+
+    ngx_uint_t                 enforced;   /* generation */
+    ngx_atomic_uint_t          exhausted;
+    time_t                     expires;
 };
 
 

@@ -412,7 +412,11 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
-    if (ngx_vmess_handshake_open(vc, NULL) != NGX_OK) {
+    /* a connection with sub-connections is no flow, they are */
+
+    if (command != NGX_VMESS_CMD_MUX
+        && ngx_vmess_handshake_open(vc, NULL) != NGX_OK)
+    {
         return NGX_STREAM_FORBIDDEN;
     }
 

@@ -51,6 +51,8 @@ static ngx_int_t ngx_stream_vmess_users_state(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 static ngx_int_t ngx_stream_vmess_users_expires(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_stream_vmess_users_offset(u_char *p, u_char *last,
+    ngx_int_t *offset);
 static ngx_int_t ngx_stream_vmess_users_quota(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
@@ -82,15 +84,15 @@ static ngx_vmess_param_t  ngx_stream_vmess_users_line_params[] = {
     { ngx_string("expires="), ngx_stream_vmess_users_expires,
       offsetof(ngx_vmess_limits_t, expires), 0, 0,
       "a date such as \"2027-01-31\", the day (UTC) from which the user is "
-      "refused", "is not enforced", 0 },
+      "refused, or a time such as \"2027-01-31T12:00:00Z\"", NULL, 0 },
 
     { ngx_string("quota="), ngx_stream_vmess_users_quota,
       offsetof(ngx_vmess_limits_t, quota), 0, 0,
-      "a size such as \"100g\"", "is not enforced", 0 },
+      "a size such as \"100g\"", NULL, 0 },
 
     { ngx_string("max_conns="), ngx_vmess_param_number,
       offsetof(ngx_vmess_limits_t, max_conns), 1, NGX_MAX_INT_T_VALUE,
-      "a number from 1 on", "is not enforced", 0 },
+      "a number from 1 on", NULL, 0 },
 
     { ngx_string("max_ips="), ngx_vmess_param_number,
       offsetof(ngx_vmess_limits_t, max_ips), 1, NGX_MAX_INT_T_VALUE,
@@ -729,7 +731,10 @@ ngx_stream_vmess_users_state(ngx_conf_t *cf, ngx_vmess_param_t *param,
 }
 
 
-/* YYYY-MM-DD, the first second of that day in UTC */
+/*
+ * RFC 3339: a day, of which it is the first second in UTC, or a time; or seconds
+ * since 1970
+ */
 
 static ngx_int_t
 ngx_stream_vmess_users_expires(ngx_conf_t *cf, ngx_vmess_param_t *param,
@@ -737,15 +742,21 @@ ngx_stream_vmess_users_expires(ngx_conf_t *cf, ngx_vmess_param_t *param,
 {
     time_t *expires = field;
 
-    u_char       *p, text[sizeof("Sun, 06 Nov 1994 08:49:37 GMT")];
-    size_t        len;
-    ngx_int_t     month;
+    u_char       *p, *last, *time, text[sizeof("Sun, 06 Nov 1994 08:49:37 GMT")];
+    ngx_int_t     month, offset;
     static char  *months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 
-    p = value->data;
+    *expires = ngx_atotm(value->data, value->len);
 
-    if (value->len != sizeof("2027-01-31") - 1 || p[4] != '-' || p[7] != '-') {
+    if (*expires != NGX_ERROR) {
+        return *expires > 0 ? NGX_OK : NGX_DECLINED;
+    }
+
+    p = value->data;
+    last = p + value->len;
+
+    if (value->len < sizeof("2027-01-31") - 1 || p[4] != '-' || p[7] != '-') {
         return NGX_DECLINED;
     }
 
@@ -755,15 +766,75 @@ ngx_stream_vmess_users_expires(ngx_conf_t *cf, ngx_vmess_param_t *param,
         return NGX_DECLINED;
     }
 
-    len = ngx_sprintf(text, "Sun, %*s %s %*s 00:00:00 GMT", (size_t) 2, p + 8,
-                      months[month - 1], (size_t) 4, p)
-          - text;
+    time = (u_char *) "00:00:00";
+    offset = 0;
 
-    *expires = ngx_parse_http_time(text, len);
+    if (value->len > sizeof("2027-01-31") - 1) {
 
-    /* before 1970 it is an error, or negative; zero is "never" */
+        if (value->len < sizeof("2027-01-31T18:00:00Z") - 1 || p[10] != 'T') {
+            return NGX_DECLINED;
+        }
+
+        time = p + sizeof("2027-01-31T") - 1;
+
+        if (ngx_stream_vmess_users_offset(time + sizeof("18:00:00") - 1, last,
+                                          &offset)
+            != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    last = ngx_sprintf(text, "Sun, %*s %s %*s %*s GMT", (size_t) 2, p + 8,
+                       months[month - 1], (size_t) 4, p,
+                       sizeof("00:00:00") - 1, time);
+
+    *expires = ngx_parse_http_time(text, last - text);
+
+    if (*expires == NGX_ERROR) {
+        return NGX_DECLINED;
+    }
+
+    *expires -= offset;
+
+    /* before 1970 it is negative; zero is "never" */
 
     return *expires > 0 ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* RFC 3339, "time-offset", in seconds */
+
+static ngx_int_t
+ngx_stream_vmess_users_offset(u_char *p, u_char *last, ngx_int_t *offset)
+{
+    ngx_int_t  hours, minutes;
+
+    if (last - p == 1 && *p == 'Z') {
+        *offset = 0;
+        return NGX_OK;
+    }
+
+    if (last - p != sizeof("+01:00") - 1 || (*p != '+' && *p != '-')
+        || p[3] != ':')
+    {
+        return NGX_DECLINED;
+    }
+
+    hours = ngx_atoi(p + 1, 2);
+    minutes = ngx_atoi(p + 4, 2);
+
+    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) {
+        return NGX_DECLINED;
+    }
+
+    *offset = (hours * 60 + minutes) * 60;
+
+    if (*p == '-') {
+        *offset = -*offset;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -1,0 +1,256 @@
+# Limits of users: who has reached one is refused as if unknown, and flows that
+# are open end.
+
+use lib "t/lib";
+use TestVMess;
+use VMess::GRPC;
+use VMess::HTTP2;
+use VMess::KCP;
+use VMess::Mux;
+use VMess::XHTTP;
+
+plan "no_plan";
+no_shuffle();
+workers(2);
+
+our $ray = <<'END';
+log_format status '$vmess_status $vmess_user';
+access_log %%DIR%%/stream.log status;
+server {
+    listen 127.0.0.1:%%PORT_2%% ssl;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    vmess main;
+    proxy_pass vmess_target;
+}
+server {
+    listen 127.0.0.1:%%PORT_4%% udp reuseport;
+    vmess main;
+    vmess_kcp;
+    proxy_pass vmess_target;
+}
+server {
+    vmess_listen ray;
+    vmess main;
+    proxy_pass vmess_target;
+}
+END
+
+our $http = <<'END';
+server {
+    listen 127.0.0.1:%%PORT_3%% http2;
+    location = /svc/Tun { vmess_pass ray; }
+}
+END
+
+our $site = $ray . <<'END';
+server {
+    vmess_listen site;
+    proxy_pass 127.0.0.1:%%site%%;
+}
+END
+
+# alice and bob, with limits
+
+sub users {
+    my ($alice, $bob) = (@_, '');
+    return "vmess_users main:1m {\nalice $User{alice} $alice;\nbob $User{bob} $bob;\n}\n";
+}
+
+# the status of all flows, of so many lines that are waited for
+
+sub statuses {
+    my ($n) = @_;
+    wait_for(sub { (my @l = split /\n/, access_log()) >= $n });
+    return join "\n", sort split /\n/, access_log();
+}
+
+# open flows of a user on several carriers, each with a byte that came back
+
+sub flows {
+    my @o = @_;
+    my $m = VMess::Mux->new(flow(cmd => 'mux', @o));
+    $m->open(1, port => port('echo'), data => 'm');
+    $m->open(2, net => 'udp', port => port('udp'), data => 'm');
+    is($m->read(1, 1), 'm', 'a sub-connection');
+    is($m->receive(2), 'm', 'and one of datagrams');
+
+    my @flows = (flow(@o, to => 'echo', data => 'a'),
+                 map({ flow(@o, to => 'echo', data => 'a', via => $_) }
+                     ws(), tls(port => stream_port() + 2),
+                     VMess::KCP::connect(stream_port() + 4), grpc(), xhttp()));
+    is($_->read(1), 'a', 'a flow') for @flows;
+
+    push @flows, flow(@o, to => 'udp', data => 'a', cmd => 'udp');
+    is($flows[-1]->receive, 'a', 'and one of datagrams');
+    return ($m, @flows);
+}
+
+sub grpc {
+    return VMess::HTTP2->new(tcp(stream_port() + 3))->request('POST', '/svc/Tun',
+        codec => VMess::GRPC->new,
+        headers => [ 'content-type' => 'application/grpc', te => 'trailers' ]);
+}
+
+sub xhttp {
+    return VMess::XHTTP->new(connect => sub { VMess::XHTTP::H1->new(tcp(http_port())) },
+                             path => '/x/', mode => 'packet-up');
+}
+
+# ends without an error of the wire
+
+sub over {
+    my ($f) = @_;
+    return $f->closed if $f->isa('VMess::Mux');
+    $f->read_eof;
+    return $f->{eof};
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: who has expired is refused as if unknown
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('expires=2001-09-09T03:46:40+02:00', 'expires=32503680000')
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+for my $user (qw(alice mallory)) {
+    my $s = tcp();
+    my $bytes = vmess(user => $user, to => 'echo')->header . 'x' x 3000;
+    put($s, $bytes);
+    is(read_n($s, 5 + length $bytes), "site:$bytes", "$user is at the site");
+}
+is(flow(user => 'bob', to => 'echo', data => 'hello')->read(5), 'hello', 'bob is not');
+is(wait_log(qr/client opened a flow of user "alice", who has expired/), 1, 'the log says why');
+statuses(3);
+--- stream_response chop
+expired -
+ok bob
+unknown -
+
+
+=== TEST 2: open flows end as they expire
+--- servers
+echo echo
+udp udp_echo
+--- stream_config eval: $::ray
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- http_config eval: $::http
+--- config
+location = /ray { vmess_pass ray; }
+location /x/ { vmess_pass ray xhttp; }
+location = /alive { return 200; }
+--- stream_client
+my @bob = flows(user => 'bob');
+my $until = int(Time::HiRes::time()) + 3;
+edit_conf(sub { s/alice \S+\K;/ expires=$until;/ });
+my @old = flows();
+reload();
+my @new = flows();
+is(scalar(grep { !over($_) } @old, @new), 0, 'all ended');
+cmp_ok(Time::HiRes::time(), '>=', $until, 'not before');
+is(flow(to => 'echo', data => 'x' x 5000)->read_eof, '', 'and new ones are refused');
+cmp_ok(log_count(qr/flow of user "alice", who has expired, is closed/), '>=', 16, 'they are told');
+
+# nginx ends datagrams of old workers
+my ($m, $tcp, $ws) = @bob;
+$_->send('b') for $tcp, $ws;
+$m->keep(1, 'b');
+is($tcp->read(1) . $ws->read(1) . $m->read(1, 1), 'bbb', 'others go on');
+$_->close for @bob;
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1
+
+
+=== TEST 3: open flows end when their quota is used up
+--- servers
+echo echo
+udp udp_echo
+src source 300000000
+--- stream_config eval: $::ray . main::users('quota=20m')
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- http_config eval: $::http
+--- config
+location = /ray { vmess_pass ray; }
+location /x/ { vmess_pass ray xhttp; }
+location = /alive { return 200; }
+--- stream_client
+my @idle = flows();
+my @src = map { flow(to => 'src') } 1 .. 4;
+my $got = 0;
+for my $f (@src) {
+    $got += length $f->read_eof;
+}
+cmp_ok($got, '<', (20 + 4) << 20, 'at most 1m more for each flow');
+cmp_ok($got, '>', 15 << 20, 'nearly all of it');
+is(scalar(grep { !over($_) } @idle), 0, 'those without data end, too');
+is(flow(to => 'echo', data => 'x' x 5000)->read_eof, '', 'new ones are refused');
+is(wait_log(qr/client opened a flow of user "alice", who has used up the quota/), 1, 'it is told');
+is(flow(user => 'bob', to => 'echo', data => 'hello')->read(5), 'hello', 'bob is let in');
+
+edit_conf(sub { s/quota=20m/quota=40m/ });
+reload();
+is(flow(to => 'echo', data => 'hello')->read(5), 'hello', 'a greater quota');
+like(statuses(14), qr/^limited -$/m, 'a status');
+log_count(qr/\[alert\]/);
+--- stream_response: 0
+
+
+=== TEST 4: as many flows as allowed, and never more
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_conns=3')
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+for my $round (1 .. 5) {
+    my @try;
+    for (1 .. 20) {
+        my $v = vmess(to => 'echo');
+        my $s = tcp();
+        push @try, $v->connect($s, data => 'hello');
+    }
+    my @in;
+    for my $v (@try) {
+        $v->{in} = '';
+        my $answer = eval { $v->read(5) } // '';
+        $answer eq 'hello' ? push(@in, $v) : $v->close;
+    }
+    is(scalar @in, 3, 'three of twenty');
+    my $m = VMess::Mux->new(flow(cmd => 'mux'));
+    $m->open(1, port => port('echo'), data => 'm');
+    $m->ended(1);
+    is($m->{sub}{1}{end}, 2, 'no sub-connection more');
+    (shift @in)->close;
+    my $id = 1;
+    is(wait_for(sub {
+        $m->open(++$id, port => port('echo'), data => 'm');
+        return $m->read($id, 1) eq 'm';
+    }), 1, 'but for one that ended');
+    $_->close for @in, $m;
+    wait_for(sub { flow(user => 'bob', to => 'echo', data => 'b')->read(1) eq 'b' });
+    wait_for(sub { my @f = map { flow(to => 'echo', data => 'f') } 1 .. 3;
+                   my $n = grep { (eval { $_->read(1) } // '') eq 'f' } @f;
+                   $_->close for @f;
+                   $n == 3 });
+}
+is(wait_log(qr/client opened a flow of user "alice", who has as many flows as allowed/), 1, 'told');
+like(access_log(), qr/^max_conns -$/m, 'a status');
+log_count(qr/\[alert\]/);
+--- stream_response: 0
