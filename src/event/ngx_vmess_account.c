@@ -7,12 +7,10 @@
 #include <ngx_core.h>
 #include "ngx_vmess_account.h"
 #include "ngx_vmess_filter.h"
+#include "ngx_vmess_hint.h"
 #include "ngx_vmess_detour.h"
-#include "proto/ngx_vmess_address.h"
 #include "proto/ngx_vmess_hash.h"
 
-
-#define NGX_VMESS_HINTS  8       /* of one address: a cache line */
 
 /* ms until a limit ends flows, and so many times it is looked for workers */
 
@@ -27,15 +25,12 @@
     (&(account)->user->flows[(account)->zone->epoch & 1])
 
 
-static uint64_t *ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh,
-    struct sockaddr *sockaddr, uint32_t *tag);
 static void ngx_vmess_account_set(ngx_vmess_account_t *account,
     ngx_vmess_users_t *users, ngx_uint_t i);
 static ngx_vmess_status_e ngx_vmess_account_known(ngx_vmess_account_t *account,
     const u_char *eauid, time_t now, ngx_log_t *log);
 static ngx_vmess_status_e ngx_vmess_account_filtered(ngx_vmess_zone_t *zone,
     ngx_int_t rc, ngx_log_t *log);
-static void ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
 static void ngx_vmess_account_taint(ngx_vmess_account_t *account,
     const u_char *eauid);
 static ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user);
@@ -105,7 +100,7 @@ ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
     k = 0;
     tag = 0;
 
-    hint = ngx_vmess_account_hints(sh, sockaddr, &tag);
+    hint = ngx_vmess_hint_get(sh, sockaddr, &tag);
 
     if (hint) {
 
@@ -175,40 +170,10 @@ ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
     if (hint && k == NGX_VMESS_HINTS && !account->temporary
         && !account->legacy)
     {
-        /* the newest first, the oldest falls out */
-
-        for (k = NGX_VMESS_HINTS - 1; k > 0; k--) {
-            hint[k] = hint[k - 1];
-        }
-
-        hint[0] = (uint64_t) tag << 32 | i;
+        ngx_vmess_hint_add(hint, tag, i);
     }
 
     return NGX_VMESS_STATUS_OK;
-}
-
-
-/*
- * The hints of an address: numbers of users, each with a tag of the address.
- * Written without a lock; a hint that is wrong or torn only costs the time to
- * try one key.
- */
-
-static uint64_t *
-ngx_vmess_account_hints(ngx_vmess_zone_sh_t *sh, struct sockaddr *sockaddr,
-    uint32_t *tag)
-{
-    u_char    addr[16];
-    uint32_t  hash;
-
-    if (ngx_vmess_address_network(sockaddr, addr) != NGX_OK) {
-        return NULL;
-    }
-
-    hash = ngx_murmur_hash2(addr, sizeof(addr));
-    *tag = ngx_crc32_short(addr, sizeof(addr));
-
-    return &sh->hints[(hash & sh->hints_mask) & ~(NGX_VMESS_HINTS - 1)];
 }
 
 
@@ -347,50 +312,11 @@ ngx_vmess_account_filtered(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
 
         if (full != ngx_time()) {
             full = ngx_time();
-            ngx_vmess_account_log_full(zone, log);
+            ngx_vmess_users_log_full(zone, log);
         }
 
         return NGX_VMESS_STATUS_FULL;
     }
-}
-
-
-static void
-ngx_vmess_account_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
-{
-    u_char              buf[NGX_VMESS_USER_NAME_MAX];
-    uint32_t            owner;
-    ngx_str_t           name;
-    ngx_uint_t          i, k, n, capacity;
-    ngx_vmess_users_t  *users;
-    ngx_vmess_zone_t  **zones;
-
-    owner = ngx_vmess_filter_most(zone->conf, &n, &capacity);
-
-    ngx_str_set(&name, "that is gone");
-
-    zones = zone->conf->zones.elts;
-
-    for (k = 0; k < zone->conf->zones.nelts; k++) {
-
-        users = ngx_vmess_users_acquire(zones[k]->sh);
-
-        for (i = 0; i < users->n; i++) {
-            if (users->records[i].owner == owner) {
-                name = users->records[i].user->name.str;
-                ngx_memcpy(buf, name.data, name.len);
-                name.data = buf;
-                break;
-            }
-        }
-
-        ngx_vmess_users_release(zones[k]->sh);
-    }
-
-    ngx_log_error(NGX_LOG_ALERT, log, 0,
-                  "vmess_users \"%V\": replay filter is full, "
-                  "user \"%V\" has %ui of its %ui entries",
-                  &zone->name, &name, n, capacity);
 }
 
 

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_users.h"
+#include "ngx_vmess_filter.h"
 #include "proto/ngx_vmess_id.h"
 
 
@@ -714,4 +715,43 @@ ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh)
     ngx_vmess_memory_barrier();
 
     sh->readers[ngx_process_slot] = NULL;
+}
+
+
+void
+ngx_vmess_users_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
+{
+    u_char              buf[NGX_VMESS_USER_NAME_MAX];
+    uint32_t            owner;
+    ngx_str_t           name;
+    ngx_uint_t          i, k, n, capacity;
+    ngx_vmess_users_t  *users;
+    ngx_vmess_zone_t  **zones;
+
+    owner = ngx_vmess_filter_most(zone->conf, &n, &capacity);
+
+    ngx_str_set(&name, "that is gone");
+
+    zones = zone->conf->zones.elts;
+
+    for (k = 0; k < zone->conf->zones.nelts; k++) {
+
+        users = ngx_vmess_users_acquire(zones[k]->sh);
+
+        for (i = 0; i < users->n; i++) {
+            if (users->records[i].owner == owner) {
+                name = users->records[i].user->name.str;
+                ngx_memcpy(buf, name.data, name.len);
+                name.data = buf;
+                break;
+            }
+        }
+
+        ngx_vmess_users_release(zones[k]->sh);
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, log, 0,
+                  "vmess_users \"%V\": replay filter is full, "
+                  "user \"%V\" has %ui of its %ui entries",
+                  &zone->name, &name, n, capacity);
 }

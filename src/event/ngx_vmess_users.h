@@ -112,5 +112,8 @@ void ngx_vmess_users_init_worker(ngx_cycle_t *cycle);
 ngx_vmess_users_t *ngx_vmess_users_acquire(ngx_vmess_zone_sh_t *sh);
 void ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh);
 
+/* logs whose ids are most of the replay filter, which is full */
+void ngx_vmess_users_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);
+
 
 #endif /* _NGX_VMESS_USERS_H_INCLUDED_ */

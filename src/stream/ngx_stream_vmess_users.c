@@ -49,10 +49,6 @@ static void ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone);
 static void ngx_stream_vmess_users_wipe(void *data);
 static ngx_int_t ngx_stream_vmess_users_state(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
-static ngx_int_t ngx_stream_vmess_users_expires(ngx_conf_t *cf,
-    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
-static ngx_int_t ngx_stream_vmess_users_offset(u_char *p, u_char *last,
-    ngx_int_t *offset);
 static ngx_int_t ngx_stream_vmess_users_quota(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
@@ -81,7 +77,7 @@ static ngx_vmess_param_t  ngx_stream_vmess_users_line_params[] = {
       offsetof(ngx_vmess_limits_t, rate), 1, NGX_MAX_INT_T_VALUE,
       "bytes per second such as \"2m\"", NULL, 0 },
 
-    { ngx_string("expires="), ngx_stream_vmess_users_expires,
+    { ngx_string("expires="), ngx_vmess_param_time,
       offsetof(ngx_vmess_limits_t, expires), 0, 0,
       "a date such as \"2027-01-31\", the day (UTC) from which the user is "
       "refused, or a time such as \"2027-01-31T12:00:00Z\"", NULL, 0 },
@@ -726,113 +722,6 @@ ngx_stream_vmess_users_state(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                        "\"state\" of vmess_users \"%V\" has no effect "
                        "in this version: nothing is saved", &zone->name);
-
-    return NGX_OK;
-}
-
-
-/*
- * RFC 3339: a day, of which it is the first second in UTC, or a time; or seconds
- * since 1970
- */
-
-static ngx_int_t
-ngx_stream_vmess_users_expires(ngx_conf_t *cf, ngx_vmess_param_t *param,
-    ngx_str_t *value, void *field)
-{
-    time_t *expires = field;
-
-    u_char       *p, *last, *time, text[sizeof("Sun, 06 Nov 1994 08:49:37 GMT")];
-    ngx_int_t     month, offset;
-    static char  *months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                               "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-
-    *expires = ngx_atotm(value->data, value->len);
-
-    if (*expires != NGX_ERROR) {
-        return *expires > 0 ? NGX_OK : NGX_DECLINED;
-    }
-
-    p = value->data;
-    last = p + value->len;
-
-    if (value->len < sizeof("2027-01-31") - 1 || p[4] != '-' || p[7] != '-') {
-        return NGX_DECLINED;
-    }
-
-    month = ngx_atoi(p + 5, 2);
-
-    if (month < 1 || month > 12) {
-        return NGX_DECLINED;
-    }
-
-    time = (u_char *) "00:00:00";
-    offset = 0;
-
-    if (value->len > sizeof("2027-01-31") - 1) {
-
-        if (value->len < sizeof("2027-01-31T18:00:00Z") - 1 || p[10] != 'T') {
-            return NGX_DECLINED;
-        }
-
-        time = p + sizeof("2027-01-31T") - 1;
-
-        if (ngx_stream_vmess_users_offset(time + sizeof("18:00:00") - 1, last,
-                                          &offset)
-            != NGX_OK)
-        {
-            return NGX_DECLINED;
-        }
-    }
-
-    last = ngx_sprintf(text, "Sun, %*s %s %*s %*s GMT", (size_t) 2, p + 8,
-                       months[month - 1], (size_t) 4, p,
-                       sizeof("00:00:00") - 1, time);
-
-    *expires = ngx_parse_http_time(text, last - text);
-
-    if (*expires == NGX_ERROR) {
-        return NGX_DECLINED;
-    }
-
-    *expires -= offset;
-
-    /* before 1970 it is negative; zero is "never" */
-
-    return *expires > 0 ? NGX_OK : NGX_DECLINED;
-}
-
-
-/* RFC 3339, "time-offset", in seconds */
-
-static ngx_int_t
-ngx_stream_vmess_users_offset(u_char *p, u_char *last, ngx_int_t *offset)
-{
-    ngx_int_t  hours, minutes;
-
-    if (last - p == 1 && *p == 'Z') {
-        *offset = 0;
-        return NGX_OK;
-    }
-
-    if (last - p != sizeof("+01:00") - 1 || (*p != '+' && *p != '-')
-        || p[3] != ':')
-    {
-        return NGX_DECLINED;
-    }
-
-    hours = ngx_atoi(p + 1, 2);
-    minutes = ngx_atoi(p + 4, 2);
-
-    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) {
-        return NGX_DECLINED;
-    }
-
-    *offset = (hours * 60 + minutes) * 60;
-
-    if (*p == '-') {
-        *offset = -*offset;
-    }
 
     return NGX_OK;
 }
