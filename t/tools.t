@@ -18,7 +18,7 @@ my $dir = tempdir('vmess-tools-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 SKIP: {
     my $src = '/usr/share/nginx/src';
 
-    skip 'needs the package nginx-dev', 3 unless -f "$src/configure";
+    skip 'needs the package nginx-dev', 4 unless -f "$src/configure";
 
     # it writes beside itself, and this file tells a whole source from headers
     system "cp -rL $src/auto $src/configure $src/src $dir/ && cd $dir"
@@ -30,6 +30,8 @@ SKIP: {
           '--with-stream_ssl_module.' ],
         [ '--with-stream=dynamic', 'needs TLS in the stream module, use',
           '--with-stream_ssl_module.' ],
+        [ '--with-stream --with-stream_ssl_module', 'needs the http module, remove',
+          '--without-http.' ],
     ) {
         my ($options, @want) = @$_;
 
