@@ -254,3 +254,43 @@ is(wait_log(qr/client opened a flow of user "alice", who has as many flows as al
 like(access_log(), qr/^max_conns -$/m, 'a status');
 log_count(qr/\[alert\]/);
 --- stream_response: 0
+
+
+=== TEST 5: who expires while his header is half sent, and others end
+--- servers
+echo echo
+udp udp_echo
+--- stream_config eval: $::ray
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- http_config eval: $::http
+--- config
+location = /ray { vmess_pass ray; }
+location = /alive { return 200; }
+--- stream_client
+my $until = int(Time::HiRes::time()) + 5;
+edit_conf(sub { s/alice \S+\K;/ expires=$until;/ });
+reload();
+
+# at both workers there are some of them when others end
+my @half = map { my $v = vmess(to => 'echo'); my $s = tcp();
+                 my $header = $v->header;
+                 put($s, substr $header, 0, 30);
+                 [ $v, $s, substr $header, 30 ] } 1 .. 8;
+my @bob = map { flow(user => 'bob', to => 'echo', data => 'b') } 1 .. 8;
+is($_->read(1), 'b', 'bob') for @bob;
+edit_conf(sub { s/bob \S+\K;/ expires=2001-01-01;/ });
+reload();
+is(scalar(grep { !over($_) } @bob), 0, 'bob has no flow any more');
+
+my @whole = map {
+    my ($v, $s, $rest) = @$_;
+    put($s, $rest . $v->chunk('a'));
+    $v->connect($s, quiet => 1);
+} @half;
+is(join('', map { $_->read(1) } @whole), 'a' x 8, 'the others are let in');
+is(scalar(grep { !over($_) } @whole), 0, 'and end');
+cmp_ok(Time::HiRes::time(), '>=', $until, 'as they expire');
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1

@@ -402,7 +402,7 @@ ngx_vmess_account_limit(ngx_vmess_user_t *user)
     }
 
     if (user->limits.quota
-        && user->up + user->down >= (ngx_atomic_uint_t) user->limits.quota)
+        && (off_t) (user->up + user->down) >= user->limits.quota)
     {
         return NGX_VMESS_STATUS_LIMITED;
     }
@@ -467,7 +467,7 @@ ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
     }
 
     if (user->limits.quota && !account->ended
-        && user->up + user->down >= (ngx_atomic_uint_t) user->limits.quota)
+        && (off_t) (user->up + user->down) >= user->limits.quota)
     {
         ngx_vmess_account_end(account, NGX_VMESS_STATUS_LIMITED);
 
@@ -533,14 +533,20 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
     {
         account = ngx_queue_data(q, ngx_vmess_account_t, queue);
 
-        if (!account->claimed || account->ended) {
+        if (account->ended) {
             continue;
         }
 
         status = ngx_vmess_account_limit(account->user);
 
         if (status != NGX_VMESS_STATUS_OK) {
-            ngx_vmess_account_end(account, status);
+
+            /* whose header is still read is refused later */
+
+            if (account->claimed) {
+                ngx_vmess_account_end(account, status);
+            }
+
             continue;
         }
 

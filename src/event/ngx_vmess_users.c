@@ -376,6 +376,11 @@ ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 
     sh->users = sh->pending;
     sh->pending = NULL;
+
+    /* workers look at the limits of a new generation once */
+
+    ngx_vmess_memory_barrier();
+
     sh->generation++;
 
     ngx_vmess_users_reclaim(zone);
