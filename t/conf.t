@@ -112,7 +112,7 @@ good('warned of once', user("alice $id max_ips=1;", "bob $id2 max_ips=2;")
      . $resolver . $server, qr/max_ips/);
 
 for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29T23:59:59-11:30
-              expires=1900000000 quota=100g max_conns=64))
+              expires=1900000000 quota=100g max_conns=64 disabled))
 {
     good("a limit, $p", user("alice $id $p;") . $resolver . $server);
 }
@@ -215,6 +215,7 @@ bad('a duplicate id in other letters', user("alice $id;", 'bob ' . uc($id) . ';'
 bad('an unknown parameter', user("alice $id color=red;") . $server,
     qr/color/, qr/alice/);
 bad('a parameter without a value', user("alice $id quota;") . $server, qr/"quota=/);
+bad('a word with a value', user("alice $id disabled=1;") . $server, qr/disabled/);
 bad('a duplicate parameter', user("alice $id quota=1g quota=2g;") . $server,
     qr/duplicate parameter "quota=" of user "alice"/);
 

@@ -43,6 +43,8 @@ server {
 }
 END
 
+our $variables = "log_format l '\$vmess_status \$vmess_expires \$vmess_quota_left';";
+
 our $site = $ray . <<'END';
 server {
     vmess_listen site;
@@ -293,5 +295,32 @@ my @whole = map {
 is(join('', map { $_->read(1) } @whole), 'a' x 8, 'the others are let in');
 is(scalar(grep { !over($_) } @whole), 0, 'and end');
 cmp_ok(Time::HiRes::time(), '>=', $until, 'as they expire');
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1
+
+
+=== TEST 6: who is disabled; variables
+--- servers
+echo echo
+--- stream_config eval: main::users('quota=1000 expires=32503680000', 'disabled') . $::variables
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+is(flow(user => 'bob', to => 'echo', data => 'x' x 5000)->read_eof, '', 'bob is disabled');
+is(wait_log(qr/client opened a flow of user "bob", who is disabled/), 1, 'it is told');
+my $f = flow(to => 'echo', data => 'x' x 100);
+is(length $f->read(100), 100, 'alice is not');
+$f->close;
+my @l;
+wait_for(sub { (@l = split /\n/, access_log()) == 2 });
+is(join(', ', sort @l), 'disabled - -, ok 32503680000 800', 'what is left of the quota');
+
+$f = flow(to => 'echo', data => 'a');
+is($f->read(1), 'a', 'a flow');
+edit_conf(sub { s/alice \S+\K/ disabled/ });
+reload();
+is(over($f), 1, 'it ends');
 wait_for(sub { workers_alive() == 2 });
 --- stream_response: 1

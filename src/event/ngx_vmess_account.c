@@ -48,6 +48,7 @@ static ngx_vmess_status_t  ngx_vmess_account_statuses[NGX_VMESS_STATUSES] = {
     { ngx_string(""), 0, NULL },
     { ngx_string("ok"), 1, NULL },
     { ngx_string("unknown"), 0, "is gone or has another id" },
+    { ngx_string("disabled"), 0, "is disabled" },
     { ngx_string("expired"), 0, "has expired" },
     { ngx_string("limited"), 0, "has used up the quota" },
     { ngx_string("max_conns"), 0, "has as many flows as allowed" },
@@ -397,6 +398,10 @@ ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
 static ngx_vmess_status_e
 ngx_vmess_account_limit(ngx_vmess_user_t *user)
 {
+    if (user->limits.disabled) {
+        return NGX_VMESS_STATUS_DISABLED;
+    }
+
     if (user->limits.expires && user->limits.expires <= ngx_time()) {
         return NGX_VMESS_STATUS_EXPIRED;
     }
@@ -540,10 +545,7 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
         status = ngx_vmess_account_limit(account->user);
 
         if (status != NGX_VMESS_STATUS_OK) {
-
-            /* whose header is still read is refused later */
-
-            if (account->claimed) {
+            if (account->claimed) {    /* others are refused later */
                 ngx_vmess_account_end(account, status);
             }
 

@@ -19,6 +19,7 @@ typedef enum {
     NGX_VMESS_STATUS_NONE = 0,
     NGX_VMESS_STATUS_OK,
     NGX_VMESS_STATUS_UNKNOWN,
+    NGX_VMESS_STATUS_DISABLED,
     NGX_VMESS_STATUS_EXPIRED,
     NGX_VMESS_STATUS_LIMITED,
     NGX_VMESS_STATUS_MAX_CONNS,
@@ -76,6 +77,13 @@ typedef struct {
 } ngx_vmess_account_t;
 
 
+/* bytes until the quota is used up, of a user who has one; may be negative */
+
+#define ngx_vmess_account_quota_left(account)                                 \
+    ((account)->limits.quota                                                  \
+     - (off_t) ((account)->user->up + (account)->user->down))
+
+
 ngx_vmess_status_t *ngx_vmess_account_status(ngx_vmess_status_e status);
 
 /*
@@ -115,7 +123,7 @@ void ngx_vmess_account_try_rest(ngx_vmess_account_t *account,
 /*
  * Whether the user may begin something new: NGX_VMESS_STATUS_OK, and
  * account->limits are what is configured now; or why not: _UNKNOWN if the user
- * is gone, or the id, _EXPIRED, _LIMITED, or, if a flow is to be opened,
+ * is gone, or the id, _DISABLED, _EXPIRED, _LIMITED, or, if a flow is to be opened,
  * _MAX_CONNS.
  */
 ngx_vmess_status_e ngx_vmess_account_check(ngx_vmess_account_t *account,

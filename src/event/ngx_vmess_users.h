@@ -23,6 +23,7 @@
 
 typedef struct {
     ngx_uint_t                 alter_id;   /* 0: AEAD header only */
+    ngx_uint_t                 disabled;
     time_t                     expires;    /* 0: never */
     off_t                      quota;      /* bytes, 0: unlimited */
     size_t                     rate;       /* bytes per second, 0: unlimited */

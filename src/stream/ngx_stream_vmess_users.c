@@ -77,6 +77,9 @@ static ngx_vmess_param_t  ngx_stream_vmess_users_line_params[] = {
       offsetof(ngx_vmess_limits_t, rate), 1, NGX_MAX_INT_T_VALUE,
       "bytes per second such as \"2m\"", NULL, 0 },
 
+    { ngx_string("disabled"), ngx_vmess_param_word,
+      offsetof(ngx_vmess_limits_t, disabled), 1, 0, NULL, NULL, 0 },
+
     { ngx_string("expires="), ngx_vmess_param_time,
       offsetof(ngx_vmess_limits_t, expires), 0, 0,
       "a date such as \"2027-01-31\", the day (UTC) from which the user is "
@@ -544,8 +547,8 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 
         /* it may be an id, and is not shown */
 
-        if (ngx_strlchr(value[i].data, value[i].data + value[i].len, '=')
-            == NULL)
+        if (ngx_strchr(value[i].data, '=') == NULL
+            && ngx_strcmp(value[i].data, "disabled") != 0)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "a word without \"=\" follows the id of user "

@@ -27,8 +27,12 @@ static ngx_int_t ngx_stream_vmess_variable_port(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_expires(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_quota_left(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_number(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, ngx_uint_t n);
+    ngx_stream_variable_value_t *v, off_t n);
 static void ngx_stream_vmess_variable_set(ngx_stream_variable_value_t *v,
     ngx_str_t *value);
 
@@ -96,6 +100,14 @@ static ngx_stream_variable_t  ngx_stream_vmess_vars[] = {
 
     { ngx_string("vmess_rate"), NULL,
       ngx_stream_vmess_variable_rate, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_expires"), NULL,
+      ngx_stream_vmess_variable_expires, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_quota_left"), NULL,
+      ngx_stream_vmess_variable_quota_left, 0,
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
       ngx_stream_null_variable
@@ -274,17 +286,55 @@ ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
 
 
 static ngx_int_t
+ngx_stream_vmess_variable_expires(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_vmess_variable_ctx(s);
+
+    if (ctx == NULL || ctx->vc->account.limits.expires == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_stream_vmess_variable_number(s, v,
+                                            ctx->vc->account.limits.expires);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_quota_left(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    off_t                    left;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_vmess_variable_ctx(s);
+
+    if (ctx == NULL || ctx->vc->account.limits.quota == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    left = ngx_vmess_account_quota_left(&ctx->vc->account);
+
+    return ngx_stream_vmess_variable_number(s, v, ngx_max(left, 0));
+}
+
+
+static ngx_int_t
 ngx_stream_vmess_variable_number(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, ngx_uint_t n)
+    ngx_stream_variable_value_t *v, off_t n)
 {
     u_char  *p;
 
-    p = ngx_pnalloc(s->connection->pool, NGX_INT_T_LEN);
+    p = ngx_pnalloc(s->connection->pool, NGX_OFF_T_LEN);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    v->len = ngx_sprintf(p, "%ui", n) - p;
+    v->len = ngx_sprintf(p, "%O", n) - p;
     v->data = p;
 
     v->valid = 1;
