@@ -337,7 +337,7 @@ ngx_vmess_param_time(ngx_conf_t *cf, ngx_vmess_param_t *param,
         time = p + sizeof("2027-01-31T") - 1;
 
         if (ngx_vmess_param_offset(time + sizeof("18:00:00") - 1, last,
-                                          &offset)
+                                   &offset)
             != NGX_OK)
         {
             return NGX_DECLINED;

@@ -324,3 +324,20 @@ reload();
 is(over($f), 1, 'it ends');
 wait_for(sub { workers_alive() == 2 });
 --- stream_response: 1
+
+
+=== TEST 7: a flow in preread ends
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+ssl_preread on;
+preread_timeout 1h;
+proxy_pass vmess_target;
+--- stream_client
+my $f = flow(to => 'echo', data => "\x16\x03\x01");
+edit_conf(sub { s/alice [\w-]+\K/ disabled/ });
+reload();
+is(over($f), 1, 'it ends');
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1

@@ -429,6 +429,7 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
         *account = *from;
         account->connection = c;
         account->counted = 0;
+        account->ended = 0;
 
         ngx_vmess_account_hold(account);
     }
@@ -485,7 +486,7 @@ ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
 
 /*
  * Closes a connection as "worker_shutdown_timeout" does: who has the connection
- * looks at c->close in its next event.
+ * looks at c->close in its next event, but for preread, which knows a timeout.
  */
 
 static void
@@ -503,6 +504,7 @@ ngx_vmess_account_end(ngx_vmess_account_t *account, ngx_vmess_status_e status)
                   ngx_vmess_account_status(status)->who);
 
     c->close = 1;
+    c->read->timedout = 1;
 
     ngx_post_event(c->read, &ngx_posted_events);
 }
