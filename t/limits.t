@@ -341,3 +341,19 @@ reload();
 is(over($f), 1, 'it ends');
 wait_for(sub { workers_alive() == 2 });
 --- stream_response: 1
+
+
+=== TEST 8: flows in a zone of another size end, too
+--- servers
+echo echo
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $f = flow(to => 'echo', data => 'a');
+is($f->read(1), 'a', 'a flow');
+edit_conf(sub { s/main:1m/main:3m/; s/alice [\w-]+\K/ expires=2001-01-01/ });
+reload();
+is(over($f), 1, 'it ends');
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1

@@ -417,10 +417,12 @@ ngx_vmess_users_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 static void
 ngx_vmess_users_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
 {
-    ngx_uint_t            i;
-    ngx_vmess_user_t     *from, *to;
-    ngx_vmess_record_t   *record;
+    ngx_uint_t               i;
+    ngx_vmess_user_t        *from, *to;
+    ngx_vmess_record_t      *record;
+    ngx_vmess_user_conf_t  **conf;
 
+    conf = zone->users.elts;
     record = zone->sh->pending->records;
 
     for (i = 0; i < zone->sh->pending->n; i++) {
@@ -437,6 +439,8 @@ ngx_vmess_users_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
 
             /* for connections of old workers: they know the old zone */
 
+            from->limits = conf[i]->limits;
+
             if (from->generation == old->sh->generation
                 && ngx_vmess_equal(
                            old->sh->users->records[from->number].cmd_key,
@@ -446,6 +450,8 @@ ngx_vmess_users_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
             }
         }
     }
+
+    ngx_vmess_memory_barrier();
 
     old->sh->generation++;
 
