@@ -357,3 +357,33 @@ reload();
 is(over($f), 1, 'it ends');
 wait_for(sub { workers_alive() == 2 });
 --- stream_response: 1
+
+
+=== TEST 9: a session that goes to another worker is no flow more
+--- servers
+a udp_peer
+--- stream_config eval: main::users('max_conns=1')
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $open = sub { VMess::Mux->new(flow(cmd => 'mux'))
+                     ->open(1, net => 'udp', port => port('a'), data => '?',
+                            global_id => $_[0]) };
+my $m;
+for my $n (1 .. 16) {
+    my $old = $m;
+    my $got;
+
+    # the other worker may be late to count it no more
+    for (1 .. 3) {
+        $m = $open->('ABCDEFGH');
+        last if $got = ($m->receive(1))[0];
+    }
+    ok($got, "session $n");
+    $old->close if $old;
+}
+$m = $open->('HGFEDCBA');
+is(($m->receive(1))[0], undef, 'another one is refused');
+--- stream_response: 1

@@ -449,6 +449,7 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
         return NGX_VMESS_STATUS_MAX_CONNS;
     }
 
+    account->opened = 1;
     account->counted = 1;
 
     (void) ngx_atomic_fetch_add(&account->user->total, 1);
@@ -595,15 +596,23 @@ ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log)
 
 
 void
+ngx_vmess_account_leave(ngx_vmess_account_t *account)
+{
+    if (account->counted) {
+        account->counted = 0;
+        (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
+    }
+}
+
+
+void
 ngx_vmess_account_close(ngx_vmess_account_t *account)
 {
     if (account->user == NULL) {
         return;
     }
 
-    if (account->counted) {
-        (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
-    }
+    ngx_vmess_account_leave(account);
 
     (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(account), -1);
 

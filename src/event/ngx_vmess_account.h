@@ -72,6 +72,7 @@ typedef struct {
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
     unsigned                   claimed:1;  /* it was let in */
+    unsigned                   opened:1;   /* a flow */
     unsigned                   counted:1;  /* in the user's flows */
     unsigned                   ended:1;    /* by a limit */
 } ngx_vmess_account_t;
@@ -158,6 +159,9 @@ void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
 
 /* logs the user's counters */
 void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);
+
+/* the client has left the flow: it is not counted until it is closed */
+void ngx_vmess_account_leave(ngx_vmess_account_t *account);
 
 /* closes the flow, if there is one, and gives the user back */
 void ngx_vmess_account_close(ngx_vmess_account_t *account);

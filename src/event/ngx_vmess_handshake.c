@@ -461,7 +461,10 @@ ngx_vmess_handshake_open(ngx_vmess_connection_t *vc,
 
     ngx_vmess_account_refuse(&vc->account, vc->status, NULL);
 
-    ngx_vmess_handshake_log_refused(vc);
+    if (ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, vc->connection->log))
+    {
+        ngx_vmess_handshake_log_refused(vc);
+    }
 
     return NGX_DECLINED;
 }

@@ -332,7 +332,9 @@ ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
             return NGX_OK;
         }
 
-        status = ngx_vmess_account_check(&mux->vc->account, 1);
+        /* its session may be at another worker, and ends before this starts */
+
+        status = ngx_vmess_account_check(&mux->vc->account, !m->has_global_id);
     }
 
     if (status != NGX_VMESS_STATUS_OK) {

@@ -378,6 +378,14 @@ ngx_vmess_mux_flow_abort(void *data)
 {
     ngx_vmess_mux_flow_t *flow = data;
 
+    ngx_vmess_connection_t  *vc;
+
+    vc = ngx_vmess_connection_get(flow->vconn->connection);
+
+    if (vc) {
+        ngx_vmess_account_leave(&vc->account);
+    }
+
     ngx_vmess_vconn_abort(flow->vconn);
     ngx_vmess_mux_flow_close(flow);
 }

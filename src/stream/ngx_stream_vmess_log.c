@@ -48,7 +48,7 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
         s->status = ctx->status;
     }
 
-    if (!ctx->vc->account.counted && ctx->vc->mux == NULL) {
+    if (!ctx->vc->account.opened && ctx->vc->mux == NULL) {
         return NGX_OK;
     }
 
