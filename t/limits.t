@@ -387,3 +387,23 @@ for my $n (1 .. 16) {
 $m = $open->('HGFEDCBA');
 is(($m->receive(1))[0], undef, 'another one is refused');
 --- stream_response: 1
+
+
+=== TEST 10: a flow that is over is none while TLS waits for the client
+--- servers
+echo echo
+src source 1000
+--- stream_config eval: $::ray . main::users('max_conns=1')
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- http_config eval: $::http
+--- config
+location = /ray { vmess_pass ray; }
+location = /alive { return 200; }
+--- stream_client
+my $tls = flow(to => 'src', via => tls(port => stream_port() + 2));
+is(length $tls->read(1000), 1000, 'a flow over TLS');
+is(wait_log(qr/vmess user "alice"/), 1, 'it is over');
+is(flow(to => 'echo', data => 'a')->read(1), 'a', 'there is room for another one');
+--- stream_response: 1

@@ -160,7 +160,7 @@ void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
 /* logs the user's counters */
 void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);
 
-/* the client has left the flow: it is not counted until it is closed */
+/* the flow is over: it is not counted any more, though it is not closed yet */
 void ngx_vmess_account_leave(ngx_vmess_account_t *account);
 
 /* closes the flow, if there is one, and gives the user back */

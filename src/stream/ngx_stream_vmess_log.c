@@ -68,6 +68,10 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
 
     c->log->handler = handler;
 
+    /* a client may leave TLS waiting for its end for seconds */
+
+    ngx_vmess_account_leave(&ctx->vc->account);
+
     return NGX_OK;
 }
 
