@@ -12,10 +12,13 @@
 #include "proto/ngx_vmess_hash.h"
 
 
-/* ms until a limit ends flows, and so many times it is looked for workers */
+/* ms until it is noticed that another worker has died, or limits were changed */
 
-#define NGX_VMESS_ACCOUNT_TICK    250
-#define NGX_VMESS_ACCOUNT_SETTLE  4
+#define NGX_VMESS_ACCOUNT_TICK    1000
+
+/* and until a limit ends flows, if there is one */
+
+#define NGX_VMESS_ACCOUNT_LIMIT   250
 
 
 #define ngx_vmess_account_refs(account)                                       \
@@ -37,6 +40,7 @@ static ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user);
 static void ngx_vmess_account_end(ngx_vmess_account_t *account,
     ngx_vmess_status_e status);
 static void ngx_vmess_account_enforce(ngx_vmess_zone_t *zone);
+static void ngx_vmess_account_watch(ngx_vmess_account_t *account);
 static void ngx_vmess_account_hold(ngx_vmess_account_t *account);
 static void ngx_vmess_account_register(ngx_vmess_zone_t *zone);
 static void ngx_vmess_account_tick_handler(ngx_event_t *ev);
@@ -516,7 +520,6 @@ ngx_vmess_account_end(ngx_vmess_account_t *account, ngx_vmess_status_e status)
 static void
 ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
 {
-    time_t                expires;
     ngx_queue_t          *q;
     ngx_vmess_account_t  *account;
     ngx_vmess_status_e    status;
@@ -532,6 +535,7 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
     }
 
     zone->expires = 0;
+    zone->limited = 0;
     zone->exhausted = sh->exhausted;
     zone->enforced = sh->generation;
 
@@ -555,11 +559,35 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
             continue;
         }
 
-        expires = account->user->limits.expires;
+        ngx_vmess_account_watch(account);
+    }
+}
 
-        if (expires && (zone->expires == 0 || zone->expires > expires)) {
-            zone->expires = expires;
-        }
+
+/* there may be a limit that ends the account's flow */
+
+static void
+ngx_vmess_account_watch(ngx_vmess_account_t *account)
+{
+    ngx_vmess_zone_t    *zone;
+    ngx_vmess_limits_t  *limits;
+
+    zone = account->zone;
+    limits = &account->user->limits;
+
+    if (limits->expires == 0 && limits->quota == 0) {
+        return;
+    }
+
+    if (!zone->limited) {
+        zone->limited = 1;
+        ngx_add_timer(&zone->ticker, NGX_VMESS_ACCOUNT_LIMIT);
+    }
+
+    if (limits->expires
+        && (zone->expires == 0 || zone->expires > limits->expires))
+    {
+        zone->expires = limits->expires;
     }
 }
 
@@ -627,7 +655,6 @@ ngx_vmess_account_close(ngx_vmess_account_t *account)
 static void
 ngx_vmess_account_hold(ngx_vmess_account_t *account)
 {
-    time_t             expires;
     ngx_vmess_zone_t  *zone;
 
     zone = account->zone;
@@ -636,11 +663,7 @@ ngx_vmess_account_hold(ngx_vmess_account_t *account)
         ngx_vmess_account_register(zone);
     }
 
-    expires = account->user->limits.expires;
-
-    if (expires && (zone->expires == 0 || zone->expires > expires)) {
-        zone->expires = expires;
-    }
+    ngx_vmess_account_watch(account);
 
     ngx_queue_insert_tail(&zone->accounts, &account->queue);
 
@@ -690,11 +713,13 @@ ngx_vmess_account_tick_handler(ngx_event_t *ev)
 
     ngx_vmess_account_enforce(zone);
 
-    if (++zone->ticks % NGX_VMESS_ACCOUNT_SETTLE == 0) {
+    if (ngx_current_msec - zone->settled >= NGX_VMESS_ACCOUNT_TICK) {
+        zone->settled = ngx_current_msec;
         ngx_vmess_account_settle(zone);
     }
 
-    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_TICK);
+    ngx_add_timer(ev, zone->limited ? NGX_VMESS_ACCOUNT_LIMIT
+                                    : NGX_VMESS_ACCOUNT_TICK);
 }
 
 

@@ -86,13 +86,17 @@ struct ngx_vmess_zone_s {
     uint32_t                   epoch;
     ngx_uint_t                 registered;
     ngx_event_t                ticker;
-    ngx_uint_t                 ticks;
+    ngx_msec_t                 settled;
 
-    /* limits were enforced for these; the first account to expire, 0: none */
+    /*
+     * Limits were enforced for these.  The first account to expire, 0: none;
+     * limited: some have a limit.
+     */
 
     ngx_uint_t                 enforced;   /* generation */
     ngx_atomic_uint_t          exhausted;
     time_t                     expires;
+    ngx_uint_t                 limited;
 };
 
 
