@@ -8,6 +8,11 @@
 #include "ngx_vmess_param.h"
 
 
+/* of times in seconds: September 2001, below it is no such time */
+
+#define NGX_VMESS_PARAM_TIME_MIN  1000000000
+
+
 static ngx_int_t ngx_vmess_param_arg(ngx_conf_t *cf, ngx_str_t *arg);
 static ngx_int_t ngx_vmess_param_set(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *arg, void *conf, ngx_str_t *where);
@@ -309,7 +314,12 @@ ngx_vmess_param_time(ngx_conf_t *cf, ngx_vmess_param_t *param,
     *t = ngx_atotm(value->data, value->len);
 
     if (*t != NGX_ERROR) {
-        return *t > 0 ? NGX_OK : NGX_DECLINED;
+
+        /* neither a date without dashes, nor milliseconds */
+
+        return (*t >= NGX_VMESS_PARAM_TIME_MIN
+                && *t / 100 < NGX_VMESS_PARAM_TIME_MIN)
+               ? NGX_OK : NGX_DECLINED;
     }
 
     p = value->data;

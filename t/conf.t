@@ -225,7 +225,7 @@ for my $p (qw(alter_id=x alter_id=-1 alter_id=100000 expires=tomorrow
               expires=2027-01-31T expires=2027-01-31T12:00:00 expires=2027-01-31T24:00:00Z
               expires=2027-01-31T12:00:00Zx expires=2027-01-31T12:00:00+0100
               expires=2027-01-31T12:00:00+25:00 expires=2027-01-31x12:00:00Z
-              expires=99999999999999999999 quota=x quota=-1 rate=fast
+              expires=99999999999999999999 expires=20270131 expires=1700000000000 quota=x quota=-1 rate=fast
               rate= max_conns=0 max_conns=x max_ips=0 max_ips=1.5))
 {
     bad("the parameter $p", user("alice $id $p;") . $server, qr/\Q$p\E/, qr/alice/);

@@ -82,12 +82,13 @@ static ngx_vmess_param_t  ngx_stream_vmess_users_line_params[] = {
 
     { ngx_string("expires="), ngx_vmess_param_time,
       offsetof(ngx_vmess_limits_t, expires), 0, 0,
-      "a date such as \"2027-01-31\", the day (UTC) from which the user is "
-      "refused, or a time such as \"2027-01-31T12:00:00Z\"", NULL, 0 },
+      "a date such as \"2027-01-31\" (UTC), a time such as "
+      "\"2027-01-31T18:00:00Z\" or \"2027-01-31T18:00:00+01:00\", or seconds "
+      "since 1970", NULL, 0 },
 
     { ngx_string("quota="), ngx_stream_vmess_users_quota,
       offsetof(ngx_vmess_limits_t, quota), 0, 0,
-      "a size such as \"100g\"", NULL, 0 },
+      "a size such as \"100g\", in bytes, or with k, m or g", NULL, 0 },
 
     { ngx_string("max_conns="), ngx_vmess_param_number,
       offsetof(ngx_vmess_limits_t, max_conns), 1, NGX_MAX_INT_T_VALUE,
