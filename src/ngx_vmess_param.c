@@ -39,31 +39,14 @@ ngx_vmess_param_parse(ngx_conf_t *cf, ngx_uint_t first,
             return NGX_ERROR;
         }
 
-        for (n = 0; params[n].name.len; n++) {
+        param = ngx_vmess_param_find(params, &value[i]);
 
-            param = &params[n];
-
-            if (value[i].len < param->name.len
-                || ngx_memcmp(value[i].data, param->name.data,
-                              param->name.len)
-                   != 0)
-            {
-                continue;
-            }
-
-            if (param->name.data[param->name.len - 1] == '='
-                || value[i].len == param->name.len)
-            {
-                break;
-            }
-        }
-
-        param = &params[n];
-
-        if (param->name.len == 0) {
+        if (param == NULL) {
             ngx_vmess_param_unknown(cf, params, &value[i], where);
             return NGX_ERROR;
         }
+
+        n = param - params;
 
         if ((bits & ((ngx_uint_t) 1 << n)) && !param->repeated) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -84,6 +67,30 @@ ngx_vmess_param_parse(ngx_conf_t *cf, ngx_uint_t first,
     }
 
     return NGX_OK;
+}
+
+
+ngx_vmess_param_t *
+ngx_vmess_param_find(ngx_vmess_param_t *params, ngx_str_t *arg)
+{
+    ngx_vmess_param_t  *param;
+
+    for (param = params; param->name.len; param++) {
+
+        if (arg->len < param->name.len
+            || ngx_memcmp(arg->data, param->name.data, param->name.len) != 0)
+        {
+            continue;
+        }
+
+        if (param->name.data[param->name.len - 1] == '='
+            || arg->len == param->name.len)
+        {
+            return param;
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -59,6 +59,10 @@ ngx_int_t ngx_vmess_param_parse(ngx_conf_t *cf, ngx_uint_t first,
     ngx_vmess_param_t *params, void *conf, ngx_str_t *where,
     ngx_uint_t *seen);
 
+/* the parameter of the table that an argument is, NULL if there is none */
+ngx_vmess_param_t *ngx_vmess_param_find(ngx_vmess_param_t *params,
+    ngx_str_t *arg);
+
 /*
  * Refuses a zero byte in any argument of a directive: strings are compared up
  * to it.  For those that have more than parameters.  NGX_OK, or NGX_ERROR

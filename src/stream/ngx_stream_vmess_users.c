@@ -549,7 +549,9 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
         /* it may be an id, and is not shown */
 
         if (ngx_strchr(value[i].data, '=') == NULL
-            && ngx_strcmp(value[i].data, "disabled") != 0)
+            && ngx_vmess_param_find(ngx_stream_vmess_users_line_params,
+                                    &value[i])
+               == NULL)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "a word without \"=\" follows the id of user "
