@@ -43,6 +43,12 @@ server {
 }
 END
 
+our $config = <<'END';
+location = /ray { vmess_pass ray; }
+location /x/ { vmess_pass ray xhttp; }
+location = /alive { return 200; }
+END
+
 our $variables = "log_format l '\$vmess_status \$vmess_expires \$vmess_quota_left';";
 
 our $site = $ray . <<'END';
@@ -147,10 +153,7 @@ udp udp_echo
 vmess main;
 proxy_pass vmess_target;
 --- http_config eval: $::http
---- config
-location = /ray { vmess_pass ray; }
-location /x/ { vmess_pass ray xhttp; }
-location = /alive { return 200; }
+--- config eval: $::config
 --- stream_client
 my @bob = flows(user => 'bob');
 my @old = flows();
@@ -185,10 +188,7 @@ src source 300000000
 vmess main;
 proxy_pass vmess_target;
 --- http_config eval: $::http
---- config
-location = /ray { vmess_pass ray; }
-location /x/ { vmess_pass ray xhttp; }
-location = /alive { return 200; }
+--- config eval: $::config
 --- stream_client
 my @idle = flows();
 my @src = map { flow(to => 'src') } 1 .. 4;

@@ -411,7 +411,7 @@ ngx_vmess_account_limit(ngx_vmess_user_t *user)
     }
 
     if (user->limits.quota
-        && (off_t) (user->up + user->down) >= user->limits.quota)
+        && ngx_vmess_account_used(user) >= user->limits.quota)
     {
         return NGX_VMESS_STATUS_LIMITED;
     }
@@ -445,16 +445,16 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
     }
 
     n = ngx_atomic_fetch_add(ngx_vmess_account_flows(account), 1);
+    account->counted = 1;
 
     /* workers may come here at once: none of them has more */
 
     if (account->limits.max_conns && n >= account->limits.max_conns) {
-        (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
+        ngx_vmess_account_leave(account);
         return NGX_VMESS_STATUS_MAX_CONNS;
     }
 
     account->opened = 1;
-    account->counted = 1;
 
     (void) ngx_atomic_fetch_add(&account->user->total, 1);
 
@@ -478,7 +478,7 @@ ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
     }
 
     if (user->limits.quota && !account->ended
-        && (off_t) (user->up + user->down) >= user->limits.quota)
+        && ngx_vmess_account_used(user) >= user->limits.quota)
     {
         ngx_vmess_account_end(account, NGX_VMESS_STATUS_LIMITED);
 

@@ -78,11 +78,9 @@ typedef struct {
 } ngx_vmess_account_t;
 
 
-/* bytes until the quota is used up, of a user who has one; may be negative */
+/* bytes that count towards a user's quota */
 
-#define ngx_vmess_account_quota_left(account)                                 \
-    ((account)->limits.quota                                                  \
-     - (off_t) ((account)->user->up + (account)->user->down))
+#define ngx_vmess_account_used(user)  ((off_t) ((user)->up + (user)->down))
 
 
 ngx_vmess_status_t *ngx_vmess_account_status(ngx_vmess_status_e status);

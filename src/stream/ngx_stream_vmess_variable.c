@@ -317,7 +317,8 @@ ngx_stream_vmess_variable_quota_left(ngx_stream_session_t *s,
         return NGX_OK;
     }
 
-    left = ngx_vmess_account_quota_left(&ctx->vc->account);
+    left = ctx->vc->account.limits.quota
+           - ngx_vmess_account_used(ctx->vc->account.user);
 
     return ngx_stream_vmess_variable_number(s, v, ngx_max(left, 0));
 }
