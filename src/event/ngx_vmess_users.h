@@ -9,27 +9,8 @@
 
 #include "ngx_vmess.h"
 #include "ngx_vmess_zone.h"
+#include "ngx_vmess_table.h"
 #include "ngx_vmess_token.h"
-#include "proto/ngx_vmess_auth.h"
-
-
-#define NGX_VMESS_USER_NAME_MAX   64
-
-
-/*
- * What is configured of a user beside its name and its id: copied whole to
- * where it is needed, at publication and when a flow is opened.
- */
-
-typedef struct {
-    ngx_uint_t                 alter_id;   /* 0: AEAD header only */
-    ngx_uint_t                 disabled;
-    time_t                     expires;    /* 0: never */
-    off_t                      quota;      /* bytes, 0: unlimited */
-    size_t                     rate;       /* bytes per second, 0: unlimited */
-    ngx_uint_t                 max_conns;  /* 0: unlimited */
-    ngx_uint_t                 max_ips;    /* 0: unlimited */
-} ngx_vmess_limits_t;
 
 
 /* a user as configured */
@@ -102,6 +83,23 @@ ngx_vmess_zone_t *ngx_vmess_users_add(ngx_conf_t *cf, ngx_str_t *name,
  * the configuration cannot fail any more.
  */
 void ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle);
+
+/*
+ * The table of a zone, locked until it is unlocked: others wait meanwhile, so
+ * not for long, and nothing is read, written or logged
+ */
+ngx_vmess_table_t *ngx_vmess_users_lock(ngx_vmess_zone_t *zone);
+void ngx_vmess_users_unlock(ngx_vmess_zone_t *zone);
+
+/* the table of a zone, for what needs no lock */
+ngx_vmess_table_t *ngx_vmess_users_table(ngx_vmess_zone_t *zone);
+
+/*
+ * Where the user of the configuration is defined, for messages: NGX_OK, or
+ * NGX_DECLINED, it is not known to this worker's
+ */
+ngx_int_t ngx_vmess_users_where(ngx_vmess_zone_t *zone, ngx_str_t *name,
+    ngx_str_t *file, ngx_uint_t *line);
 
 /* starts what a worker does for zones from time to time */
 void ngx_vmess_users_init_worker(ngx_cycle_t *cycle);
