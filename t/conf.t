@@ -116,6 +116,16 @@ for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29
 {
     good("a limit, $p", user("alice $id $p;") . $resolver . $server);
 }
+
+for my $p ('rate_up=1m', 'rate_down=1m', 'hold=30d', 'hold=30d hold_until=2030-01-31',
+           'quota_reset=never', 'quota_reset=day', 'quota_reset=week@7', 'quota_reset=month',
+           'quota_reset=month@31', 'quota_reset=year', 'quota_reset=30d', 'class=gold',
+           'class=A_0.b-Z', 'class=' . 'x' x 23)
+{
+    good("a limit, $p", user("alice $id $p;") . $resolver . $server,
+         map { qr/"$_=" of user "alice" is not \w+ in this version/ } $p =~ /(\w+)=/g);
+}
+
 good('no users', user() . $resolver . $server, qr/"main" has no users/);
 good('state is not kept yet', "vmess_users main:1m state=x { alice $id; }\n"
      . $resolver . $server, qr/state/);
@@ -230,6 +240,16 @@ for my $p (qw(alter_id=x alter_id=-1 alter_id=100000 expires=tomorrow
 {
     bad("the parameter $p", user("alice $id $p;") . $server, qr/\Q$p\E/, qr/alice/);
 }
+
+for my $p (qw(hold=0 hold=30x hold=36501d hold_until=soon quota_reset=week@0 quota_reset=month@32
+              quota_reset=hour quota_reset= rate_up=0 rate_down=fast class= class=a/b class=\xc3\xa9
+              hold_until=0), 'class=' . 'x' x 24)
+{
+    bad("the parameter $p", user("alice $id $p;") . $server, qr/\Q$p\E" of user "alice"/);
+}
+
+bad('hold_until without hold', user("alice $id hold_until=2030-01-31;") . $server,
+    qr/user "alice": "hold_until" has no effect without "hold", give/);
 
 # "include" is no name: its parameters would have made the path an id
 bad("include with $_", user("include users.conf $_;") . $server,

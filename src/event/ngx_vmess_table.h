@@ -8,6 +8,7 @@
 
 
 #include "ngx_vmess.h"
+#include "ngx_vmess_limits.h"
 #include "proto/ngx_vmess_auth.h"
 
 
@@ -51,24 +52,6 @@ typedef enum {
 
 
 typedef struct ngx_vmess_table_s  ngx_vmess_table_t;
-
-
-/*
- * What is configured of a user beside its name and its ids, copied whole to
- * where it is needed.  Whatever is added here needs no more for the table, the
- * state, or a change of the configuration to have it; zeroed bytes are the
- * default, and there are no pointers, as it lives in shared memory.
- */
-
-typedef struct {
-    ngx_uint_t                 alter_id;   /* 0: AEAD header only */
-    ngx_uint_t                 disabled;
-    time_t                     expires;    /* 0: never */
-    off_t                      quota;      /* bytes, 0: unlimited */
-    size_t                     rate;       /* bytes per second, 0: unlimited */
-    ngx_uint_t                 max_conns;  /* 0: unlimited */
-    ngx_uint_t                 max_ips;    /* 0: unlimited */
-} ngx_vmess_limits_t;
 
 
 /*

@@ -6,7 +6,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_users.h"
-#include "ngx_vmess_param.h"
 #include "event/ngx_vmess_users.h"
 #include "proto/ngx_vmess_hash.h"
 #include "proto/ngx_vmess_id.h"
@@ -16,10 +15,6 @@
 
 #define NGX_STREAM_VMESS_ID_TEXT   16
 #define NGX_STREAM_VMESS_ID_BYTES  6
-
-
-#define NGX_STREAM_VMESS_ALTER_ID  0x01
-#define NGX_STREAM_VMESS_RATE      0x02
 
 
 typedef struct {
@@ -49,54 +44,12 @@ static void ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone);
 static void ngx_stream_vmess_users_wipe(void *data);
 static ngx_int_t ngx_stream_vmess_users_state(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
-static ngx_int_t ngx_stream_vmess_users_quota(ngx_conf_t *cf,
-    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
 
 static ngx_vmess_param_t  ngx_stream_vmess_users_params[] = {
 
     { ngx_string("state="), ngx_stream_vmess_users_state, 0, 0, 0,
       "the name of a file", NULL, 0 },
-
-      ngx_vmess_null_param
-};
-
-
-/*
- * "post" is what nginx -t says of a parameter without effect; the first two
- * are bits NGX_STREAM_VMESS_...
- */
-
-static ngx_vmess_param_t  ngx_stream_vmess_users_line_params[] = {
-
-    { ngx_string("alter_id="), ngx_vmess_param_number,
-      offsetof(ngx_vmess_limits_t, alter_id), 0, 256,
-      "a number from 0 to 256", NULL, 0 },
-
-    { ngx_string("rate="), ngx_vmess_param_size,
-      offsetof(ngx_vmess_limits_t, rate), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\"", NULL, 0 },
-
-    { ngx_string("disabled"), ngx_vmess_param_word,
-      offsetof(ngx_vmess_limits_t, disabled), 1, 0, NULL, NULL, 0 },
-
-    { ngx_string("expires="), ngx_vmess_param_time,
-      offsetof(ngx_vmess_limits_t, expires), 0, 0,
-      "a date such as \"2027-01-31\" (UTC), a time such as "
-      "\"2027-01-31T18:00:00Z\" or \"2027-01-31T18:00:00+01:00\", or seconds "
-      "since 1970", NULL, 0 },
-
-    { ngx_string("quota="), ngx_stream_vmess_users_quota,
-      offsetof(ngx_vmess_limits_t, quota), 0, 0,
-      "a size such as \"100g\", in bytes, or with k, m or g", NULL, 0 },
-
-    { ngx_string("max_conns="), ngx_vmess_param_number,
-      offsetof(ngx_vmess_limits_t, max_conns), 1, NGX_MAX_INT_T_VALUE,
-      "a number from 1 on", NULL, 0 },
-
-    { ngx_string("max_ips="), ngx_vmess_param_number,
-      offsetof(ngx_vmess_limits_t, max_ips), 1, NGX_MAX_INT_T_VALUE,
-      "a number from 1 on", "is not enforced", 0 },
 
       ngx_vmess_null_param
 };
@@ -538,6 +491,7 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     u_char                         where[sizeof("of user \"\"")
                                          + NGX_VMESS_USER_NAME_MAX];
     ngx_str_t                     *value, s;
+    const char                    *text;
     ngx_uint_t                     i, seen;
     ngx_vmess_param_t             *param;
     ngx_stream_vmess_main_conf_t  *vmcf;
@@ -549,8 +503,7 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
         /* it may be an id, and is not shown */
 
         if (ngx_strchr(value[i].data, '=') == NULL
-            && ngx_vmess_param_find(ngx_stream_vmess_users_line_params,
-                                    &value[i])
+            && ngx_vmess_param_find(ngx_vmess_limits_params, &value[i])
                == NULL)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -564,24 +517,32 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     s.data = where;
     s.len = ngx_sprintf(where, "of user \"%V\"", &value[0]) - where;
 
-    if (ngx_vmess_param_parse(cf, 2, ngx_stream_vmess_users_line_params,
-                              &user->limits, &s, &seen)
+    if (ngx_vmess_param_parse(cf, 2, ngx_vmess_limits_params, &user->limits,
+                              &s, &seen)
         != NGX_OK)
     {
+        return NGX_ERROR;
+    }
+
+    text = ngx_vmess_limits_check(&user->limits);
+
+    if (text) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "user \"%V\": %s", &value[0],
+                           text);
         return NGX_ERROR;
     }
 
     /* "alter_id=0" is nothing to warn of */
 
     if (user->limits.alter_id == 0) {
-        seen &= ~NGX_STREAM_VMESS_ALTER_ID;
+        seen &= ~NGX_VMESS_LIMITS_ALTER_ID;
     }
 
     /* once for all users of the zone, at the line of the first */
 
-    for (i = 0; ngx_stream_vmess_users_line_params[i].name.len; i++) {
+    for (i = 0; ngx_vmess_limits_params[i].name.len; i++) {
 
-        param = &ngx_stream_vmess_users_line_params[i];
+        param = &ngx_vmess_limits_params[i];
 
         if (param->post == NULL
             || !(seen & ~ctx->seen & ((ngx_uint_t) 1 << i)))
@@ -594,7 +555,7 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
                            "version", &param->name, &value[0], param->post);
     }
 
-    if (seen & ~ctx->seen & NGX_STREAM_VMESS_ALTER_ID) {
+    if (seen & ~ctx->seen & NGX_VMESS_LIMITS_ALTER_ID) {
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                            "\"alter_id\" of user \"%V\" in vmess_users "
                            "\"%V\" permits the original header, which is "
@@ -604,7 +565,7 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 
     vmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_vmess_module);
 
-    if ((seen & NGX_STREAM_VMESS_RATE) && vmcf->rate_user.len == 0) {
+    if ((seen & NGX_VMESS_LIMITS_RATE) && vmcf->rate_user.len == 0) {
         vmcf->rate_user = value[0];
         vmcf->rate_file = cf->conf_file->file.name.data;
         vmcf->rate_line = cf->conf_file->line;
@@ -730,16 +691,4 @@ ngx_stream_vmess_users_state(ngx_conf_t *cf, ngx_vmess_param_t *param,
                        "in this version: nothing is saved", &zone->name);
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_stream_vmess_users_quota(ngx_conf_t *cf, ngx_vmess_param_t *param,
-    ngx_str_t *value, void *field)
-{
-    off_t *quota = field;
-
-    *quota = ngx_parse_offset(value);
-
-    return *quota > 0 ? NGX_OK : NGX_DECLINED;
 }

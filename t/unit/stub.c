@@ -52,6 +52,64 @@ ngx_strlow(u_char *dst, u_char *src, size_t n)
 }
 
 
+/* those of nginx, but for what overflows */
+
+ngx_int_t
+ngx_atoi(u_char *line, size_t n)
+{
+    ngx_int_t  value;
+
+    if (n == 0 || n > 18) {
+        return NGX_ERROR;
+    }
+
+    for (value = 0; n--; line++) {
+        if (*line < '0' || *line > '9') {
+            return NGX_ERROR;
+        }
+
+        value = value * 10 + (*line - '0');
+    }
+
+    return value;
+}
+
+
+void
+ngx_gmtime(time_t t, ngx_tm_t *tp)
+{
+    gmtime_r(&t, tp);
+
+    tp->ngx_tm_mon++;
+    tp->ngx_tm_year += 1900;
+}
+
+
+/* only "%uD", and bytes that stand for themselves */
+
+u_char * ngx_cdecl
+ngx_sprintf(u_char *buf, const char *fmt, ...)
+{
+    va_list  args;
+
+    va_start(args, fmt);
+
+    while (*fmt) {
+        if (ngx_strncmp(fmt, "%uD", 3) == 0) {
+            buf += sprintf((char *) buf, "%u", va_arg(args, uint32_t));
+            fmt += 3;
+
+        } else {
+            *buf++ = *fmt++;
+        }
+    }
+
+    va_end(args);
+
+    return buf;
+}
+
+
 /* those of nginx, with the lock alone */
 
 ngx_uint_t

@@ -1,0 +1,73 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_LIMITS_H_INCLUDED_
+#define _NGX_VMESS_LIMITS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_param.h"
+#include "proto/ngx_vmess_period.h"
+
+
+#define NGX_VMESS_CLASS_LEN       24   /* with a zero behind it */
+
+
+/*
+ * What is configured of a user beside its name and its ids, copied whole to
+ * where it is needed.  Whatever is added here needs no more for the table, the
+ * state, or a change of the configuration to have it; zeroed bytes are the
+ * default, and there are no pointers, as it lives in shared memory.
+ */
+
+typedef struct {
+    uint32_t                   alter_id;   /* 0: AEAD header only */
+    uint32_t                   disabled;
+    uint32_t                   max_conns;  /* 0: unlimited */
+    uint32_t                   max_ips;    /* 0: unlimited */
+    time_t                     expires;    /* 0: never */
+    time_t                     hold;       /* seconds from the first flow */
+    time_t                     hold_until; /* 0: as long as there is no flow */
+    off_t                      quota;      /* bytes a period, 0: unlimited */
+    ngx_vmess_period_t         quota_reset;
+    size_t                     rate;       /* bytes per second, 0: unlimited */
+    size_t                     rate_up;    /* 0: as rate */
+    size_t                     rate_down;
+    u_char                     class[NGX_VMESS_CLASS_LEN];
+} ngx_vmess_limits_t;
+
+
+/*
+ * The parameters of a user, of which "post" is what nginx -t says of one without
+ * effect.  The setters need no ngx_conf_t, and fail with NGX_DECLINED only:
+ * "text" says what would be right then.
+ */
+extern ngx_vmess_param_t  ngx_vmess_limits_params[];
+
+/* the bits of those that nginx -t looks at, as in ngx_vmess_param_parse() */
+
+#define NGX_VMESS_LIMITS_ALTER_ID  0x01
+#define NGX_VMESS_LIMITS_RATE      0x02
+
+
+/*
+ * Sets a limit by the name of its parameter.
+ *
+ * name   as "expires" and "disabled", without "="
+ * value  as in the configuration; of a word it does not matter; NULL for what
+ *        holds if the parameter is not given
+ * text   on NGX_ERROR what the value must be: "must be a number ..."
+ *
+ * NGX_OK; NGX_DECLINED there is no such parameter; NGX_ERROR the value is invalid.
+ */
+ngx_int_t ngx_vmess_limits_set(ngx_vmess_limits_t *limits, ngx_str_t *name,
+    ngx_str_t *value, const char **text);
+
+/* what is wrong with parameters that do not go together, or NULL */
+const char *ngx_vmess_limits_check(ngx_vmess_limits_t *limits);
+
+
+#endif /* _NGX_VMESS_LIMITS_H_INCLUDED_ */
