@@ -24,7 +24,7 @@ my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess json json_out kcp_packet
-               kcp replay token registry mux_output cone period);
+               kcp replay token registry mux_output cone period journal);
 
 # a file that no other test is linked with
 
