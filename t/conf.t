@@ -112,15 +112,15 @@ good('warned of once', user("alice $id max_ips=1;", "bob $id2 max_ips=2;")
      . $resolver . $server, qr/max_ips/);
 
 for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29T23:59:59-11:30
-              expires=1900000000 quota=100g max_conns=64 disabled))
+              expires=1900000000 quota=100g max_conns=64 disabled class=gold class=A_0.b-Z
+              class=xxxxxxxxxxxxxxxxxxxxxxx expires=off quota=off max_conns=off))
 {
     good("a limit, $p", user("alice $id $p;") . $resolver . $server);
 }
 
 for my $p ('rate_up=1m', 'rate_down=1m', 'hold=30d', 'hold=30d hold_until=2030-01-31',
            'quota_reset=never', 'quota_reset=day', 'quota_reset=week@7', 'quota_reset=month',
-           'quota_reset=month@31', 'quota_reset=year', 'quota_reset=30d', 'class=gold',
-           'class=A_0.b-Z', 'class=' . 'x' x 23)
+           'quota_reset=month@31', 'quota_reset=year', 'quota_reset=30d')
 {
     good("a limit, $p", user("alice $id $p;") . $resolver . $server,
          map { qr/"$_=" of user "alice" is not \w+ in this version/ } $p =~ /(\w+)=/g);
@@ -247,6 +247,28 @@ for my $p (qw(hold=0 hold=30x hold=36501d hold_until=soon quota_reset=week@0 quo
 {
     bad("the parameter $p", user("alice $id $p;") . $server, qr/\Q$p\E" of user "alice"/);
 }
+
+# defaults of a zone
+my $defaults = sub { "vmess_users main:1m { @_ }\n" . $resolver . $server };
+
+good('defaults', $defaults->("vmess_user_defaults quota=1g disabled; alice $id;"));
+good('defaults that are lifted', $defaults->("vmess_user_defaults rate=1m max_conns=1 quota=1g;"
+     . " alice $id rate=off max_conns=off quota=off;"));
+good('a default that one cannot rely on', $defaults->("vmess_user_defaults max_ips=1;"
+     . " alice $id max_ips=2;"), qr/"max_ips=" in "vmess_user_defaults" is not enforced/);
+good('a default for users of old clients', $defaults->("vmess_user_defaults alter_id=1; alice $id;"),
+     qr/"alter_id" in "vmess_user_defaults" in vmess_users "main" permits/);
+bad('defaults behind a user', $defaults->("alice $id; vmess_user_defaults quota=1g;"),
+    qr/"vmess_user_defaults" stands behind users of vmess_users "main", put it before/);
+bad('defaults twice', $defaults->("vmess_user_defaults quota=1g; vmess_user_defaults quota=1g;"),
+    qr/"vmess_user_defaults" is duplicate in vmess_users "main", put all/);
+bad('no defaults', $defaults->("vmess_user_defaults;"), qr/"vmess_user_defaults" has no parameters/);
+bad('a default that is wrong', $defaults->("vmess_user_defaults quota=x;"),
+    qr/invalid parameter "quota=x" in "vmess_user_defaults", it must be a size/);
+bad('a default that is unknown', $defaults->("vmess_user_defaults color=red;"),
+    qr/unknown parameter "color=" in "vmess_user_defaults", parameters are/);
+bad('a default without another', $defaults->("vmess_user_defaults hold_until=2030-01-31;"),
+    qr/in "vmess_user_defaults": "hold_until" has no effect/);
 
 bad('hold_until without hold', user("alice $id hold_until=2030-01-31;") . $server,
     qr/user "alice": "hold_until" has no effect without "hold", give/);

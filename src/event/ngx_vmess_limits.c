@@ -13,9 +13,17 @@
 #define NGX_VMESS_LIMITS_HOLD_MAX  ((ssize_t) 36500 * 86400)
 
 
+static size_t ngx_vmess_limits_size(ngx_vmess_param_t *param);
+static ngx_uint_t ngx_vmess_limits_off(ngx_str_t *value);
 static ngx_int_t ngx_vmess_limits_number(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 static ngx_int_t ngx_vmess_limits_word(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_vmess_limits_rate(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_vmess_limits_time(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_vmess_limits_hold(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 static ngx_int_t ngx_vmess_limits_quota(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
@@ -33,40 +41,42 @@ ngx_vmess_param_t  ngx_vmess_limits_params[] = {
       offsetof(ngx_vmess_limits_t, alter_id), 0, 256,
       "a number from 0 to 256", NULL, 0 },
 
-    { ngx_string("rate="), ngx_vmess_param_size,
+    { ngx_string("rate="), ngx_vmess_limits_rate,
       offsetof(ngx_vmess_limits_t, rate), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\"", NULL, 0 },
+      "bytes per second such as \"2m\", or \"off\"", NULL, 0 },
 
-    { ngx_string("rate_up="), ngx_vmess_param_size,
+    { ngx_string("rate_up="), ngx_vmess_limits_rate,
       offsetof(ngx_vmess_limits_t, rate_up), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\"", "is not enforced", 0 },
+      "bytes per second such as \"2m\", or \"off\"", "is not enforced", 0 },
 
-    { ngx_string("rate_down="), ngx_vmess_param_size,
+    { ngx_string("rate_down="), ngx_vmess_limits_rate,
       offsetof(ngx_vmess_limits_t, rate_down), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\"", "is not enforced", 0 },
+      "bytes per second such as \"2m\", or \"off\"", "is not enforced", 0 },
 
     { ngx_string("disabled"), ngx_vmess_limits_word,
       offsetof(ngx_vmess_limits_t, disabled), 0, 0, NULL, NULL, 0 },
 
-    { ngx_string("expires="), ngx_vmess_param_time,
+    { ngx_string("expires="), ngx_vmess_limits_time,
       offsetof(ngx_vmess_limits_t, expires), 0, 0,
       "a date such as \"2027-01-31\" (UTC), a time such as "
-      "\"2027-01-31T18:00:00Z\" or \"2027-01-31T18:00:00+01:00\", or seconds "
-      "since 1970", NULL, 0 },
+      "\"2027-01-31T18:00:00Z\" or \"2027-01-31T18:00:00+01:00\", seconds "
+      "since 1970, or \"off\"", NULL, 0 },
 
-    { ngx_string("hold="), ngx_vmess_param_sec,
+    { ngx_string("hold="), ngx_vmess_limits_hold,
       offsetof(ngx_vmess_limits_t, hold), 1, NGX_VMESS_LIMITS_HOLD_MAX,
-      "a time from 1s to 36500d, such as \"30d\"", "is not enforced", 0 },
+      "a time from 1s to 36500d, such as \"30d\", or \"off\"",
+      "is not enforced", 0 },
 
-    { ngx_string("hold_until="), ngx_vmess_param_time,
+    { ngx_string("hold_until="), ngx_vmess_limits_time,
       offsetof(ngx_vmess_limits_t, hold_until), 0, 0,
       "a date such as \"2027-01-31\" (UTC), a time such as "
-      "\"2027-01-31T18:00:00Z\" or \"2027-01-31T18:00:00+01:00\", or seconds "
-      "since 1970", "is not enforced", 0 },
+      "\"2027-01-31T18:00:00Z\" or \"2027-01-31T18:00:00+01:00\", seconds "
+      "since 1970, or \"off\"", "is not enforced", 0 },
 
     { ngx_string("quota="), ngx_vmess_limits_quota,
       offsetof(ngx_vmess_limits_t, quota), 0, 0,
-      "a size such as \"100g\", in bytes, or with k, m or g", NULL, 0 },
+      "a size such as \"100g\", in bytes, or with k, m or g, or \"off\"",
+      NULL, 0 },
 
     { ngx_string("quota_reset="), ngx_vmess_limits_period,
       offsetof(ngx_vmess_limits_t, quota_reset), 0, 0,
@@ -75,16 +85,16 @@ ngx_vmess_param_t  ngx_vmess_limits_params[] = {
 
     { ngx_string("max_conns="), ngx_vmess_limits_number,
       offsetof(ngx_vmess_limits_t, max_conns), 1, NGX_MAX_INT32_VALUE,
-      "a number from 1 to 2147483647", NULL, 0 },
+      "a number from 1 to 2147483647, or \"off\"", NULL, 0 },
 
     { ngx_string("max_ips="), ngx_vmess_limits_number,
       offsetof(ngx_vmess_limits_t, max_ips), 1, NGX_MAX_INT32_VALUE,
-      "a number from 1 to 2147483647", "is not enforced", 0 },
+      "a number from 1 to 2147483647, or \"off\"", "is not enforced", 0 },
 
     { ngx_string("class="), ngx_vmess_limits_class,
       offsetof(ngx_vmess_limits_t, class), 0, 0,
       "a word of up to 23 letters, digits, \"_\", \"-\" and \".\"",
-      "is not used", 0 },
+      NULL, 0 },
 
       ngx_vmess_null_param
 };
@@ -96,6 +106,7 @@ ngx_vmess_limits_set(ngx_vmess_limits_t *limits, ngx_str_t *name,
 {
     u_char             *field;
     size_t              len;
+    uint32_t            bit;
     ngx_vmess_param_t  *param;
 
     for (param = ngx_vmess_limits_params; param->name.len; param++) {
@@ -113,29 +124,76 @@ ngx_vmess_limits_set(ngx_vmess_limits_t *limits, ngx_str_t *name,
         return NGX_DECLINED;
     }
 
+    bit = (uint32_t) 1 << (param - ngx_vmess_limits_params);
     field = (u_char *) limits + param->offset;
 
     if (value == NULL) {
-
-        if (param->set == ngx_vmess_limits_number
-            || param->set == ngx_vmess_limits_word)
-        {
-            ngx_memzero(field, sizeof(uint32_t));
-
-        } else if (param->set == ngx_vmess_limits_class) {
-            ngx_memzero(field, NGX_VMESS_CLASS_LEN);
-
-        } else {
-            ngx_memzero(field, sizeof(off_t));
-        }
+        limits->given &= ~bit;
+        ngx_memzero(field, ngx_vmess_limits_size(param));
 
         return NGX_OK;
     }
 
     *text = param->text;
 
-    return param->set(NULL, param, value, field) == NGX_OK ? NGX_OK
-                                                           : NGX_ERROR;
+    if (param->set(NULL, param, value, field) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    limits->given |= bit;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_vmess_limits_inherit(ngx_vmess_limits_t *limits,
+    ngx_vmess_limits_t *defaults)
+{
+    uint32_t            bit, given;
+    ngx_vmess_param_t  *param;
+
+    given = limits->given;
+
+    if (given & NGX_VMESS_LIMITS_RATE) {
+        given |= NGX_VMESS_LIMITS_RATES;
+    }
+
+    if ((given & NGX_VMESS_LIMITS_HOLD) && limits->hold == 0) {
+        given |= NGX_VMESS_LIMITS_HOLDS;
+    }
+
+    bit = 1;
+
+    for (param = ngx_vmess_limits_params; param->name.len; param++, bit <<= 1) {
+
+        if (!(given & bit)) {
+            ngx_memcpy((u_char *) limits + param->offset,
+                       (u_char *) defaults + param->offset,
+                       ngx_vmess_limits_size(param));
+        }
+    }
+}
+
+
+static size_t
+ngx_vmess_limits_size(ngx_vmess_param_t *param)
+{
+    if (param->set == ngx_vmess_limits_number
+        || param->set == ngx_vmess_limits_word)
+    {
+        return sizeof(uint32_t);
+    }
+
+    if (param->set == ngx_vmess_limits_period) {
+        return sizeof(ngx_vmess_period_t);
+    }
+
+    if (param->set == ngx_vmess_limits_class) {
+        return NGX_VMESS_CLASS_LEN;
+    }
+
+    return sizeof(off_t);    /* time_t and size_t as well */
 }
 
 
@@ -151,6 +209,15 @@ ngx_vmess_limits_check(ngx_vmess_limits_t *limits)
 }
 
 
+/* a limit that is none, whatever holds for other users */
+
+static ngx_uint_t
+ngx_vmess_limits_off(ngx_str_t *value)
+{
+    return value->len == 3 && ngx_strncmp(value->data, "off", 3) == 0;
+}
+
+
 static ngx_int_t
 ngx_vmess_limits_number(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field)
@@ -159,6 +226,11 @@ ngx_vmess_limits_number(ngx_conf_t *cf, ngx_vmess_param_t *param,
 
     size_t     n;
     ngx_int_t  rc;
+
+    if (ngx_vmess_limits_off(value)) {
+        *np = 0;
+        return NGX_OK;
+    }
 
     rc = ngx_vmess_param_number(cf, param, value, &n);
 
@@ -183,10 +255,60 @@ ngx_vmess_limits_word(ngx_conf_t *cf, ngx_vmess_param_t *param,
 
 
 static ngx_int_t
+ngx_vmess_limits_rate(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    size_t *rate = field;
+
+    if (ngx_vmess_limits_off(value)) {
+        *rate = 0;
+        return NGX_OK;
+    }
+
+    return ngx_vmess_param_size(cf, param, value, field);
+}
+
+
+static ngx_int_t
+ngx_vmess_limits_time(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    time_t *t = field;
+
+    if (ngx_vmess_limits_off(value)) {
+        *t = 0;
+        return NGX_OK;
+    }
+
+    return ngx_vmess_param_time(cf, param, value, field);
+}
+
+
+static ngx_int_t
+ngx_vmess_limits_hold(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    time_t *hold = field;
+
+    if (ngx_vmess_limits_off(value)) {
+        *hold = 0;
+        return NGX_OK;
+    }
+
+    return ngx_vmess_param_sec(cf, param, value, field);
+}
+
+
+static ngx_int_t
 ngx_vmess_limits_quota(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field)
 {
     off_t *quota = field;
+
+    if (ngx_vmess_limits_off(value)) {
+        *quota = 0;
+        return NGX_OK;
+    }
 
     *quota = ngx_parse_offset(value);
 

@@ -24,15 +24,17 @@
  */
 
 typedef struct {
+    uint32_t                   given;      /* bits of the user's own parameters,
+                                              others are those of the zone */
     uint32_t                   alter_id;   /* 0: AEAD header only */
     uint32_t                   disabled;
     uint32_t                   max_conns;  /* 0: unlimited */
     uint32_t                   max_ips;    /* 0: unlimited */
+    ngx_vmess_period_t         quota_reset;
     time_t                     expires;    /* 0: never */
     time_t                     hold;       /* seconds from the first flow */
     time_t                     hold_until; /* 0: as long as there is no flow */
     off_t                      quota;      /* bytes a period, 0: unlimited */
-    ngx_vmess_period_t         quota_reset;
     size_t                     rate;       /* bytes per second, 0: unlimited */
     size_t                     rate_up;    /* 0: as rate */
     size_t                     rate_down;
@@ -41,30 +43,41 @@ typedef struct {
 
 
 /*
- * The parameters of a user, of which "post" is what nginx -t says of one without
+ * The parameters of a user, in the order of bits of "given", which must not
+ * change, as they are kept: of which "post" is what nginx -t says of one without
  * effect.  The setters need no ngx_conf_t, and fail with NGX_DECLINED only:
  * "text" says what would be right then.
  */
 extern ngx_vmess_param_t  ngx_vmess_limits_params[];
 
-/* the bits of those that nginx -t looks at, as in ngx_vmess_param_parse() */
+/* the bits of those that nginx -t looks at */
 
 #define NGX_VMESS_LIMITS_ALTER_ID  0x01
 #define NGX_VMESS_LIMITS_RATE      0x02
+
+/* and those of which one may stand for others */
+
+#define NGX_VMESS_LIMITS_RATES     0x0e
+#define NGX_VMESS_LIMITS_HOLD      0x40
+#define NGX_VMESS_LIMITS_HOLDS     0xc0
 
 
 /*
  * Sets a limit by the name of its parameter.
  *
  * name   as "expires" and "disabled", without "="
- * value  as in the configuration; of a word it does not matter; NULL for what
- *        holds if the parameter is not given
+ * value  as in the configuration; of a word it does not matter; NULL: as if the
+ *        parameter was not given, see ngx_vmess_limits_inherit()
  * text   on NGX_ERROR what the value must be: "must be a number ..."
  *
  * NGX_OK; NGX_DECLINED there is no such parameter; NGX_ERROR the value is invalid.
  */
 ngx_int_t ngx_vmess_limits_set(ngx_vmess_limits_t *limits, ngx_str_t *name,
     ngx_str_t *value, const char **text);
+
+/* gives the limits what is not their own by defaults of a zone */
+void ngx_vmess_limits_inherit(ngx_vmess_limits_t *limits,
+    ngx_vmess_limits_t *defaults);
 
 /* what is wrong with parameters that do not go together, or NULL */
 const char *ngx_vmess_limits_check(ngx_vmess_limits_t *limits);

@@ -8,6 +8,7 @@
 
 
 #include "ngx_vmess.h"
+#include "ngx_vmess_limits.h"
 
 
 #define NGX_VMESS_SECRET_LEN  16
@@ -62,6 +63,7 @@ typedef struct {
 struct ngx_vmess_zone_s {
     ngx_str_t                  name;
     ngx_array_t                users;      /* of ngx_vmess_user_conf_t */
+    ngx_vmess_limits_t         defaults;   /* "vmess_user_defaults" */
     ngx_uint_t                 nlegacy;    /* alter ids of all of them */
     ngx_rbtree_t               names;
     ngx_rbtree_t               ids;

@@ -19,7 +19,7 @@ static time_t ngx_vmess_period_date(ngx_int_t year, ngx_int_t month,
 
 typedef struct {
     ngx_str_t                  name;
-    uint32_t                   unit;
+    uint16_t                   unit;
     ngx_int_t                  max;        /* behind "@", 0: there is none */
 } ngx_vmess_period_name_t;
 
@@ -100,14 +100,14 @@ ngx_vmess_period_text(u_char *buf, ngx_vmess_period_t *period)
     ngx_vmess_period_name_t  *name;
 
     if (period->unit == NGX_VMESS_PERIOD_DAYS) {
-        return ngx_sprintf(buf, "%uDd", period->n);
+        return ngx_sprintf(buf, "%uDd", (uint32_t) period->n);
     }
 
     name = &ngx_vmess_period_names[period->unit];
 
     buf = ngx_cpymem(buf, name->name.data, name->name.len);
 
-    return name->max ? ngx_sprintf(buf, "@%uD", period->n) : buf;
+    return name->max ? ngx_sprintf(buf, "@%uD", (uint32_t) period->n) : buf;
 }
 
 

@@ -34,8 +34,8 @@ typedef enum {
  */
 
 typedef struct {
-    uint32_t                   unit;       /* ngx_vmess_period_e */
-    uint32_t                   n;
+    uint16_t                   unit;       /* ngx_vmess_period_e */
+    uint16_t                   n;
 } ngx_vmess_period_t;
 
 

@@ -31,8 +31,13 @@ static char *ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy,
 static ngx_int_t ngx_stream_vmess_users_check_line(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text, u_char *id);
+static char *ngx_stream_vmess_users_defaults(ngx_conf_t *cf,
+    ngx_stream_vmess_users_t *ctx);
 static ngx_int_t ngx_stream_vmess_users_set_params(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx, ngx_vmess_user_conf_t *user);
+static void ngx_stream_vmess_users_warn(ngx_conf_t *cf,
+    ngx_stream_vmess_users_t *ctx, ngx_vmess_limits_t *limits,
+    ngx_str_t *where);
 static ngx_int_t ngx_stream_vmess_users_skip_mark(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx);
 static ngx_int_t ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what,
@@ -238,6 +243,12 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         ctx->file_name = cf->conf_file->file.name.data;
 
         return rv;
+    }
+
+    if (value[0].len == sizeof("vmess_user_defaults") - 1
+        && ngx_strcmp(value[0].data, "vmess_user_defaults") == 0)
+    {
+        return ngx_stream_vmess_users_defaults(cf, ctx);
     }
 
     if (ngx_stream_vmess_users_check_line(cf) != NGX_OK) {
@@ -484,6 +495,63 @@ ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
 }
 
 
+/* vmess_user_defaults [parameter ...]; */
+
+static char *
+ngx_stream_vmess_users_defaults(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
+{
+    ngx_uint_t           seen;
+    const char          *text;
+    ngx_vmess_zone_t    *zone;
+    static ngx_str_t     where = ngx_string("in \"vmess_user_defaults\"");
+
+    zone = ctx->zone;
+
+    if (zone->defaults.given) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"vmess_user_defaults\" is duplicate in "
+                           "vmess_users \"%V\", put all parameters into one",
+                           &zone->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (zone->users.nelts) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"vmess_user_defaults\" stands behind users of "
+                           "vmess_users \"%V\", put it before all of them",
+                           &zone->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts < 2) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"vmess_user_defaults\" has no parameters, it "
+                           "must be like \"vmess_user_defaults max_conns=64;\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_vmess_param_parse(cf, 1, ngx_vmess_limits_params, &zone->defaults,
+                              &where, &seen)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    zone->defaults.given = seen;
+
+    text = ngx_vmess_limits_check(&zone->defaults);
+
+    if (text) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V: %s", &where, text);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_stream_vmess_users_warn(cf, ctx, &zone->defaults, &where);
+
+    return NGX_CONF_OK;
+}
+
+
 static ngx_int_t
 ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     ngx_vmess_user_conf_t *user)
@@ -493,7 +561,6 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     ngx_str_t                     *value, s;
     const char                    *text;
     ngx_uint_t                     i, seen;
-    ngx_vmess_param_t             *param;
     ngx_stream_vmess_main_conf_t  *vmcf;
 
     value = cf->args->elts;
@@ -524,6 +591,10 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
         return NGX_ERROR;
     }
 
+    user->limits.given = seen;
+
+    ngx_vmess_limits_inherit(&user->limits, &ctx->zone->defaults);
+
     text = ngx_vmess_limits_check(&user->limits);
 
     if (text) {
@@ -532,48 +603,58 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
         return NGX_ERROR;
     }
 
-    /* "alter_id=0" is nothing to warn of */
-
-    if (user->limits.alter_id == 0) {
-        seen &= ~NGX_VMESS_LIMITS_ALTER_ID;
-    }
-
-    /* once for all users of the zone, at the line of the first */
-
-    for (i = 0; ngx_vmess_limits_params[i].name.len; i++) {
-
-        param = &ngx_vmess_limits_params[i];
-
-        if (param->post == NULL
-            || !(seen & ~ctx->seen & ((ngx_uint_t) 1 << i)))
-        {
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "parameter \"%V\" of user \"%V\" %s in this "
-                           "version", &param->name, &value[0], param->post);
-    }
-
-    if (seen & ~ctx->seen & NGX_VMESS_LIMITS_ALTER_ID) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"alter_id\" of user \"%V\" in vmess_users "
-                           "\"%V\" permits the original header, which is "
-                           "weaker than that of current clients",
-                           &value[0], &ctx->zone->name);
-    }
+    ngx_stream_vmess_users_warn(cf, ctx, &user->limits, &s);
 
     vmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_vmess_module);
 
-    if ((seen & NGX_VMESS_LIMITS_RATE) && vmcf->rate_user.len == 0) {
+    if (user->limits.rate && vmcf->rate_user.len == 0) {
         vmcf->rate_user = value[0];
         vmcf->rate_file = cf->conf_file->file.name.data;
         vmcf->rate_line = cf->conf_file->line;
     }
 
-    ctx->seen |= seen;
-
     return NGX_OK;
+}
+
+
+/* once for all users of the zone, at the line of the first that has it */
+
+static void
+ngx_stream_vmess_users_warn(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
+    ngx_vmess_limits_t *limits, ngx_str_t *where)
+{
+    ngx_uint_t          i, seen;
+    ngx_vmess_param_t  *param;
+
+    seen = limits->given & ~ctx->seen;
+
+    /* "alter_id=0" is nothing to warn of */
+
+    if (limits->alter_id == 0) {
+        seen &= ~NGX_VMESS_LIMITS_ALTER_ID;
+    }
+
+    for (i = 0; ngx_vmess_limits_params[i].name.len; i++) {
+
+        param = &ngx_vmess_limits_params[i];
+
+        if (param->post == NULL || !(seen & ((ngx_uint_t) 1 << i))) {
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "parameter \"%V\" %V %s in this version",
+                           &param->name, where, param->post);
+    }
+
+    if (seen & NGX_VMESS_LIMITS_ALTER_ID) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"alter_id\" %V in vmess_users \"%V\" permits "
+                           "the original header, which is weaker than that of "
+                           "current clients", where, &ctx->zone->name);
+    }
+
+    ctx->seen |= seen;
 }
 
 

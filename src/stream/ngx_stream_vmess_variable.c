@@ -27,6 +27,8 @@ static ngx_int_t ngx_stream_vmess_variable_port(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_vmess_variable_class(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_expires(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_vmess_variable_quota_left(ngx_stream_session_t *s,
@@ -100,6 +102,10 @@ static ngx_stream_variable_t  ngx_stream_vmess_vars[] = {
 
     { ngx_string("vmess_rate"), NULL,
       ngx_stream_vmess_variable_rate, 0,
+      NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("vmess_class"), NULL,
+      ngx_stream_vmess_variable_class, 0,
       NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("vmess_expires"), NULL,
@@ -282,6 +288,26 @@ ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
     return ngx_stream_vmess_variable_number(s, v,
                                             ctx ? ctx->vc->account.limits.rate
                                                 : 0);
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_variable_class(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t                class;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    ctx = ngx_stream_vmess_variable_ctx(s);
+
+    if (ctx) {
+        class.data = ctx->vc->account.limits.class;
+        class.len = ngx_strlen(class.data);
+    }
+
+    ngx_stream_vmess_variable_set(v, ctx ? &class : NULL);
+
+    return NGX_OK;
 }
 
 
