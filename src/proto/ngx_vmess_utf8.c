@@ -20,11 +20,13 @@ ngx_vmess_utf8_check(ngx_vmess_utf8_t *u, u_char ch)
 
         u->min = 0x80;
         u->max = 0xbf;
+        u->ch = u->ch << 6 | (ch & 0x3f);
 
         return --u->left ? NGX_AGAIN : NGX_OK;
     }
 
     if (ch < 0x80) {
+        u->ch = ch;
         return NGX_OK;
     }
 
@@ -33,6 +35,7 @@ ngx_vmess_utf8_check(ngx_vmess_utf8_t *u, u_char ch)
     }
 
     u->left = (ch < 0xe0) ? 1 : (ch < 0xf0) ? 2 : 3;
+    u->ch = ch & (0x3f >> u->left);
 
     /* RFC 3629, 4.  Syntax of UTF-8 Byte Sequences */
 

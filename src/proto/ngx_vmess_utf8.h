@@ -17,6 +17,7 @@ typedef struct {
     u_char                     left;       /* bytes, 0: none is open */
     u_char                     min;        /* of the next one */
     u_char                     max;
+    uint32_t                   ch;         /* the character, once it is whole */
 } ngx_vmess_utf8_t;
 
 

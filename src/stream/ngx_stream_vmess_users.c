@@ -9,6 +9,7 @@
 #include "event/ngx_vmess_users.h"
 #include "proto/ngx_vmess_hash.h"
 #include "proto/ngx_vmess_id.h"
+#include "proto/ngx_vmess_name.h"
 
 
 /* an id of fewer bytes, or of fewer different ones, is easily guessed */
@@ -42,7 +43,6 @@ static ngx_int_t ngx_stream_vmess_users_skip_mark(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx);
 static ngx_int_t ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what,
     ngx_str_t *name);
-static ngx_uint_t ngx_stream_vmess_users_is_invisible(uint32_t ch);
 static ngx_int_t ngx_stream_vmess_users_add(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
 static void ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone);
@@ -385,57 +385,14 @@ ngx_stream_vmess_users_skip_mark(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
 static ngx_int_t
 ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what, ngx_str_t *name)
 {
-    u_char    *p, *last;
-    uint32_t   ch;
-
-    p = name->data;
-    last = p + name->len;
-
-    while (p < last) {
-
-        ch = (*p < 0x80) ? *p++ : ngx_utf8_decode(&p, last - p);
-
-        /* the largest ones are errors of ngx_utf8_decode() */
-
-        if (ch <= ' ' || ch == '"' || ch == '\\'
-            || ngx_stream_vmess_users_is_invisible(ch))
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "name of %s \"%V\" has an invalid character, "
-                               "spaces, quotes, backslashes, control and "
-                               "invisible characters are not allowed, and it "
-                               "must be UTF-8", what, name);
-            return NGX_ERROR;
-        }
+    if (ngx_vmess_name_check(name) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "name of %s \"%V\" has an invalid character, "
+                           NGX_VMESS_NAME_TEXT, what, name);
+        return NGX_ERROR;
     }
 
     return NGX_OK;
-}
-
-
-/* Unicode: controls, spaces, format characters, fillers, variations, tags */
-
-static ngx_uint_t
-ngx_stream_vmess_users_is_invisible(uint32_t ch)
-{
-    ngx_uint_t              i;
-    static const uint32_t   ranges[][2] = {
-        { 0x7f, 0xa0 }, { 0xad, 0xad }, { 0x34f, 0x34f }, { 0x61c, 0x61c },
-        { 0x115f, 0x1160 }, { 0x1680, 0x1680 }, { 0x17b4, 0x17b5 },
-        { 0x180b, 0x180f }, { 0x2000, 0x200f }, { 0x2028, 0x202f },
-        { 0x205f, 0x206f }, { 0x2800, 0x2800 }, { 0x3000, 0x3000 },
-        { 0x3164, 0x3164 }, { 0xd800, 0xdfff }, { 0xfe00, 0xfe0f },
-        { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 }, { 0xfff0, 0xfffb },
-        { 0xe0000, 0xe0fff }, { 0x110000, 0xffffffff }
-    };
-
-    for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
-        if (ch >= ranges[i][0] && ch <= ranges[i][1]) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
