@@ -113,12 +113,13 @@ good('warned of once', user("alice $id max_ips=1;", "bob $id2 max_ips=2;")
 
 for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29T23:59:59-11:30
               expires=1900000000 quota=100g max_conns=64 disabled class=gold class=A_0.b-Z
-              class=xxxxxxxxxxxxxxxxxxxxxxx expires=off quota=off max_conns=off))
+              class=xxxxxxxxxxxxxxxxxxxxxxx expires=off quota=off max_conns=off
+              rate=2m rate_up=1m rate_down=1m rate_up=off))
 {
     good("a limit, $p", user("alice $id $p;") . $resolver . $server);
 }
 
-for my $p ('rate_up=1m', 'rate_down=1m', 'hold=30d', 'hold=30d hold_until=2030-01-31',
+for my $p ('hold=30d', 'hold=30d hold_until=2030-01-31',
            'quota_reset=never', 'quota_reset=day', 'quota_reset=week@7', 'quota_reset=month',
            'quota_reset=month@31', 'quota_reset=year', 'quota_reset=30d')
 {
@@ -340,12 +341,6 @@ good('a text that is none', user('alice correct-horse-battery-st;') . $resolver
     my ($second) = $out =~ /"alter_id" of user "carol" .*:(\d+)$/m;
     is($second - $first, 1, 'warnings are at the line of the user');
 }
-
-# rate= is for a directive of nginx
-good('rate= that is used', user("alice $id rate=2m;") . $resolver
-     . server('vmess main; proxy_download_rate $vmess_rate; proxy_pass vmess_target;'));
-good('rate= that is not', user("alice $id rate=2m;") . $resolver . $server,
-     qr/"rate=" of user "alice" in \S+:\d+ has no effect without "proxy_download_rate \$vmess_rate"/);
 
 bad('the file of users is not there', "vmess_users main:1m { include nosuch; }\n"
     . $server, qr/nosuch/);

@@ -133,6 +133,10 @@ ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     vc = ngx_vmess_connection_get(c);
 
+    if (ngx_vmess_rate_read(&vc->rate, &vc->account) != NGX_OK) {
+        return NGX_AGAIN;
+    }
+
     len = 0;
 
     if (vc->plain.len) {
@@ -163,6 +167,7 @@ ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     if (len) {
         ngx_vmess_account_count(&vc->account, len, 0);
+        ngx_vmess_rate_received(&vc->rate, &vc->account, len);
 
         /* no event of the socket will tell of what is held here */
 

@@ -9,6 +9,7 @@
 
 #include "ngx_vmess.h"
 #include "ngx_vmess_account.h"
+#include "ngx_vmess_rate.h"
 #include "ngx_vmess_vconn.h"
 #include "proto/ngx_vmess_header.h"
 #include "proto/ngx_vmess_chunk.h"
@@ -39,6 +40,7 @@ typedef ngx_int_t (*ngx_vmess_half_close_pt)(ngx_connection_t *c);
 struct ngx_vmess_connection_s {
     ngx_connection_t          *connection;
     ngx_vmess_account_t        account;     /* account.user after EAuID */
+    ngx_vmess_rate_t           rate;        /* of a flow */
     ngx_vmess_status_e         status;
 
     ngx_recv_pt                recv;

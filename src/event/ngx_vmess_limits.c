@@ -33,7 +33,7 @@ static ngx_int_t ngx_vmess_limits_class(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
 
-/* the first two are bits NGX_VMESS_LIMITS_... */
+/* the first is NGX_VMESS_LIMITS_ALTER_ID */
 
 ngx_vmess_param_t  ngx_vmess_limits_params[] = {
 
@@ -47,11 +47,11 @@ ngx_vmess_param_t  ngx_vmess_limits_params[] = {
 
     { ngx_string("rate_up="), ngx_vmess_limits_rate,
       offsetof(ngx_vmess_limits_t, rate_up), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\", or \"off\"", "is not enforced", 0 },
+      "bytes per second such as \"2m\", or \"off\"", NULL, 0 },
 
     { ngx_string("rate_down="), ngx_vmess_limits_rate,
       offsetof(ngx_vmess_limits_t, rate_down), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\", or \"off\"", "is not enforced", 0 },
+      "bytes per second such as \"2m\", or \"off\"", NULL, 0 },
 
     { ngx_string("disabled"), ngx_vmess_limits_word,
       offsetof(ngx_vmess_limits_t, disabled), 0, 0, NULL, NULL, 0 },
@@ -261,7 +261,8 @@ ngx_vmess_limits_rate(ngx_conf_t *cf, ngx_vmess_param_t *param,
     size_t *rate = field;
 
     if (ngx_vmess_limits_off(value)) {
-        *rate = 0;
+        *rate = (param->offset == offsetof(ngx_vmess_limits_t, rate))
+                ? 0 : NGX_VMESS_LIMITS_RATE_OFF;
         return NGX_OK;
     }
 

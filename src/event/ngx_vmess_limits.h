@@ -36,10 +36,26 @@ typedef struct {
     time_t                     hold_until; /* 0: as long as there is no flow */
     off_t                      quota;      /* bytes a period, 0: unlimited */
     size_t                     rate;       /* bytes per second, 0: unlimited */
-    size_t                     rate_up;    /* 0: as rate */
+    size_t                     rate_up;    /* 0: as rate, or _RATE_OFF */
     size_t                     rate_down;
     u_char                     class[NGX_VMESS_CLASS_LEN];
 } ngx_vmess_limits_t;
+
+
+/* of one direction, which has no limit, whatever the other has */
+
+#define NGX_VMESS_LIMITS_RATE_OFF  NGX_MAX_SIZE_T_VALUE
+
+/* bytes per second of what comes from the client, and of what goes to it */
+
+#define ngx_vmess_limits_rate_up(limits)                                      \
+    ngx_vmess_limits_rate_of((limits)->rate_up, (limits)->rate)
+
+#define ngx_vmess_limits_rate_down(limits)                                    \
+    ngx_vmess_limits_rate_of((limits)->rate_down, (limits)->rate)
+
+#define ngx_vmess_limits_rate_of(one, both)                                   \
+    ((one) == 0 ? (both) : (one) == NGX_VMESS_LIMITS_RATE_OFF ? 0 : (one))
 
 
 /*
@@ -50,13 +66,13 @@ typedef struct {
  */
 extern ngx_vmess_param_t  ngx_vmess_limits_params[];
 
-/* the bits of those that nginx -t looks at */
+/* the bit of one that nginx -t looks at */
 
 #define NGX_VMESS_LIMITS_ALTER_ID  0x01
-#define NGX_VMESS_LIMITS_RATE      0x02
 
 /* and those of which one may stand for others */
 
+#define NGX_VMESS_LIMITS_RATE      0x02
 #define NGX_VMESS_LIMITS_RATES     0x0e
 #define NGX_VMESS_LIMITS_HOLD      0x40
 #define NGX_VMESS_LIMITS_HOLDS     0xc0

@@ -21,6 +21,10 @@ static void ngx_vmess_mux_flow_start(void *data);
 static void ngx_vmess_mux_flow_attach(ngx_vmess_mux_flow_t *flow,
     ngx_vmess_mux_connection_t *mux);
 static void ngx_vmess_mux_flow_detach(ngx_vmess_mux_flow_t *flow);
+static ssize_t ngx_vmess_mux_flow_recv_limited(ngx_connection_t *fc,
+    u_char *buf, size_t size);
+static ngx_chain_t *ngx_vmess_mux_flow_send_limited(ngx_connection_t *fc,
+    ngx_chain_t *in, off_t limit);
 static ssize_t ngx_vmess_mux_flow_recv(void *data, u_char *buf, size_t size);
 static ssize_t ngx_vmess_mux_flow_recv_packet(ngx_vmess_mux_flow_t *flow,
     u_char *buf, size_t size);
@@ -441,6 +445,58 @@ ngx_vmess_mux_flow_leave(ngx_vmess_mux_connection_t *mux)
     if (mux->packet) {
         ngx_free(mux->packet);
     }
+}
+
+
+/* between the server and the virtual connection, as a layer is */
+
+void
+ngx_vmess_mux_flow_limit(ngx_connection_t *c)
+{
+    c->recv = ngx_vmess_mux_flow_recv_limited;
+    c->send_chain = ngx_vmess_mux_flow_send_limited;
+}
+
+
+static ssize_t
+ngx_vmess_mux_flow_recv_limited(ngx_connection_t *fc, u_char *buf, size_t size)
+{
+    ssize_t                  n;
+    ngx_vmess_connection_t  *vc;
+
+    vc = ngx_vmess_connection_get(fc);
+
+    if (ngx_vmess_rate_read(&vc->rate, &vc->account) != NGX_OK) {
+        return NGX_AGAIN;
+    }
+
+    n = vc->recv(fc, buf, size);
+
+    if (n > 0) {
+        ngx_vmess_rate_received(&vc->rate, &vc->account,
+                                n - (vc->cone ? sizeof(ngx_vmess_peer_t) : 0));
+    }
+
+    return n;
+}
+
+
+static ngx_chain_t *
+ngx_vmess_mux_flow_send_limited(ngx_connection_t *fc, ngx_chain_t *in,
+    off_t limit)
+{
+    off_t                    sent;
+    ngx_vmess_connection_t  *vc;
+
+    vc = ngx_vmess_connection_get(fc);
+
+    sent = fc->sent;
+
+    in = vc->send_chain(fc, in, limit);
+
+    ngx_vmess_rate_sent(&vc->rate, &vc->account, fc->sent - sent);
+
+    return in;
 }
 
 

@@ -87,6 +87,9 @@ struct ngx_vmess_mux_connection_s {
 /* the sub-connection that c is, or NULL */
 ngx_vmess_mux_flow_t *ngx_vmess_mux_flow_get(ngx_connection_t *c);
 
+/* its bytes count for the rate of the user from now on */
+void ngx_vmess_mux_flow_limit(ngx_connection_t *c);
+
 /* that of an id, NULL if there is none that its client has not ended */
 ngx_vmess_mux_flow_t *ngx_vmess_mux_flow_find(ngx_vmess_mux_connection_t *mux,
     ngx_uint_t id);

@@ -59,6 +59,10 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
         return ngx_vmess_packet_end(vc);
     }
 
+    if (ngx_vmess_rate_read(&vc->rate, &vc->account) != NGX_OK) {
+        return NGX_AGAIN;
+    }
+
     p = buf;
 
     if (vc->packetaddr) {
@@ -182,6 +186,7 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
     vc->received++;
 
     ngx_vmess_account_count(&vc->account, out.len, 0);
+    ngx_vmess_rate_received(&vc->rate, &vc->account, out.len);
 
     /* no event of the socket will tell of what is held here */
 
@@ -342,6 +347,7 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     }
 
     ngx_vmess_account_count(&vc->account, 0, plain);
+    ngx_vmess_rate_sent(&vc->rate, &vc->account, plain);
 
     /* $bytes_sent is of the flow, not of the wire */
 

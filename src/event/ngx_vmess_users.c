@@ -259,7 +259,8 @@ ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
 static ngx_vmess_user_t *
 ngx_vmess_users_counters(ngx_vmess_zone_t *zone, ngx_str_node_t *name)
 {
-    ngx_vmess_user_t  *user;
+    ngx_vmess_user_t    *user;
+    ngx_vmess_bucket_t  *buckets;
 
     user = (ngx_vmess_user_t *) ngx_str_rbtree_lookup(&zone->sh->names,
                                                       &name->str,
@@ -268,11 +269,22 @@ ngx_vmess_users_counters(ngx_vmess_zone_t *zone, ngx_str_node_t *name)
         return user;
     }
 
+    /* apart, as a user with it would take a slot of twice the size */
+
+    buckets = ngx_slab_calloc_locked(zone->shpool,
+                                     2 * sizeof(ngx_vmess_bucket_t));
+    if (buckets == NULL) {
+        return NULL;
+    }
+
     user = ngx_slab_calloc_locked(zone->shpool,
                                   sizeof(ngx_vmess_user_t) + name->str.len);
     if (user == NULL) {
+        ngx_slab_free_locked(zone->shpool, buckets);
         return NULL;
     }
+
+    user->buckets = buckets;
 
     user->name.node.key = name->node.key;
     user->name.str.len = name->str.len;
@@ -629,6 +641,7 @@ ngx_vmess_users_sweep(ngx_vmess_zone_t *zone)
         }
 
         ngx_rbtree_delete(&sh->names, node);
+        ngx_slab_free_locked(zone->shpool, user->buckets);
         ngx_slab_free_locked(zone->shpool, user);
     }
 }

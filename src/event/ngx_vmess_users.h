@@ -25,6 +25,14 @@ typedef struct {
 } ngx_vmess_user_conf_t;
 
 
+/* the speed of a user in a direction, see ngx_vmess_rate.c */
+
+typedef struct {
+    ngx_atomic_t               time;
+    ngx_atomic_t               flows;
+} ngx_vmess_bucket_t;
+
+
 /* a user by its name, with counters that outlive a reload */
 
 struct ngx_vmess_user_s {
@@ -38,11 +46,13 @@ struct ngx_vmess_user_s {
 
     ngx_atomic_t               refs[2];    /* connections that point here */
 
+    ngx_vmess_bucket_t        *buckets;    /* from the client, and to it */
+
     ngx_vmess_limits_t         limits;     /* as published */
     ngx_uint_t                 generation; /* of the last configuration that
                                               has the user */
-    ngx_uint_t                 changed;    /* of that which gave it its key */
-    ngx_uint_t                 number;     /* of its record */
+    uint32_t                   changed;    /* of that which gave it its key */
+    uint32_t                   number;     /* of its record */
 };
 
 

@@ -50,9 +50,6 @@ typedef struct {
     ngx_uint_t                     ipv6;             /* one is a public one */
     ngx_uint_t                     off;              /* "vmess off" is there */
 
-    ngx_str_t                      rate_user;        /* the first by "rate=" */
-    u_char                        *rate_file;
-    ngx_uint_t                     rate_line;
 } ngx_stream_vmess_main_conf_t;
 
 

@@ -301,7 +301,6 @@ ngx_stream_vmess_check_unused(ngx_conf_t *cf, ngx_stream_core_main_conf_t *cmcf)
     ngx_shm_zone_t                *shm_zone;
     ngx_vmess_conf_t              *vcf;
     ngx_vmess_zone_t             **zone;
-    ngx_stream_variable_t         *v;
     ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_vmess_srv_conf_t   *vscf;
     ngx_stream_vmess_main_conf_t  *vmcf;
@@ -328,25 +327,6 @@ ngx_stream_vmess_check_unused(ngx_conf_t *cf, ngx_stream_core_main_conf_t *cmcf)
                           "no server has \"vmess %V\", its vmess_users are "
                           "not used", &zone[i]->name);
         }
-    }
-
-    /* variables with an index are those that something uses */
-
-    v = cmcf->variables.elts;
-
-    for (i = 0; i < cmcf->variables.nelts; i++) {
-        if (v[i].name.len == sizeof("vmess_rate") - 1
-            && ngx_strncmp(v[i].name.data, "vmess_rate", v[i].name.len) == 0)
-        {
-            break;
-        }
-    }
-
-    if (vmcf->rate_user.len && i == cmcf->variables.nelts) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "parameter \"rate=\" of user \"%V\" in %s:%ui has no "
-                      "effect without \"proxy_download_rate $vmess_rate\"",
-                      &vmcf->rate_user, vmcf->rate_file, vmcf->rate_line);
     }
 
     part = &cf->cycle->shared_memory.part;

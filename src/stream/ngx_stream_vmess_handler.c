@@ -209,6 +209,8 @@ ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s)
 
     ctx->vc->data = s;
     ctx->vc->half_close = ngx_stream_vmess_proxy_half_close;
+    ctx->vc->rate.delay = ngx_stream_vmess_proxy_delay;
+    ctx->vc->rate.data = s;
 
     ngx_str_set(&ctx->carrier, "tcp");
 
@@ -556,6 +558,8 @@ ngx_stream_vmess_handler_open_flow(ngx_stream_session_t *s,
     if (ngx_vmess_handshake_open(vc, parent) != NGX_OK) {
         return NGX_STREAM_FORBIDDEN;
     }
+
+    ngx_vmess_mux_flow_limit(s->connection);
 
     h = &vc->header;
 

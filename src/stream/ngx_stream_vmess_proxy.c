@@ -163,6 +163,48 @@ ngx_stream_vmess_proxy_half_close(ngx_connection_t *c)
 }
 
 
+/*
+ * As "proxy_upload_rate" and "proxy_download_rate" do: the proxy neither reads
+ * nor counts the time of "proxy_timeout" meanwhile.
+ */
+
+ngx_int_t
+ngx_stream_vmess_proxy_delay(void *data, ngx_uint_t down, ngx_msec_t delay)
+{
+    ngx_stream_session_t *s = data;
+
+    ngx_event_t            *rev;
+    ngx_connection_t       *c;
+    ngx_stream_upstream_t  *u;
+
+    c = s->connection;
+    u = s->upstream;
+
+    /* somebody else has the connection, or it is read before it is proxied */
+
+    if (c->data != s || u == NULL || (down && !u->connected)) {
+        return NGX_DECLINED;
+    }
+
+    rev = down ? u->peer.connection->read : c->read;
+
+    /* the longer one of both is that of the proxy */
+
+    if (rev->delayed && rev->timer_set
+        && (ngx_msec_int_t) (rev->timer.key - ngx_current_msec)
+           > (ngx_msec_int_t) delay)
+    {
+        return NGX_OK;
+    }
+
+    rev->delayed = 1;
+
+    ngx_add_timer(rev, delay);
+
+    return NGX_OK;
+}
+
+
 /* the configuration of the proxy module is private, its directives are not */
 
 static ngx_command_t *

@@ -25,5 +25,9 @@ char *ngx_stream_vmess_proxy_pass(ngx_conf_t *cf, ngx_stream_conf_ctx_t *ctx,
 /* ngx_vmess_half_close_pt: shuts the connection to the upstream down */
 ngx_int_t ngx_stream_vmess_proxy_half_close(ngx_connection_t *c);
 
+/* ngx_vmess_rate_pt of a session, which holds up the proxy */
+ngx_int_t ngx_stream_vmess_proxy_delay(void *data, ngx_uint_t down,
+    ngx_msec_t delay);
+
 
 #endif /* _NGX_STREAM_VMESS_PROXY_H_INCLUDED_ */

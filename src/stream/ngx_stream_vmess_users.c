@@ -518,7 +518,6 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     ngx_str_t                     *value, s;
     const char                    *text;
     ngx_uint_t                     i, seen;
-    ngx_stream_vmess_main_conf_t  *vmcf;
 
     value = cf->args->elts;
 
@@ -561,14 +560,6 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     }
 
     ngx_stream_vmess_users_warn(cf, ctx, &user->limits, &s);
-
-    vmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_vmess_module);
-
-    if (user->limits.rate && vmcf->rate_user.len == 0) {
-        vmcf->rate_user = value[0];
-        vmcf->rate_file = cf->conf_file->file.name.data;
-        vmcf->rate_line = cf->conf_file->line;
-    }
 
     return NGX_OK;
 }

@@ -281,13 +281,19 @@ static ngx_int_t
 ngx_stream_vmess_variable_rate(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data)
 {
+    ngx_vmess_limits_t      *limits;
     ngx_stream_vmess_ctx_t  *ctx;
 
     ctx = ngx_stream_vmess_variable_ctx(s);
 
+    if (ctx == NULL) {
+        return ngx_stream_vmess_variable_number(s, v, 0);
+    }
+
+    limits = &ctx->vc->account.limits;
+
     return ngx_stream_vmess_variable_number(s, v,
-                                            ctx ? ctx->vc->account.limits.rate
-                                                : 0);
+                                           ngx_vmess_limits_rate_down(limits));
 }
 
 
