@@ -53,7 +53,7 @@ ngx_vmess_period_parse(ngx_vmess_period_t *period, ngx_str_t *text)
         }
 
         period->unit = name->unit;
-        period->n = 1;
+        period->n = (name->unit != NGX_VMESS_PERIOD_NEVER);
 
         p = text->data + name->name.len;
         left = text->len - name->name.len;

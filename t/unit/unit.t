@@ -24,12 +24,13 @@ my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess json json_out kcp_packet
-               kcp replay token registry mux_output cone period journal);
+               kcp replay token registry mux_output cone period usage journal);
 
 # a file that no other test is linked with
 
 my %file = (mux_output => "$root/src/event/ngx_vmess_mux_output.c",
-            cone => "$root/src/stream/ngx_stream_vmess_cone.c");
+            cone => "$root/src/stream/ngx_stream_vmess_cone.c",
+            usage => "$root/src/event/ngx_vmess_usage.c");
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Wno-unused-parameter -Werror '
