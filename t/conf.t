@@ -94,7 +94,7 @@ good('users from files', "vmess_users main:1m { include users/*.conf; include on
 good('vmess_target in a map', $users . $resolver
      . "map \$vmess_host \$to { a.test 127.0.0.1:80; default vmess_target; }\n"
      . server('vmess main; proxy_pass $to;'));
-good('many users', "vmess_users main:4m {\n"
+good('many users', "vmess_users main:5m {\n"
      . join('', map { sprintf "u%d 00000000-0000-4000-8000-%012x;\n", $_, $_ }
                 1 .. 3000)
      . "}\n" . $resolver . $server);

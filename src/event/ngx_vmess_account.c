@@ -28,23 +28,31 @@
     (&(account)->user->flows[(account)->zone->epoch & 1])
 
 
-static void ngx_vmess_account_set(ngx_vmess_account_t *account,
-    ngx_vmess_users_t *users, ngx_uint_t i);
+static ngx_int_t ngx_vmess_account_find_hint(ngx_vmess_account_t *account,
+    uint64_t *hint, uint32_t tag, const u_char *eauid, time_t now);
+static ngx_int_t ngx_vmess_account_find(ngx_vmess_account_t *account,
+    ngx_uint_t *slot, const u_char *eauid, time_t now);
+static ngx_int_t ngx_vmess_account_find_token(ngx_vmess_account_t *account,
+    const u_char *eauid, time_t now);
+static ngx_int_t ngx_vmess_account_take(ngx_vmess_account_t *account,
+    ngx_uint_t slot, const u_char *eauid, time_t now);
 static ngx_vmess_status_e ngx_vmess_account_known(ngx_vmess_account_t *account,
     const u_char *eauid, time_t now, ngx_log_t *log);
 static ngx_vmess_status_e ngx_vmess_account_filtered(ngx_vmess_zone_t *zone,
     ngx_int_t rc, ngx_log_t *log);
 static void ngx_vmess_account_taint(ngx_vmess_account_t *account,
     const u_char *eauid);
-static ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user);
+static ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user,
+    ngx_vmess_limits_t *limits);
+static ngx_vmess_status_e ngx_vmess_account_standing(
+    ngx_vmess_account_t *account);
 static void ngx_vmess_account_end(ngx_vmess_account_t *account,
     ngx_vmess_status_e status);
 static void ngx_vmess_account_enforce(ngx_vmess_zone_t *zone);
 static void ngx_vmess_account_watch(ngx_vmess_account_t *account);
 static void ngx_vmess_account_hold(ngx_vmess_account_t *account);
-static void ngx_vmess_account_register(ngx_vmess_zone_t *zone);
+static void ngx_vmess_account_hasten(ngx_vmess_zone_t *zone);
 static void ngx_vmess_account_tick_handler(ngx_event_t *ev);
-static void ngx_vmess_account_settle(ngx_vmess_zone_t *zone);
 static void ngx_vmess_account_recount(ngx_vmess_zone_t *zone);
 
 
@@ -55,6 +63,7 @@ static ngx_vmess_status_t  ngx_vmess_account_statuses[NGX_VMESS_STATUSES] = {
     { ngx_string("disabled"), 0, "is disabled" },
     { ngx_string("expired"), 0, "has expired" },
     { ngx_string("limited"), 0, "has used up the quota" },
+    { ngx_string("kicked"), 0, "was kicked" },
     { ngx_string("max_conns"), 0, "has as many flows as allowed" },
     { ngx_string("time"), 0, NULL },
     { ngx_string("replay"), 0, NULL },
@@ -82,122 +91,188 @@ ngx_vmess_status_e
 ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
     const u_char *eauid, ngx_log_t *log)
 {
-    int64_t                         t;
-    time_t                          now;
-    uint32_t                        tag;
-    uint64_t                       *hint, h;
-    ngx_uint_t                      i, k, n, slot;
-    ngx_vmess_zone_t               *zone;
-    ngx_vmess_users_t              *users;
-    ngx_vmess_status_e              status;
-    ngx_vmess_zone_sh_t            *sh;
-    const ngx_vmess_auth_method_t  *method;
+    time_t              now;
+    uint32_t            tag;
+    uint64_t           *hint;
+    ngx_int_t           rc;
+    ngx_uint_t          slot;
+    ngx_vmess_status_e  status;
 
-    zone = account->zone;
-    sh = zone->sh;
     now = ngx_time();
-    method = ngx_vmess_auth_method();
-
-    users = ngx_vmess_users_acquire(sh);
-
-    n = users->n;
-    i = n;
-    k = 0;
     tag = 0;
 
-    hint = ngx_vmess_hint_get(sh, sockaddr, &tag);
+    hint = ngx_vmess_hint_get(account->zone->sh, sockaddr, &tag);
 
-    if (hint) {
+    rc = ngx_vmess_account_find_hint(account, hint, tag, eauid, now);
 
-        for (k = 0; k < NGX_VMESS_HINTS; k++) {
-            h = hint[k];
+    if (rc != NGX_OK) {
+        rc = ngx_vmess_account_find(account, &slot, eauid, now);
 
-            if ((uint32_t) (h >> 32) != tag || (uint32_t) h >= n) {
-                continue;
-            }
-
-            i = (uint32_t) h;
-
-            if (method->scan(users->keys, i, i + 1, eauid, &t) == i) {
-                break;
-            }
-
-            i = n;
+        if (rc == NGX_OK && hint && !account->temporary) {
+            ngx_vmess_hint_add(hint, tag, slot);
         }
     }
 
-    if (i == n) {
-        k = NGX_VMESS_HINTS;
-        i = method->scan(users->keys, 0, n, eauid, &t);
-    }
-
-    if (i < n) {
-        ngx_vmess_account_set(account, users, i);
-        account->tried = (k < NGX_VMESS_HINTS) ? 0 : i + 1;
-
-    } else if (ngx_vmess_detour_find(users, eauid, &slot, &t) == NGX_OK) {
-        ngx_vmess_account_set(account, users, slot % n);
-        ngx_vmess_detour_key(zone, users, slot, account->cmd_key);
-        account->temporary = 1;
-        account->tried = n;
-        account->tried_temporary = slot + 1;
-
-    } else if (users->tokens
-               && ngx_vmess_token_find(users->tokens, eauid, now, &i, &t)
-                  == NGX_OK)
+    if (rc != NGX_OK
+        && ngx_vmess_account_find_token(account, eauid, now) != NGX_OK)
     {
-        ngx_vmess_account_set(account, users, i);
-        account->legacy = 1;
-        account->tried = n;
-
-    } else {
-        ngx_vmess_users_release(sh);
         return NGX_VMESS_STATUS_UNKNOWN;
     }
-
-    account->time = t;
-
-    ngx_vmess_account_hold(account);
-
-    ngx_vmess_users_release(sh);
 
     status = ngx_vmess_account_known(account, eauid, now, log);
 
     if (status == NGX_VMESS_STATUS_OK) {
-        status = ngx_vmess_account_limit(account->user);
+        status = ngx_vmess_account_limit(account->user, &account->limits);
     }
 
     if (status != NGX_VMESS_STATUS_OK) {
         ngx_vmess_account_try_rest(account, eauid);
-        return status;
     }
 
-    if (hint && k == NGX_VMESS_HINTS && !account->temporary
-        && !account->legacy)
-    {
-        ngx_vmess_hint_add(hint, tag, i);
-    }
-
-    return NGX_VMESS_STATUS_OK;
+    return status;
 }
 
 
-/* fills in an account by a record, but for how it was found */
-
-static void
-ngx_vmess_account_set(ngx_vmess_account_t *account, ngx_vmess_users_t *users,
-    ngx_uint_t i)
+static ngx_int_t
+ngx_vmess_account_find_hint(ngx_vmess_account_t *account, uint64_t *hint,
+    uint32_t tag, const u_char *eauid, time_t now)
 {
-    ngx_vmess_record_t  *record;
+    int64_t             t;
+    uint64_t            h;
+    ngx_uint_t          k;
+    ngx_vmess_table_t  *table;
 
-    record = &users->records[i];
+    if (hint == NULL) {
+        return NGX_DECLINED;
+    }
 
-    account->user = record->user;
-    ngx_memcpy(account->cmd_key, record->cmd_key, NGX_VMESS_KEY_LEN);
-    account->owner = record->owner;
-    account->limits = record->user->limits;
-    account->number = i;
-    account->generation = users->generation;
+    table = account->zone->sh->table;
+
+    for (k = 0; k < NGX_VMESS_HINTS; k++) {
+        h = hint[k];
+
+        if ((uint32_t) (h >> 32) == tag
+            && ngx_vmess_table_try(table, (uint32_t) h, eauid, &t)
+            && ngx_vmess_account_take(account, (uint32_t) h, eauid, now)
+               == NGX_OK)
+        {
+            account->tried = 0;
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* a key that fits and is not good, as it has just changed, is passed over */
+
+static ngx_int_t
+ngx_vmess_account_find(ngx_vmess_account_t *account, ngx_uint_t *slot,
+    const u_char *eauid, time_t now)
+{
+    int64_t             t;
+    ngx_uint_t          i;
+    ngx_vmess_table_t  *table;
+
+    table = account->zone->sh->table;
+
+    for (i = 0; /* void */ ; i++) {
+
+        i = ngx_vmess_table_scan(table, i, eauid, &t);
+
+        if (i == NGX_VMESS_TABLE_NONE) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_vmess_account_take(account, i, eauid, now) == NGX_OK) {
+            account->tried = i + 1;
+            *slot = i;
+            return NGX_OK;
+        }
+    }
+}
+
+
+/* when all keys were tried */
+
+static ngx_int_t
+ngx_vmess_account_find_token(ngx_vmess_account_t *account,
+    const u_char *eauid, time_t now)
+{
+    int64_t                   t;
+    ngx_uint_t                i;
+    ngx_vmess_zone_t         *zone;
+    ngx_vmess_legacy_user_t  *user;
+
+    zone = account->zone;
+
+    if (zone->tokens == NULL
+        || ngx_vmess_token_find(zone->tokens, eauid, now, &i, &t) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    user = &zone->legacy[i];
+
+    if (user->serial == 0
+        || ngx_vmess_account_take(account, user->slot, NULL, now) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* the slot may be another user's by now */
+
+    if (account->serial != user->serial) {
+        ngx_vmess_account_close(account);
+        return NGX_DECLINED;
+    }
+
+    account->time = t;
+    account->legacy = 1;
+
+    return NGX_OK;
+}
+
+
+/* makes the user of a slot that of the account: the reference is counted */
+
+static ngx_int_t
+ngx_vmess_account_take(ngx_vmess_account_t *account, ngx_uint_t slot,
+    const u_char *eauid, time_t now)
+{
+    ngx_int_t           rc;
+    ngx_vmess_hit_t     hit;
+    ngx_vmess_table_t  *table;
+
+    table = account->zone->sh->table;
+
+    rc = ngx_vmess_table_hit(table, slot, eauid, now, &hit);
+
+    if (rc == NGX_OK) {
+        account->user = hit.user;
+
+        ngx_vmess_account_hold(account);
+
+        rc = ngx_vmess_table_check(table, &hit, now);
+
+        if (rc != NGX_OK) {
+            ngx_vmess_account_close(account);
+        }
+    }
+
+    if (rc == NGX_OK) {
+        ngx_memcpy(account->cmd_key, hit.cmd_key, NGX_VMESS_KEY_LEN);
+        account->owner = hit.owner;
+        account->limits = hit.limits;
+        account->serial = hit.serial;
+        account->temporary = hit.temporary;
+        account->time = hit.time;
+    }
+
+    ngx_explicit_memzero(&hit, sizeof(ngx_vmess_hit_t));
+
+    return rc;
 }
 
 
@@ -280,6 +355,7 @@ ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
     status = ngx_vmess_account_check(account, flow);
 
     account->claimed = (status == NGX_VMESS_STATUS_OK);
+    account->kicks = account->user->kicks;
 
     return status;
 }
@@ -338,9 +414,9 @@ ngx_vmess_account_taint(ngx_vmess_account_t *account, const u_char *eauid)
 void
 ngx_vmess_account_try_rest(ngx_vmess_account_t *account, const u_char *eauid)
 {
-    int64_t             t;
-    ngx_uint_t          i, n;
-    ngx_vmess_users_t  *users;
+    int64_t            t;
+    ngx_uint_t         i;
+    ngx_vmess_zone_t  *zone;
 
     /* a token is looked for when all keys were tried */
 
@@ -348,75 +424,99 @@ ngx_vmess_account_try_rest(ngx_vmess_account_t *account, const u_char *eauid)
         return;
     }
 
-    users = ngx_vmess_users_acquire(account->zone->sh);
+    zone = account->zone;
 
     /* the key that fits ends a scan: go on behind it */
 
-    for (i = account->tried; i < users->n; i++) {
-        i = ngx_vmess_auth_method()->scan(users->keys, i, users->n, eauid, &t);
+    for (i = account->tried; i < NGX_VMESS_TABLE_NONE; i++) {
+        i = ngx_vmess_table_scan(zone->sh->table, i, eauid, &t);
     }
 
-    n = users->temporary ? 2 * users->n : 0;
-
-    for (i = account->tried_temporary; i < n; i++) {
-        i = ngx_vmess_auth_method()->scan(users->temporary, i, n, eauid, &t);
+    if (zone->tokens) {
+        (void) ngx_vmess_token_find(zone->tokens, eauid, ngx_time(), &i, &t);
     }
-
-    if (users->tokens) {
-        (void) ngx_vmess_token_find(users->tokens, eauid, ngx_time(), &i, &t);
-    }
-
-    ngx_vmess_users_release(account->zone->sh);
 }
 
 
 ngx_vmess_status_e
 ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
 {
-    ngx_vmess_user_t  *user;
+    ngx_vmess_limits_t  *limits;
 
-    user = account->user;
+    limits = &account->limits;
 
-    /* the stamp of a user may be ahead for a moment */
-
-    if (user->generation < account->zone->sh->generation
-        || user->changed > account->generation)
+    if (ngx_vmess_table_knows(account->user, account->serial, ngx_time(),
+                              limits)
+        != NGX_OK)
     {
         return NGX_VMESS_STATUS_UNKNOWN;
     }
 
-    account->limits = user->limits;
-
-    if (flow && user->limits.max_conns
-        && *ngx_vmess_account_flows(account) >= user->limits.max_conns)
+    if (flow && limits->max_conns
+        && *ngx_vmess_account_flows(account) >= limits->max_conns)
     {
         return NGX_VMESS_STATUS_MAX_CONNS;
     }
 
-    return ngx_vmess_account_limit(user);
+    return ngx_vmess_account_limit(account->user, limits);
 }
 
 
 /* of limits that end flows as well */
 
 static ngx_vmess_status_e
-ngx_vmess_account_limit(ngx_vmess_user_t *user)
+ngx_vmess_account_limit(ngx_vmess_user_t *user, ngx_vmess_limits_t *limits)
 {
-    if (user->limits.disabled) {
+    if (limits->disabled) {
         return NGX_VMESS_STATUS_DISABLED;
     }
 
-    if (user->limits.expires && user->limits.expires <= ngx_time()) {
+    if (limits->expires && limits->expires <= ngx_time()) {
         return NGX_VMESS_STATUS_EXPIRED;
     }
 
-    if (user->limits.quota
-        && ngx_vmess_account_used(user) >= user->limits.quota)
-    {
+    if (limits->quota && ngx_vmess_account_used(user) >= limits->quota) {
         return NGX_VMESS_STATUS_LIMITED;
     }
 
     return NGX_VMESS_STATUS_OK;
+}
+
+
+/* whether a flow may go on */
+
+static ngx_vmess_status_e
+ngx_vmess_account_standing(ngx_vmess_account_t *account)
+{
+    ngx_vmess_zone_t    *zone;
+    ngx_vmess_limits_t   limits;
+
+    zone = account->zone;
+
+    switch (ngx_vmess_table_knows(account->user, account->serial, ngx_time(),
+                                  &limits))
+    {
+    case NGX_OK:
+        break;
+
+    case NGX_AGAIN:
+
+        /* look soon whether the user has come again */
+
+        zone->enforced = ngx_vmess_table_changes(zone->sh->table) - 1;
+        ngx_vmess_account_hasten(zone);
+
+        return NGX_VMESS_STATUS_OK;
+
+    default: /* NGX_DECLINED */
+        return NGX_VMESS_STATUS_UNKNOWN;
+    }
+
+    if (account->kicks != account->user->kicks) {
+        return NGX_VMESS_STATUS_KICKED;
+    }
+
+    return ngx_vmess_account_limit(account->user, &limits);
 }
 
 
@@ -456,7 +556,9 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
 
     account->opened = 1;
 
-    (void) ngx_atomic_fetch_add(&account->user->total, 1);
+    ngx_vmess_usage_open(&account->user->usage, ngx_time());
+
+    account->user->usage.seen = ngx_time();
 
     return NGX_VMESS_STATUS_OK;
 }
@@ -465,21 +567,22 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
 void
 ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
 {
+    off_t              quota;
     ngx_vmess_user_t  *user;
 
     user = account->user;
 
     if (up) {
-        (void) ngx_atomic_fetch_add(&user->up, up);
+        (void) ngx_atomic_fetch_add(&user->usage.up, up);
     }
 
     if (down) {
-        (void) ngx_atomic_fetch_add(&user->down, down);
+        (void) ngx_atomic_fetch_add(&user->usage.down, down);
     }
 
-    if (user->limits.quota && !account->ended
-        && ngx_vmess_account_used(user) >= user->limits.quota)
-    {
+    quota = ngx_vmess_user_limits(user)->quota;
+
+    if (quota && !account->ended && ngx_vmess_account_used(user) >= quota) {
         ngx_vmess_account_end(account, NGX_VMESS_STATUS_LIMITED);
 
         /* flows that are silent, and those of other workers */
@@ -505,7 +608,7 @@ ngx_vmess_account_end(ngx_vmess_account_t *account, ngx_vmess_status_e status)
 
     ngx_log_error(NGX_LOG_INFO, c->log, 0,
                   "flow of user \"%V\", who %s, is closed",
-                  &account->user->name.str,
+                  &account->user->name,
                   ngx_vmess_account_status(status)->who);
 
     c->close = 1;
@@ -520,16 +623,18 @@ ngx_vmess_account_end(ngx_vmess_account_t *account, ngx_vmess_status_e status)
 static void
 ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
 {
+    ngx_uint_t            changes;
     ngx_queue_t          *q;
     ngx_vmess_account_t  *account;
     ngx_vmess_status_e    status;
     ngx_vmess_zone_sh_t  *sh;
 
     sh = zone->sh;
+    changes = ngx_vmess_table_changes(sh->table);
 
     if ((zone->expires == 0 || zone->expires > ngx_time())
         && zone->exhausted == sh->exhausted
-        && zone->enforced == sh->generation)
+        && zone->enforced == changes)
     {
         return;
     }
@@ -537,7 +642,7 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
     zone->expires = 0;
     zone->limited = 0;
     zone->exhausted = sh->exhausted;
-    zone->enforced = sh->generation;
+    zone->enforced = changes;
 
     for (q = ngx_queue_head(&zone->accounts);
          q != ngx_queue_sentinel(&zone->accounts);
@@ -549,7 +654,7 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
             continue;
         }
 
-        status = ngx_vmess_account_limit(account->user);
+        status = ngx_vmess_account_standing(account);
 
         if (status != NGX_VMESS_STATUS_OK) {
             if (account->claimed) {    /* others are refused later */
@@ -569,25 +674,39 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
 static void
 ngx_vmess_account_watch(ngx_vmess_account_t *account)
 {
-    ngx_vmess_zone_t    *zone;
-    ngx_vmess_limits_t  *limits;
+    time_t                 expires;
+    ngx_vmess_zone_t      *zone;
+    ngx_vmess_user_set_t  *conf;
 
     zone = account->zone;
-    limits = &account->user->limits;
+    conf = account->user->conf;
 
-    if (limits->expires == 0 && limits->quota == 0) {
+    expires = conf->limits.expires;
+
+    if (conf->until && conf->serial[NGX_VMESS_USER_ALSO] == account->serial
+        && (expires == 0 || expires > conf->until))
+    {
+        expires = conf->until;
+    }
+
+    if (expires == 0 && conf->limits.quota == 0) {
         return;
     }
 
+    ngx_vmess_account_hasten(zone);
+
+    if (expires && (zone->expires == 0 || zone->expires > expires)) {
+        zone->expires = expires;
+    }
+}
+
+
+static void
+ngx_vmess_account_hasten(ngx_vmess_zone_t *zone)
+{
     if (!zone->limited) {
         zone->limited = 1;
         ngx_add_timer(&zone->ticker, NGX_VMESS_ACCOUNT_LIMIT);
-    }
-
-    if (limits->expires
-        && (zone->expires == 0 || zone->expires > limits->expires))
-    {
-        zone->expires = limits->expires;
     }
 }
 
@@ -596,7 +715,7 @@ void
 ngx_vmess_account_refuse(ngx_vmess_account_t *account,
     ngx_vmess_status_e status, const u_char *eauid)
 {
-    (void) ngx_atomic_fetch_add(&account->user->refused, 1);
+    (void) ngx_atomic_fetch_add(&account->user->usage.refused, 1);
 
     if (eauid
         && (account->legacy || status == NGX_VMESS_STATUS_TAG
@@ -617,9 +736,9 @@ ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log)
     ngx_log_error(NGX_LOG_INFO, log, 0,
                   "vmess user \"%V\": up:%uA down:%uA flows:%uA total:%uA "
                   "refused:%uA",
-                  &user->name.str, user->up, user->down,
-                  *ngx_vmess_account_flows(account), user->total,
-                  user->refused);
+                  &user->name, user->usage.up, user->usage.down,
+                  *ngx_vmess_account_flows(account), user->usage.total,
+                  user->usage.refused);
 }
 
 
@@ -629,6 +748,8 @@ ngx_vmess_account_leave(ngx_vmess_account_t *account)
     if (account->counted) {
         account->counted = 0;
         (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
+
+        account->user->usage.seen = ngx_time();
     }
 }
 
@@ -655,12 +776,22 @@ ngx_vmess_account_close(ngx_vmess_account_t *account)
 static void
 ngx_vmess_account_hold(ngx_vmess_account_t *account)
 {
+    ngx_event_t       *ev;
     ngx_vmess_zone_t  *zone;
 
     zone = account->zone;
 
     if (!zone->registered) {
-        ngx_vmess_account_register(zone);
+        ngx_vmess_epoch_register(zone);
+
+        ev = &zone->ticker;
+
+        ev->handler = ngx_vmess_account_tick_handler;
+        ev->data = zone;
+        ev->log = ngx_cycle->log;
+        ev->cancelable = 1;
+
+        ngx_add_timer(ev, NGX_VMESS_ACCOUNT_TICK);
     }
 
     ngx_vmess_account_watch(account);
@@ -668,41 +799,6 @@ ngx_vmess_account_hold(ngx_vmess_account_t *account)
     ngx_queue_insert_tail(&zone->accounts, &account->queue);
 
     (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(account), 1);
-}
-
-
-/* from now on this worker has counters in the zone */
-
-static void
-ngx_vmess_account_register(ngx_vmess_zone_t *zone)
-{
-    ngx_event_t          *ev;
-    ngx_vmess_slot_sh_t  *slot;
-
-    slot = &zone->sh->slots[ngx_process_slot];
-
-    do {
-        zone->epoch = zone->sh->epoch;
-
-        slot->epoch = zone->epoch;
-        slot->pid = ngx_pid;
-
-        /* as in ngx_vmess_users_acquire() */
-
-        ngx_vmess_memory_barrier();
-
-    } while (zone->epoch != zone->sh->epoch);
-
-    zone->registered = 1;
-
-    ev = &zone->ticker;
-
-    ev->handler = ngx_vmess_account_tick_handler;
-    ev->data = zone;
-    ev->log = ngx_cycle->log;
-    ev->cancelable = 1;
-
-    ngx_add_timer(ev, NGX_VMESS_ACCOUNT_TICK);
 }
 
 
@@ -715,94 +811,16 @@ ngx_vmess_account_tick_handler(ngx_event_t *ev)
 
     if (ngx_current_msec - zone->settled >= NGX_VMESS_ACCOUNT_TICK) {
         zone->settled = ngx_current_msec;
-        ngx_vmess_account_settle(zone);
+
+        if (ngx_vmess_epoch_settle(zone) == NGX_DONE) {
+            ngx_vmess_account_recount(zone);
+        }
+
+        ngx_vmess_users_reap(zone);
     }
 
     ngx_add_timer(ev, zone->limited ? NGX_VMESS_ACCOUNT_LIMIT
                                     : NGX_VMESS_ACCOUNT_TICK);
-}
-
-
-/*
- * Begins a new epoch if a worker has died, and enters the one that somebody has
- * begun.  As there are counters of two epochs, all workers have to be in the
- * present one before.
- */
-
-static void
-ngx_vmess_account_settle(ngx_vmess_zone_t *zone)
-{
-    uint32_t              next;
-    ngx_uint_t            i;
-    ngx_vmess_user_t     *user;
-    ngx_rbtree_node_t    *node;
-    ngx_vmess_zone_sh_t  *sh;
-
-    sh = zone->sh;
-
-    if (zone->epoch != sh->epoch) {
-        ngx_vmess_account_recount(zone);
-    }
-
-    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
-
-        if (sh->slots[i].pid == 0
-            || kill((ngx_pid_t) sh->slots[i].pid, 0) == 0
-            || ngx_errno != NGX_ESRCH)
-        {
-            continue;
-        }
-
-        ngx_shmtx_lock(&zone->shpool->mutex);
-
-        /* unless another one has been started there meanwhile */
-
-        if (sh->slots[i].pid && kill((ngx_pid_t) sh->slots[i].pid, 0) == -1) {
-            sh->lost = 1;
-
-            ngx_vmess_memory_barrier();
-
-            sh->readers[i] = NULL;
-            sh->slots[i].pid = 0;
-        }
-
-        ngx_shmtx_unlock(&zone->shpool->mutex);
-    }
-
-    if (!sh->lost) {
-        return;
-    }
-
-    ngx_shmtx_lock(&zone->shpool->mutex);
-
-    next = sh->epoch + 1;
-
-    if (sh->lost && next == zone->epoch + 1 && ngx_vmess_zone_settled(sh)) {
-
-        node = (sh->names.root == &sh->sentinel)
-               ? NULL : ngx_rbtree_min(sh->names.root, &sh->sentinel);
-
-        for ( /* void */ ; node; node = ngx_rbtree_next(&sh->names, node)) {
-            user = (ngx_vmess_user_t *) node;
-
-            user->flows[next & 1] = 0;
-            user->refs[next & 1] = 0;
-        }
-
-        ngx_vmess_memory_barrier();
-
-        sh->epoch = next;
-
-        ngx_vmess_memory_barrier();
-
-        sh->lost = 0;
-    }
-
-    ngx_shmtx_unlock(&zone->shpool->mutex);
-
-    if (zone->epoch != sh->epoch) {
-        ngx_vmess_account_recount(zone);
-    }
 }
 
 
@@ -813,8 +831,6 @@ ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
 {
     ngx_queue_t          *q;
     ngx_vmess_account_t  *account;
-
-    zone->epoch = zone->sh->epoch;
 
     for (q = ngx_queue_head(&zone->accounts);
          q != ngx_queue_sentinel(&zone->accounts);
@@ -829,7 +845,5 @@ ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
         }
     }
 
-    ngx_vmess_memory_barrier();
-
-    zone->sh->slots[ngx_process_slot].epoch = zone->epoch;
+    ngx_vmess_epoch_enter(zone);
 }

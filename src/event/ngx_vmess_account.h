@@ -22,6 +22,7 @@ typedef enum {
     NGX_VMESS_STATUS_DISABLED,
     NGX_VMESS_STATUS_EXPIRED,
     NGX_VMESS_STATUS_LIMITED,
+    NGX_VMESS_STATUS_KICKED,
     NGX_VMESS_STATUS_MAX_CONNS,
     NGX_VMESS_STATUS_TIME,
     NGX_VMESS_STATUS_REPLAY,
@@ -64,10 +65,9 @@ typedef struct {
     u_char                     cmd_key[NGX_VMESS_KEY_LEN];
     uint32_t                   owner;      /* of ids in the replay filter */
     ngx_vmess_limits_t         limits;
-    ngx_uint_t                 number;     /* of its record */
-    ngx_uint_t                 generation; /* of the users it was found in */
+    uint32_t                   serial;     /* of the id it was found by */
+    uint32_t                   kicks;      /* of the user, when it was let in */
     ngx_uint_t                 tried;      /* keys, before this was found */
-    ngx_uint_t                 tried_temporary;
     int64_t                    time;       /* stamped by the client */
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
@@ -80,7 +80,9 @@ typedef struct {
 
 /* bytes that count towards a user's quota */
 
-#define ngx_vmess_account_used(user)  ((off_t) ((user)->up + (user)->down))
+#define ngx_vmess_account_used(user)                                          \
+    ngx_vmess_usage_used(&(user)->usage, ngx_vmess_user_limits(user),         \
+                         ngx_time())
 
 
 ngx_vmess_status_t *ngx_vmess_account_status(ngx_vmess_status_e status);

@@ -16,100 +16,52 @@ static void ngx_vmess_detour_derive(ngx_vmess_zone_t *zone,
 
 ngx_int_t
 ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
-    ngx_uint_t number, u_char *id, uint32_t *random)
+    uint32_t serial, u_char *id, uint32_t *random)
 {
-    u_char              cmd_key[NGX_VMESS_KEY_LEN];
-    time_t              period, until;
-    ngx_int_t           rc;
-    ngx_uint_t          slot;
-    ngx_vmess_users_t  *users;
+    u_char                own[NGX_VMESS_KEY_LEN], cmd_key[NGX_VMESS_KEY_LEN];
+    time_t                period, refresh, until;
+    ngx_int_t             rc;
+    ngx_vmess_table_t    *t;
+    ngx_vmess_auth_key_t  key;
 
-    rc = NGX_DECLINED;
+    t = zone->sh->table;
 
-    users = ngx_vmess_users_acquire(zone->sh);
+    refresh = ngx_vmess_table_refresh(t);
 
-    if (users->refresh == 0 || number >= users->n
-        || users->records[number].user != user)
+    if (refresh == 0
+        || ngx_vmess_table_own(user, serial, own) != NGX_OK)
     {
-        goto done;
+        return NGX_DECLINED;
     }
 
-    period = ngx_time() / users->refresh;
-    until = (period + 2) * users->refresh - 1;
+    period = ngx_time() / refresh;
+    until = (period + 2) * refresh - 1;
 
-    ngx_vmess_detour_derive(zone, users->records[number].cmd_key,
-                            period, id, random);
-
-    slot = (period & 1) * users->n + number;
-
-    if (users->until[slot] != until) {
-
-        /* workers that do it at once write the same */
-
-        ngx_vmess_id_cmd_key(cmd_key, id);
-
-        rc = ngx_vmess_auth_method()->init(&users->temporary[slot], cmd_key);
-
-        ngx_explicit_memzero(cmd_key, sizeof(cmd_key));
-
-        if (rc != NGX_OK) {
-            rc = NGX_DECLINED;
-            goto done;
-        }
-
-        ngx_vmess_memory_barrier();
-
-        users->until[slot] = until;
-    }
+    ngx_vmess_detour_derive(zone, own, period, id, random);
 
     rc = NGX_OK;
 
-done:
+    if (ngx_vmess_table_temporary(t, user, serial, period & 1) != until) {
 
-    ngx_vmess_users_release(zone->sh);
+        ngx_vmess_id_cmd_key(cmd_key, id);
 
-    return rc;
-}
+        rc = ngx_vmess_auth_method()->init(&key, cmd_key);
 
+        if (rc == NGX_OK) {
+            t = ngx_vmess_users_lock(zone);
 
-ngx_int_t
-ngx_vmess_detour_find(ngx_vmess_users_t *users, const u_char *eauid,
-    ngx_uint_t *slot, int64_t *t)
-{
-    ngx_uint_t  i, n;
-
-    n = users->temporary ? 2 * users->n : 0;
-
-    for (i = 0; i < n; i++) {
-
-        i = ngx_vmess_auth_method()->scan(users->temporary, i, n, eauid, t);
-
-        if (i < n && users->until[i] >= ngx_time()) {
-            *slot = i;
-            return NGX_OK;
+            rc = ngx_vmess_table_set_temporary(t, user, serial, period & 1,
+                                               cmd_key, &key, until);
+            ngx_vmess_users_unlock(zone);
         }
 
-        /* go on behind one that has expired */
+        ngx_explicit_memzero(cmd_key, sizeof(cmd_key));
+        ngx_explicit_memzero(&key, sizeof(ngx_vmess_auth_key_t));
     }
 
-    return NGX_DECLINED;
-}
+    ngx_explicit_memzero(own, sizeof(own));
 
-
-void
-ngx_vmess_detour_key(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users,
-    ngx_uint_t slot, u_char *cmd_key)
-{
-    u_char    id[NGX_VMESS_ID_LEN];
-    uint32_t  random;
-
-    ngx_vmess_detour_derive(zone, cmd_key,
-                            (users->until[slot] + 1) / users->refresh - 2, id,
-                            &random);
-
-    ngx_vmess_id_cmd_key(cmd_key, id);
-
-    ngx_explicit_memzero(id, sizeof(id));
+    return (rc == NGX_OK) ? NGX_OK : NGX_DECLINED;
 }
 
 

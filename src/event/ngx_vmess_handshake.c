@@ -231,7 +231,7 @@ ngx_vmess_handshake_log(ngx_vmess_connection_t *vc)
     ngx_vmess_vconn_t  *vconn;
 
     log = vc->connection->log;
-    user = vc->account.user ? &vc->account.user->name.str : NULL;
+    user = vc->account.user ? &vc->account.user->name : NULL;
 
     guess = ngx_vmess_guess(vc->raw.start, vc->raw.last - vc->raw.start);
     vconn = ngx_vmess_vconn_get(vc->connection);
@@ -340,7 +340,7 @@ ngx_vmess_handshake_log_refused(ngx_vmess_connection_t *vc)
 {
     ngx_log_error(NGX_LOG_INFO, vc->connection->log, 0,
                   "client opened a flow of user \"%V\", who %s",
-                  &vc->account.user->name.str,
+                  &vc->account.user->name,
                   ngx_vmess_account_status(vc->status)->who);
 }
 

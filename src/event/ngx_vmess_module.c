@@ -167,7 +167,7 @@ ngx_vmess_init_process(ngx_cycle_t *cycle)
     zone = vcf->zones.elts;
 
     for (i = 0; i < vcf->zones.nelts; i++) {
-        ngx_vmess_zone_init_process(zone[i]);
+        ngx_vmess_epoch_init_process(zone[i]);
     }
 
     return NGX_OK;
@@ -186,6 +186,6 @@ ngx_vmess_exit_process(ngx_cycle_t *cycle)
     zone = vcf->zones.elts;
 
     for (i = 0; i < vcf->zones.nelts; i++) {
-        ngx_vmess_zone_exit_process(zone[i]);
+        ngx_vmess_epoch_exit_process(zone[i]);
     }
 }

@@ -154,7 +154,7 @@ ngx_vmess_rate_limit(ngx_vmess_account_t *account, ngx_uint_t side)
         return 0;
     }
 
-    limits = &account->user->limits;
+    limits = ngx_vmess_user_limits(account->user);
 
     return (side == NGX_VMESS_RATE_UP) ? ngx_vmess_limits_rate_up(limits)
                                        : ngx_vmess_limits_rate_down(limits);

@@ -8,7 +8,7 @@
 
 
 #include "ngx_vmess.h"
-#include "ngx_vmess_limits.h"
+#include "ngx_vmess_usage.h"
 #include "proto/ngx_vmess_auth.h"
 
 
@@ -32,6 +32,18 @@
 #define NGX_VMESS_USER_IDS        2
 
 
+/* ms in which a user who was removed may come again */
+
+#define NGX_VMESS_USER_GRACE      500
+
+
+/* states: one that was removed may have references yet */
+
+#define NGX_VMESS_USER_FREE       0
+#define NGX_VMESS_USER_USED       1
+#define NGX_VMESS_USER_REMOVED    2
+
+
 /* where a user is defined */
 
 typedef enum {
@@ -49,6 +61,9 @@ typedef enum {
     NGX_VMESS_TABLE_FOREIGN,   /* the user is of the configuration */
     NGX_VMESS_TABLE_FAILED     /* of libcrypto: use ngx_ssl_error() */
 } ngx_vmess_table_e;
+
+
+#define NGX_VMESS_TABLE_NONE  NGX_MAX_UINT32_VALUE
 
 
 typedef struct ngx_vmess_table_s  ngx_vmess_table_t;
@@ -78,23 +93,200 @@ typedef struct {
 } ngx_vmess_value_keys_t;
 
 
-/* a user as it is at one moment, for lists; the times are 0 if never */
+/* the speed of a user in a direction, see ngx_vmess_rate.c */
+
+typedef struct {
+    ngx_atomic_t               time;
+    ngx_atomic_t               flows;
+} ngx_vmess_bucket_t;
+
+
+/*
+ * What is configured of a user.  A change is written to memory that is not in
+ * use, and one store makes it the user's.
+ */
+
+typedef struct {
+    u_char                     id[NGX_VMESS_USER_IDS][NGX_VMESS_ID_LEN];
+    uint32_t                   slot[NGX_VMESS_USER_IDS];
+    uint32_t                   serial[NGX_VMESS_USER_IDS];  /* 0: no id */
+    uint32_t                   user;       /* the number of the user */
+    uint32_t                   origin;
+    time_t                     until;
+    uint64_t                   tags;
+    ngx_vmess_limits_t         limits;
+} ngx_vmess_user_set_t;
+
+
+/*
+ * A user.  This memory always is a user's, and may be another's once nobody has
+ * a reference.  Serial numbers are those of ids: the same as long as the user has
+ * that id, and not used again.
+ */
+
+struct ngx_vmess_user_s {
+    ngx_str_t                  name;       /* in text */
+    u_char                     text[NGX_VMESS_USER_NAME_MAX];
+    uint32_t                   hash;
+    uint32_t                   next;       /* of its hash */
+    uint32_t                   link;       /* in the list of its state */
+    uint16_t                   listed;     /* as one that was removed */
+    volatile uint16_t          state;
+
+    ngx_vmess_user_set_t      *volatile conf;  /* of any user */
+    ngx_vmess_user_set_t           memory;
+    volatile uint32_t          version;    /* changes with it */
+
+    volatile uint32_t          kicks;
+    volatile uint32_t          temporary[2];  /* slots, see ngx_vmess_detour.h */
+    volatile ngx_msec_t        removed;    /* when */
+    volatile ngx_uint_t        stamp;      /* of the last change */
+
+    ngx_vmess_usage_t          usage;
+    ngx_vmess_bucket_t         buckets[2]; /* from the client, and to it */
+
+    /* what workers give back, in two epochs: see ngx_vmess_epoch.h */
+
+    ngx_atomic_t               flows[2];   /* open now */
+    ngx_atomic_t               refs[2];    /* connections that point here */
+};
+
+
+/* without a lock good for one value only, as it may change the next moment */
+
+#define ngx_vmess_user_limits(user)  (&(user)->conf->limits)
+
+
+/* a key that fitted: of whom, and what is configured of him */
+
+typedef struct {
+    ngx_vmess_user_t          *user;
+    ngx_uint_t                 slot;
+    uint32_t                   serial;     /* of the user's id */
+    ngx_uint_t                 temporary;  /* by an id made of that one */
+    int64_t                    time;       /* as by a scan */
+    uint32_t                   owner;      /* of ids in the replay filter */
+    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+    ngx_vmess_limits_t         limits;
+} ngx_vmess_hit_t;
+
+
+/* a user as it is at one moment, for lists */
 
 typedef struct {
     u_char                     name[NGX_VMESS_USER_NAME_MAX];
     ngx_vmess_value_t          value;      /* value.name is in name */
+    ngx_vmess_usage_t          usage;
     ngx_uint_t                 stamp;      /* of its last change */
-    ngx_atomic_uint_t          up;         /* since the last reset */
-    ngx_atomic_uint_t          down;
-    ngx_atomic_uint_t          total_up;   /* ever */
-    ngx_atomic_uint_t          total_down;
-    ngx_atomic_uint_t          flows;      /* open now */
-    ngx_atomic_uint_t          total;      /* flows ever */
-    ngx_atomic_uint_t          refused;
-    time_t                     first;      /* flow of the user */
-    time_t                     seen;       /* last time a flow was there */
 } ngx_vmess_user_info_t;
 
+
+/*
+ * Makes an empty table of memory at p, aligned as pages are, which is used whole
+ * as users come.  NULL after an error of libcrypto: use ngx_ssl_error().
+ */
+ngx_vmess_table_t *ngx_vmess_table_create(void *p, size_t size);
+
+/* bytes for so many users with so many ids in all */
+size_t ngx_vmess_table_size(ngx_uint_t users, ngx_uint_t ids);
+
+/*
+ * Around all that needs the lock.  If somebody died in between, _begin() makes
+ * lists and chains anew from the users, which takes some ms for 100,000.
+ */
+void ngx_vmess_table_begin(ngx_vmess_table_t *t);
+void ngx_vmess_table_end(ngx_vmess_table_t *t);
+
+/*
+ * Looks for a key that an EAuID was made with, from a slot on.
+ *
+ * time  gets that stamped by the client, in seconds
+ *
+ * Returns its slot; NGX_VMESS_TABLE_NONE if there is none.  Takes no lock.
+ */
+ngx_uint_t ngx_vmess_table_scan(ngx_vmess_table_t *t, ngx_uint_t slot,
+    const u_char *eauid, int64_t *time);
+
+/* whether the key of one slot fits, which may be any number, as by a scan */
+ngx_uint_t ngx_vmess_table_try(ngx_vmess_table_t *t, ngx_uint_t slot,
+    const u_char *eauid, int64_t *time);
+
+/*
+ * Whose the key is that was found to fit.  Without a lock it may be somebody
+ * else's the next moment: _check() looks once more, after a reference to
+ * hit->user was counted.
+ *
+ * eauid   has to fit still; NULL: whatever key it is
+ *
+ * NGX_OK        hit is set
+ * NGX_DECLINED  it is not good any more: go on behind it
+ */
+ngx_int_t ngx_vmess_table_hit(ngx_vmess_table_t *t, ngx_uint_t slot,
+    const u_char *eauid, time_t now, ngx_vmess_hit_t *hit);
+ngx_int_t ngx_vmess_table_check(ngx_vmess_table_t *t, ngx_vmess_hit_t *hit,
+    time_t now);
+
+/*
+ * Whether a user has the id with the serial number yet.
+ *
+ * limits  get a copy of what is configured of the user now, in any case
+ *
+ * NGX_OK
+ * NGX_AGAIN     the user was removed, and may come again in a moment
+ * NGX_DECLINED  it has gone, or has another id
+ */
+ngx_int_t ngx_vmess_table_knows(ngx_vmess_user_t *user, uint32_t serial,
+    time_t now, ngx_vmess_limits_t *limits);
+
+/*
+ * Keeps room for users and ids of them for the configuration: nobody else gets
+ * it.  With zeros gives it back.  The table is locked.
+ *
+ * NGX_OK, or NGX_DECLINED: there is not as much
+ */
+ngx_int_t ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
+    ngx_uint_t ids);
+
+/*
+ * Frees users that were removed, if nobody refers to them in the epoch; the table
+ * is locked.
+ *
+ * grace  ms in which they stay
+ */
+void ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch,
+    ngx_msec_t grace);
+
+/* whether there are such users */
+ngx_uint_t ngx_vmess_table_has_removed(ngx_vmess_table_t *t);
+
+/*
+ * Temporary ids: a period in seconds, 0: there are none.  Users get slots for
+ * them when they are set, and by _add_temporary(), which also takes them away.
+ * The table is locked, but for _refresh().
+ */
+void ngx_vmess_table_set_refresh(ngx_vmess_table_t *t, time_t refresh);
+time_t ngx_vmess_table_refresh(ngx_vmess_table_t *t);
+void ngx_vmess_table_add_temporary(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user);
+
+/*
+ * The CmdKey of a user whose own id has that serial number: NGX_OK, or
+ * NGX_DECLINED, it has another one.  Takes no lock.
+ */
+ngx_int_t ngx_vmess_table_own(ngx_vmess_user_t *user, uint32_t serial,
+    u_char *cmd_key);
+
+/*
+ * Sets the one of even or odd periods, good until that second; serial is that of
+ * the user's own id.  The table is locked.  NGX_OK or NGX_DECLINED.
+ */
+ngx_int_t ngx_vmess_table_set_temporary(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user, uint32_t serial, ngx_uint_t odd,
+    const u_char *cmd_key, ngx_vmess_auth_key_t *key, time_t until);
+
+/* until when that is good, 0 if there is none.  Takes no lock */
+time_t ngx_vmess_table_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    uint32_t serial, ngx_uint_t odd);
 
 /*
  * Makes the keys of a value's ids, which takes some microseconds for each.
@@ -110,6 +302,7 @@ ngx_int_t ngx_vmess_table_keys(ngx_vmess_value_t *value,
  * other way round.  A user added again within 500 ms after it was removed is the
  * same, with counters and, by the same id, with its flows.
  *
+ * value  its two ids must not be the same
  * keys   made of the value; NULL: they are made here, if they are needed
  * userp  gets the user after _SAME, _ADDED, _CHANGED, and _FOREIGN, and the one
  *        that has the id after _TAKEN; may be NULL
@@ -129,10 +322,7 @@ void ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 /* ends the flows that the user has now; the table is locked */
 void ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
-/*
- * Counters that are shown, and what counts towards the quota, begin at zero; the
- * totals stay.  The table is locked.
- */
+/* a period of the user begins now, see ngx_vmess_usage.h; the table is locked */
 void ngx_vmess_table_reset(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
 /* find a user by name, or by any of its ids; NULL: none.  The table is locked */
@@ -152,8 +342,20 @@ ngx_uint_t ngx_vmess_table_max(ngx_vmess_table_t *t);
 ngx_int_t ngx_vmess_table_get(ngx_vmess_table_t *t, ngx_uint_t i,
     ngx_vmess_user_info_t *info);
 
-/* the number of a user, for ngx_vmess_table_get() */
+/* the number of a user, and the user of a number below the largest */
 ngx_uint_t ngx_vmess_table_number(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
+ngx_vmess_user_t *ngx_vmess_table_user(ngx_vmess_table_t *t, ngx_uint_t i);
+
+/* whether it is there: for those who have the table locked */
+#define ngx_vmess_table_used(user)                                            \
+    ((user)->state == NGX_VMESS_USER_USED)
+
+/*
+ * The user whose ids the replay filter counts for that owner: NGX_OK and info, or
+ * NGX_DECLINED
+ */
+ngx_int_t ngx_vmess_table_find_owner(ngx_vmess_table_t *t, uint32_t owner,
+    ngx_vmess_user_info_t *info);
 
 /*
  * The number of changes so far, never the same after something was changed: of

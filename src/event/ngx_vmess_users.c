@@ -7,8 +7,13 @@
 #include <ngx_core.h>
 #include "ngx_vmess_users.h"
 #include "ngx_vmess_filter.h"
+#include "ngx_vmess_token.h"
 #include "proto/ngx_vmess_id.h"
 
+
+/* users that are looked at or changed under one lock */
+
+#define NGX_VMESS_USERS_SLICE     256
 
 /* tokens made in a step, if there are no more, and ms between steps */
 
@@ -16,36 +21,72 @@
 #define NGX_VMESS_USERS_INTERVAL  5
 
 
+/* what a configuration needs in the table */
+
+typedef struct {
+    ngx_uint_t                 users;
+    ngx_uint_t                 slots;
+    ngx_uint_t                 freed;      /* slots, of users that go */
+    ngx_uint_t                 keys;       /* users that need them made */
+} ngx_vmess_need_t;
+
+
+/* temporary ids of an id that goes to another user, or other memory */
+
+typedef struct {
+    u_char                     id[NGX_VMESS_ID_LEN];
+    time_t                     refresh;
+    time_t                     until[2];
+    u_char                     cmd_key[2][NGX_VMESS_KEY_LEN];
+    ngx_vmess_auth_key_t       key[2];
+} ngx_vmess_saved_t;
+
+
 static ngx_int_t ngx_vmess_users_init(ngx_shm_zone_t *shm_zone, void *data);
-static ngx_int_t ngx_vmess_users_create(ngx_vmess_zone_t *zone,
+static ngx_int_t ngx_vmess_users_init_tokens(ngx_shm_zone_t *shm_zone,
+    void *data);
+static ngx_int_t ngx_vmess_users_reserve(ngx_vmess_zone_t *zone,
     ngx_log_t *log);
-static ngx_vmess_users_t *ngx_vmess_users_alloc(ngx_vmess_zone_t *zone,
-    ngx_uint_t n);
-static ngx_vmess_user_t *ngx_vmess_users_counters(ngx_vmess_zone_t *zone,
-    ngx_str_node_t *name);
-static void ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone,
-    ngx_vmess_users_t *users);
-static ngx_int_t ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone,
-    ngx_vmess_users_t *users);
-static void ngx_vmess_users_free(ngx_vmess_zone_t *zone,
-    ngx_vmess_users_t *users);
-static ngx_vmess_zone_t *ngx_vmess_users_replaced(ngx_vmess_zone_t *zone,
-    ngx_cycle_t *cycle);
+static ngx_int_t ngx_vmess_users_count(ngx_vmess_zone_t *zone,
+    ngx_vmess_need_t *need, ngx_log_t *log);
+static ngx_vmess_user_t *ngx_vmess_users_need(ngx_vmess_zone_t *zone,
+    ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf, ngx_vmess_need_t *need);
+static void ngx_vmess_users_count_others(ngx_vmess_zone_t *zone,
+    ngx_vmess_need_t *need);
+static ngx_int_t ngx_vmess_users_make_keys(ngx_vmess_zone_t *zone,
+    ngx_log_t *log);
+static void ngx_vmess_users_log_size(ngx_vmess_zone_t *zone,
+    ngx_vmess_need_t *need, ngx_log_t *log);
+static void ngx_vmess_users_cleanup(void *data);
+static ngx_str_node_t *ngx_vmess_users_lookup(ngx_vmess_zone_t *zone,
+    ngx_str_t *name);
+static ngx_vmess_zone_t *ngx_vmess_users_replaced(ngx_vmess_zone_t *zone);
+static ngx_uint_t ngx_vmess_users_set(ngx_vmess_zone_t *zone, ngx_log_t *log);
+static ngx_vmess_table_e ngx_vmess_users_set_user(ngx_vmess_table_t *t,
+    ngx_vmess_user_conf_t *conf);
+static void ngx_vmess_users_remove(ngx_vmess_zone_t *zone);
+static void ngx_vmess_users_set_refresh(ngx_vmess_zone_t *zone);
+static void ngx_vmess_users_set_legacy(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_inherit(ngx_vmess_zone_t *zone,
+    ngx_vmess_zone_t *old, ngx_log_t *log);
+static void ngx_vmess_users_save_temporary(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user, ngx_vmess_saved_t *saved);
+static void ngx_vmess_users_add_temporary(ngx_vmess_table_t *t,
+    ngx_vmess_saved_t *saved);
+static void ngx_vmess_users_replace(ngx_vmess_zone_t *zone,
     ngx_vmess_zone_t *old);
-static void ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users,
-    ngx_vmess_users_t *old);
-static void ngx_vmess_users_stamp(ngx_vmess_zone_t *zone,
-    ngx_vmess_users_t *users);
-static void ngx_vmess_users_reclaim(ngx_vmess_zone_t *zone);
-static void ngx_vmess_users_sweep(ngx_vmess_zone_t *zone);
+static void ngx_vmess_users_reap_locked(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_refresh_handler(ngx_event_t *ev);
+
+
+static ngx_uint_t  ngx_vmess_users_tokens_tag;
 
 
 ngx_vmess_zone_t *
 ngx_vmess_users_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
 {
-    ngx_vmess_zone_t  *zone;
+    ngx_vmess_zone_t    *zone;
+    ngx_pool_cleanup_t  *cln;
 
     zone = ngx_vmess_zone_add(cf, name, size, ngx_vmess_users_init);
     if (zone == NULL) {
@@ -59,7 +100,58 @@ ngx_vmess_users_add(ngx_conf_t *cf, ngx_str_t *name, size_t size)
         return NULL;
     }
 
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_vmess_users_cleanup;
+    cln->data = zone;
+
     return zone;
+}
+
+
+/* tokens are those of one configuration: its workers have them to the end */
+
+ngx_int_t
+ngx_vmess_users_add_tokens(ngx_conf_t *cf, ngx_vmess_zone_t *zone)
+{
+    size_t           size;
+    ngx_str_t        name;
+    ngx_shm_zone_t  *shm_zone;
+
+    if (zone->nlegacy == 0) {
+        return NGX_OK;
+    }
+
+    name.len = zone->name.len + sizeof(" tokens") - 1;
+    name.data = ngx_pnalloc(cf->pool, name.len);
+    if (name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(name.data, "%V tokens", &zone->name);
+
+    size = ngx_vmess_token_size(zone->nlegacy)
+           + zone->users.nelts * sizeof(ngx_vmess_legacy_user_t);
+
+    /* nginx takes a hundredth for itself */
+
+    shm_zone = ngx_shared_memory_add(cf, &name,
+                                     size + size / 64 + 16 * ngx_pagesize,
+                                     &ngx_vmess_users_tokens_tag);
+    if (shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    shm_zone->init = ngx_vmess_users_init_tokens;
+    shm_zone->data = zone;
+    shm_zone->noreuse = 1;
+
+    zone->tokens_zone = shm_zone;
+
+    return NGX_OK;
 }
 
 
@@ -85,338 +177,442 @@ ngx_vmess_users_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    return ngx_vmess_users_create(zone, shm_zone->shm.log);
-}
-
-
-static ngx_int_t
-ngx_vmess_users_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
-{
-    ngx_uint_t                      i, n;
-    ngx_vmess_users_t              *users;
-    ngx_vmess_zone_sh_t            *sh;
-    ngx_vmess_user_conf_t         **conf;
-    const ngx_vmess_auth_method_t  *method;
-
-    sh = zone->sh;
-    conf = zone->users.elts;
-    n = zone->users.nelts;
-
-    method = ngx_vmess_auth_method();
-
-    ngx_shmtx_lock(&zone->shpool->mutex);
-
-    /* of a configuration that failed later */
-
-    if (sh->pending) {
-        ngx_vmess_users_free(zone, sh->pending);
-        sh->pending = NULL;
-    }
-
-    /* what no worker reads any more makes room */
-
-    ngx_vmess_users_reclaim(zone);
-
-    users = ngx_vmess_users_alloc(zone, n);
-    if (users == NULL) {
-        goto nomem;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        users->records[i].user = ngx_vmess_users_counters(zone, &conf[i]->name);
-
-        if (users->records[i].user == NULL) {
-            goto nomem;
-        }
-    }
-
-    sh->pending = users;
-
-    ngx_shmtx_unlock(&zone->shpool->mutex);
-
-    /* nobody but us looks at what is pending: no lock for the keys */
-
-    for (i = 0; i < n; i++) {
-
-        ngx_memcpy(users->records[i].cmd_key, conf[i]->cmd_key,
-                   NGX_VMESS_KEY_LEN);
-
-        ngx_memcpy(&users->records[i].owner, conf[i]->cmd_key,
-                   sizeof(uint32_t));
-        users->records[i].owner |= 1;
-
-        if (method->init(&users->keys[i], conf[i]->cmd_key) != NGX_OK) {
-            ngx_ssl_error(NGX_LOG_EMERG, log, 0,
-                          "vmess_users \"%V\": key of user \"%V\" failed",
-                          &zone->name, &conf[i]->name.str);
-            return NGX_ERROR;
-        }
-    }
-
-    /* no token may fit a key that is not in use yet */
-
-    if (users->temporary
-        && RAND_bytes((u_char *) users->temporary,
-                      2 * n * sizeof(ngx_vmess_auth_key_t)) != 1)
-    {
-        ngx_ssl_error(NGX_LOG_EMERG, log, 0, "RAND_bytes() failed");
+    if (ngx_vmess_users_reserve(zone, shm_zone->shm.log) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (users->tokens) {
-        ngx_vmess_users_add_tokens(zone, users);
-    }
+    /* new memory goes whole if the configuration fails */
 
-    return NGX_OK;
+    zone->reserved = (ozone != NULL);
 
-nomem:
-
-    if (users) {
-        ngx_vmess_users_free(zone, users);
-    }
-
-    ngx_shmtx_unlock(&zone->shpool->mutex);
-
-    ngx_log_error(NGX_LOG_EMERG, log, 0,
-                  "vmess_users \"%V\": %ui users do not fit into %uzk of "
-                  "shared memory (half of it is the replay filter, and a "
-                  "reload needs room for the old users and the new), "
-                  "use a size of %uzk or more",
-                  &zone->name, n, zone->size / 1024,
-                  ngx_max(zone->size * 2,
-                          n * 1536 + 4 * ngx_vmess_token_size(zone->nlegacy)
-                          + (zone->refresh ? 8 * n
-                             * sizeof(ngx_vmess_auth_key_t) : 0))
-                  / 1024);
-
-    return NGX_ERROR;
-}
-
-
-/* called with the zone locked, as the three below */
-
-static ngx_vmess_users_t *
-ngx_vmess_users_alloc(ngx_vmess_zone_t *zone, ngx_uint_t n)
-{
-    void               *p;
-    ngx_vmess_users_t  *users;
-
-    users = ngx_slab_calloc_locked(zone->shpool, sizeof(ngx_vmess_users_t));
-    if (users == NULL) {
-        return NULL;
-    }
-
-    users->n = n;
-
-    if (n == 0) {
-        return users;
-    }
-
-    users->keys = ngx_slab_alloc_locked(zone->shpool,
-                                        n * sizeof(ngx_vmess_auth_key_t));
-    users->records = ngx_slab_alloc_locked(zone->shpool,
-                                           n * sizeof(ngx_vmess_record_t));
-
-    if (zone->nlegacy) {
-        users->tokens_size = ngx_vmess_token_size(zone->nlegacy);
-
-        p = ngx_slab_alloc_locked(zone->shpool, users->tokens_size);
-        if (p) {
-            users->tokens = ngx_vmess_token_create(p, zone->nlegacy);
-        }
-    }
-
-    if (users->keys == NULL || users->records == NULL
-        || (zone->nlegacy && users->tokens == NULL)
-        || ngx_vmess_users_add_temporary(zone, users) != NGX_OK)
-    {
-        ngx_vmess_users_free(zone, users);
-        return NULL;
-    }
-
-    return users;
-}
-
-
-static ngx_int_t
-ngx_vmess_users_add_temporary(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
-{
-    if (zone->refresh == 0 || users->n == 0) {
-        return NGX_OK;
-    }
-
-    users->refresh = zone->refresh;
-    users->temporary = ngx_slab_calloc_locked(zone->shpool,
-                                  2 * users->n * sizeof(ngx_vmess_auth_key_t));
-    users->until = ngx_slab_calloc_locked(zone->shpool,
-                                          2 * users->n * sizeof(time_t));
-
-    return (users->temporary && users->until) ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_vmess_user_t *
-ngx_vmess_users_counters(ngx_vmess_zone_t *zone, ngx_str_node_t *name)
-{
-    ngx_vmess_user_t    *user;
-    ngx_vmess_bucket_t  *buckets;
-
-    user = (ngx_vmess_user_t *) ngx_str_rbtree_lookup(&zone->sh->names,
-                                                      &name->str,
-                                                      name->node.key);
-    if (user) {
-        return user;
-    }
-
-    /* apart, as a user with it would take a slot of twice the size */
-
-    buckets = ngx_slab_calloc_locked(zone->shpool,
-                                     2 * sizeof(ngx_vmess_bucket_t));
-    if (buckets == NULL) {
-        return NULL;
-    }
-
-    user = ngx_slab_calloc_locked(zone->shpool,
-                                  sizeof(ngx_vmess_user_t) + name->str.len);
-    if (user == NULL) {
-        ngx_slab_free_locked(zone->shpool, buckets);
-        return NULL;
-    }
-
-    user->buckets = buckets;
-
-    user->name.node.key = name->node.key;
-    user->name.str.len = name->str.len;
-    user->name.str.data = (u_char *) &user[1];
-
-    ngx_memcpy(user->name.str.data, name->str.data, name->str.len);
-
-    ngx_rbtree_insert(&zone->sh->names, &user->name.node);
-
-    return user;
-}
-
-
-static void
-ngx_vmess_users_free(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
-{
-    if (users->keys) {
-        ngx_explicit_memzero(users->keys,
-                             users->n * sizeof(ngx_vmess_auth_key_t));
-        ngx_slab_free_locked(zone->shpool, users->keys);
-    }
-
-    if (users->records) {
-        ngx_explicit_memzero(users->records,
-                             users->n * sizeof(ngx_vmess_record_t));
-        ngx_slab_free_locked(zone->shpool, users->records);
-    }
-
-    if (users->tokens) {
-        ngx_explicit_memzero(users->tokens, users->tokens_size);
-        ngx_slab_free_locked(zone->shpool, users->tokens);
-    }
-
-    if (users->temporary) {
-        ngx_explicit_memzero(users->temporary,
-                             2 * users->n * sizeof(ngx_vmess_auth_key_t));
-        ngx_slab_free_locked(zone->shpool, users->temporary);
-    }
-
-    if (users->until) {
-        ngx_slab_free_locked(zone->shpool, users->until);
-    }
-
-    ngx_slab_free_locked(zone->shpool, users);
+    return ngx_vmess_users_make_keys(zone, shm_zone->shm.log);
 }
 
 
 /* the tokens of all seconds that count, before anybody asks for them */
 
-static void
-ngx_vmess_users_add_tokens(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
+static ngx_int_t
+ngx_vmess_users_init_tokens(ngx_shm_zone_t *shm_zone, void *data)
 {
-    u_char                   id[NGX_VMESS_ID_LEN];
-    ngx_uint_t               i, n;
+    u_char                  *p, id[NGX_VMESS_ID_LEN];
+    size_t                   size;
+    ngx_uint_t               i, k, n;
+    ngx_slab_pool_t         *shpool;
+    ngx_vmess_zone_t        *zone;
     ngx_vmess_user_conf_t  **conf;
+
+    zone = shm_zone->data;
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    size = ngx_vmess_token_size(zone->nlegacy);
+
+    p = ngx_slab_alloc(shpool, size + zone->users.nelts
+                                      * sizeof(ngx_vmess_legacy_user_t));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->legacy = (ngx_vmess_legacy_user_t *) p;
+    zone->tokens = ngx_vmess_token_create(&zone->legacy[zone->users.nelts],
+                                          zone->nlegacy);
 
     conf = zone->users.elts;
 
-    for (i = 0; i < users->n; i++) {
+    for (i = 0, k = 0; i < zone->users.nelts; i++) {
 
-        ngx_memcpy(id, conf[i]->uuid, NGX_VMESS_ID_LEN);
+        n = conf[i]->value.limits.alter_id;
 
-        for (n = conf[i]->limits.alter_id; n; n--) {
-            ngx_vmess_id_next(id, id);
-            ngx_vmess_token_add(users->tokens, id, i);
+        if (n == 0) {
+            continue;
         }
+
+        ngx_memcpy(id, conf[i]->value.id[NGX_VMESS_USER_OWN],
+                   NGX_VMESS_ID_LEN);
+
+        for ( /* void */ ; n; n--) {
+            ngx_vmess_id_next(id, id);
+            ngx_vmess_token_add(zone->tokens, id, k);
+        }
+
+        zone->legacy[k++].serial = 0;
     }
 
     ngx_explicit_memzero(id, NGX_VMESS_ID_LEN);
 
     if (!ngx_test_config) {
-        (void) ngx_vmess_token_refresh(users->tokens, NULL, ngx_time(),
+        (void) ngx_vmess_token_refresh(zone->tokens, NULL, ngx_time(),
                                        NGX_MAX_UINT32_VALUE, ngx_pid);
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_users_reserve(ngx_vmess_zone_t *zone, ngx_log_t *log)
+{
+    ngx_int_t           rc;
+    ngx_vmess_need_t    need;
+    ngx_vmess_table_t  *t;
+
+    ngx_memzero(&need, sizeof(ngx_vmess_need_t));
+
+    if (ngx_vmess_users_count(zone, &need, log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_vmess_users_count_others(zone, &need);
+
+    zone->nkeys = need.keys;
+
+    t = ngx_vmess_users_lock(zone);
+
+    /* users without flows need not stay */
+
+    if (ngx_vmess_epoch_settled(zone->sh)) {
+        ngx_vmess_table_reap(t, zone->sh->epoch, 0);
+    }
+
+    rc = ngx_vmess_table_reserve(t, need.users,
+                                 need.slots - ngx_min(need.slots, need.freed));
+
+    ngx_vmess_users_unlock(zone);
+
+    if (rc != NGX_OK) {
+        ngx_vmess_users_log_size(zone, &need, log);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_users_count(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
+    ngx_log_t *log)
+{
+    ngx_uint_t               i, k;
+    ngx_vmess_user_t        *user;
+    ngx_vmess_table_t       *t;
+    ngx_vmess_user_conf_t  **conf;
+
+    conf = zone->users.elts;
+
+    for (i = 0; i < zone->users.nelts; /* void */) {
+
+        t = ngx_vmess_users_lock(zone);
+
+        user = NULL;
+
+        for (k = 0; k < NGX_VMESS_USERS_SLICE && i < zone->users.nelts; k++) {
+
+            user = ngx_vmess_users_need(zone, t, conf[i++], need);
+
+            if (user) {
+                break;
+            }
+        }
+
+        ngx_vmess_users_unlock(zone);
+
+        if (user) {
+            ngx_log_error(NGX_LOG_EMERG, log, 0,
+                          "user \"%V\" in vmess_users \"%V\" in %s:%ui has the "
+                          "id of user \"%V\", who was made at run time, give "
+                          "each one of its own",
+                          &conf[i - 1]->value.name, &zone->name,
+                          conf[i - 1]->file_name, conf[i - 1]->line,
+                          &user->name);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* returns a user that has the id and does not go */
+
+static ngx_vmess_user_t *
+ngx_vmess_users_need(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
+    ngx_vmess_user_conf_t *conf, ngx_vmess_need_t *need)
+{
+    ngx_uint_t         k, slots;
+    ngx_vmess_user_t  *user, *other;
+
+    user = ngx_vmess_table_find(t, &conf->value.name);
+
+    slots = 0;
+
+    for (k = 0; k < conf->value.ids; k++) {
+
+        other = ngx_vmess_table_find_id(t, conf->value.id[k]);
+
+        if (other && other != user
+            && other->conf->origin == NGX_VMESS_ORIGIN_API
+            && ngx_vmess_users_lookup(zone, &other->name) == NULL)
+        {
+            return other;
+        }
+
+        slots += (other == NULL || other != user);
+    }
+
+    if (slots) {
+        conf->keys = NGX_CONF_UNSET_PTR;
+        need->keys++;
+    }
+
+    if (zone->refresh
+        && (user == NULL || user->temporary[0] == NGX_VMESS_TABLE_NONE))
+    {
+        slots += 2;
+    }
+
+    need->users += (user == NULL);
+    need->slots += slots;
+
+    return NULL;
+}
+
+
+/* users that go, and those made at run time if the memory is new */
+
+static void
+ngx_vmess_users_count_others(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need)
+{
+    ngx_uint_t              i, n;
+    ngx_vmess_zone_t       *old;
+    ngx_vmess_table_t      *t;
+    ngx_vmess_user_info_t   info;
+
+    t = zone->sh->table;
+    n = ngx_vmess_table_max(t);
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_vmess_table_get(t, i, &info) == NGX_OK
+            && info.value.origin == NGX_VMESS_ORIGIN_CONF
+            && ngx_vmess_users_lookup(zone, &info.value.name) == NULL)
+        {
+            need->freed += info.value.ids;
+        }
+    }
+
+    old = ngx_vmess_users_replaced(zone);
+    if (old == NULL) {
+        return;
+    }
+
+    t = old->sh->table;
+    n = ngx_vmess_table_max(t);
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_vmess_table_get(t, i, &info) == NGX_OK
+            && info.value.origin == NGX_VMESS_ORIGIN_API
+            && ngx_vmess_users_lookup(zone, &info.value.name) == NULL)
+        {
+            need->users++;
+            need->slots += info.value.ids + (zone->refresh ? 2 : 0);
+        }
+    }
+}
+
+
+/* of ids that are new, as it takes too long for the time of a lock */
+
+static ngx_int_t
+ngx_vmess_users_make_keys(ngx_vmess_zone_t *zone, ngx_log_t *log)
+{
+    ngx_uint_t               i, n;
+    ngx_vmess_user_conf_t  **conf;
+
+    if (zone->nkeys == 0) {
+        return NGX_OK;
+    }
+
+    zone->keys = ngx_alloc(zone->nkeys * sizeof(ngx_vmess_value_keys_t), log);
+    if (zone->keys == NULL) {
+        return NGX_ERROR;
+    }
+
+    conf = zone->users.elts;
+
+    for (i = 0, n = 0; i < zone->users.nelts; i++) {
+
+        if (conf[i]->keys == NULL) {
+            continue;
+        }
+
+        conf[i]->keys = &zone->keys[n++];
+
+        if (ngx_vmess_table_keys(&conf[i]->value, conf[i]->keys) != NGX_OK) {
+            ngx_ssl_error(NGX_LOG_EMERG, log, 0,
+                          "vmess_users \"%V\": key of user \"%V\" failed",
+                          &zone->name, &conf[i]->value.name);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* hints, what nginx has beside, and the other half */
+
+static void
+ngx_vmess_users_log_size(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
+    ngx_log_t *log)
+{
+    size_t                   size;
+    ngx_uint_t               i, n, ids;
+    ngx_vmess_table_t       *t;
+    ngx_vmess_user_info_t    info;
+    ngx_vmess_user_conf_t  **conf;
+
+    conf = zone->users.elts;
+    n = zone->users.nelts;
+    ids = 0;
+
+    for (i = 0; i < n; i++) {
+        ids += conf[i]->value.ids + (zone->refresh ? 2 : 0);
+    }
+
+    t = zone->sh->table;
+
+    for (i = 0; i < ngx_vmess_table_max(t); i++) {
+
+        if (ngx_vmess_table_get(t, i, &info) == NGX_OK
+            && info.value.origin == NGX_VMESS_ORIGIN_API
+            && ngx_vmess_users_lookup(zone, &info.value.name) == NULL)
+        {
+            n++;
+            ids += info.value.ids + (zone->refresh ? 2 : 0);
+        }
+    }
+
+    n = ngx_max(n, need->users);
+    ids = ngx_max(ids, need->slots);
+
+    size = ngx_vmess_table_size(n, ids);
+    size = ngx_max((size + size / 16 + 128 * 1024) * 2,
+                   zone->size + 64 * 1024);
+
+    ngx_log_error(NGX_LOG_EMERG, log, 0,
+                  "vmess_users \"%V\": %ui users do not fit into %uzk of "
+                  "shared memory (half of it is the replay filter), "
+                  "use a size of %uzk or more",
+                  &zone->name, n, zone->size / 1024, size / 1024);
+}
+
+
+static void
+ngx_vmess_users_cleanup(void *data)
+{
+    ngx_vmess_zone_t *zone = data;
+
+    ngx_vmess_table_t  *t;
+
+    if (zone->keys) {
+        ngx_explicit_memzero(zone->keys,
+                             zone->nkeys * sizeof(ngx_vmess_value_keys_t));
+        ngx_free(zone->keys);
+        zone->keys = NULL;
+    }
+
+    if (zone->reserved) {
+        zone->reserved = 0;
+
+        t = ngx_vmess_users_lock(zone);
+
+        (void) ngx_vmess_table_reserve(t, 0, 0);
+
+        ngx_vmess_users_unlock(zone);
+    }
+}
+
+
+static ngx_str_node_t *
+ngx_vmess_users_lookup(ngx_vmess_zone_t *zone, ngx_str_t *name)
+{
+    return ngx_str_rbtree_lookup(&zone->names, name,
+                                 ngx_crc32_long(name->data, name->len));
+}
+
+
+ngx_int_t
+ngx_vmess_users_where(ngx_vmess_zone_t *zone, ngx_str_t *name, ngx_str_t *file,
+    ngx_uint_t *line)
+{
+    ngx_vmess_user_conf_t  *conf;
+
+    /* the name comes first in it */
+
+    conf = (ngx_vmess_user_conf_t *) ngx_vmess_users_lookup(zone, name);
+
+    if (conf == NULL) {
+        return NGX_DECLINED;
+    }
+
+    file->data = conf->file_name;
+    file->len = ngx_strlen(conf->file_name);
+    *line = conf->line;
+
+    return NGX_OK;
 }
 
 
 void
 ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 {
-    ngx_vmess_zone_t     *old;
-    ngx_vmess_zone_sh_t  *sh;
+    ngx_uint_t         i;
+    ngx_vmess_zone_t  *old;
 
-    sh = zone->sh;
+    ngx_vmess_users_set_refresh(zone);
 
-    old = ngx_vmess_users_replaced(zone, cycle);
+    /*
+     * Those that go make room, but an id must not be missing for long: one that
+     * goes from user to user is taken away when it is set.
+     */
+
+    i = ngx_vmess_users_set(zone, NULL);
+
+    ngx_vmess_users_remove(zone);
+
+    if (i) {
+        (void) ngx_vmess_users_set(zone, cycle->log);
+    }
+
+    ngx_vmess_users_set_legacy(zone);
+
+    old = ngx_vmess_users_replaced(zone);
+
     if (old) {
-        ngx_vmess_users_inherit(zone, old);
+        ngx_vmess_users_inherit(zone, old, cycle->log);
+        ngx_vmess_users_replace(zone, old);
     }
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
-
-    ngx_vmess_users_stamp(zone, sh->pending);
-
-    if (sh->users) {
-        ngx_vmess_users_copy_temporary(sh->pending, sh->users);
-
-        sh->users->next = sh->retired;
-        sh->retired = sh->users;
-    }
-
-    sh->users = sh->pending;
-    sh->pending = NULL;
-
-    /* workers look at the limits of a new generation once */
-
-    ngx_vmess_memory_barrier();
-
-    sh->generation++;
-
-    ngx_vmess_users_reclaim(zone);
-
-    ngx_shmtx_unlock(&zone->shpool->mutex);
+    ngx_vmess_users_cleanup(zone);
 
     ngx_log_error(NGX_LOG_INFO, cycle->log, 0,
                   "vmess_users \"%V\": %ui users", &zone->name,
-                  sh->users->n);
+                  ngx_vmess_table_count(zone->sh->table));
 }
 
 
 /* the zone of that name in the configuration before, if its size was another */
 
 static ngx_vmess_zone_t *
-ngx_vmess_users_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
+ngx_vmess_users_replaced(ngx_vmess_zone_t *zone)
 {
     ngx_vmess_zone_t  *old;
 
-    if (ngx_vmess_zone_old_conf(cycle) == NULL) {
+    if (ngx_vmess_zone_old_conf(zone->cycle) == NULL) {
         return NULL;
     }
 
-    old = ngx_vmess_zone_lookup(cycle->old_cycle, &zone->name);
+    old = ngx_vmess_zone_lookup(zone->cycle->old_cycle, &zone->name);
 
     if (old == NULL || old->sh == NULL || old->sh == zone->sh) {
         return NULL;
@@ -426,224 +622,395 @@ ngx_vmess_users_replaced(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 }
 
 
-static void
-ngx_vmess_users_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
+/* returns how many did not fit, which are logged if there is a log */
+
+static ngx_uint_t
+ngx_vmess_users_set(ngx_vmess_zone_t *zone, ngx_log_t *log)
 {
-    ngx_uint_t               i;
-    ngx_vmess_user_t        *from, *to;
-    ngx_vmess_record_t      *record;
+    ngx_uint_t               i, k, failed;
+    ngx_vmess_table_t       *t;
+    ngx_vmess_table_e        rc;
     ngx_vmess_user_conf_t  **conf;
 
     conf = zone->users.elts;
-    record = zone->sh->pending->records;
+    failed = 0;
 
-    for (i = 0; i < zone->sh->pending->n; i++) {
+    for (i = 0; i < zone->users.nelts; /* void */) {
 
-        to = record[i].user;
-        from = (ngx_vmess_user_t *)
-                   ngx_str_rbtree_lookup(&old->sh->names, &to->name.str,
-                                         to->name.node.key);
-        if (from) {
-            to->up = from->up;
-            to->down = from->down;
-            to->total = from->total;
-            to->refused = from->refused;
+        t = ngx_vmess_users_lock(zone);
 
-            /* for connections of old workers: they know the old zone */
+        rc = NGX_VMESS_TABLE_SAME;
 
-            from->limits = conf[i]->limits;
+        for (k = 0; k < NGX_VMESS_USERS_SLICE && i < zone->users.nelts; k++) {
 
-            if (from->generation == old->sh->generation
-                && ngx_vmess_equal(
-                           old->sh->users->records[from->number].cmd_key,
-                           record[i].cmd_key, NGX_VMESS_KEY_LEN))
-            {
-                from->generation++;
+            rc = ngx_vmess_users_set_user(t, conf[i++]);
+
+            if (rc > NGX_VMESS_TABLE_CHANGED) {
+                failed++;
+                break;
             }
+        }
+
+        ngx_vmess_users_unlock(zone);
+
+        if (log && rc > NGX_VMESS_TABLE_CHANGED) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "vmess_users \"%V\": no room for user \"%V\"",
+                          &zone->name, &conf[i - 1]->value.name);
         }
     }
 
-    ngx_vmess_memory_barrier();
+    return failed;
+}
 
-    old->sh->generation++;
+
+static ngx_vmess_table_e
+ngx_vmess_users_set_user(ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf)
+{
+    ngx_uint_t          taken;
+    ngx_vmess_user_t   *user;
+    ngx_vmess_saved_t   saved;
+    ngx_vmess_table_e   rc;
+
+    taken = 0;
+
+    while ((rc = ngx_vmess_table_set(t, &conf->value, conf->keys, &user))
+           == NGX_VMESS_TABLE_TAKEN)
+    {
+        ngx_vmess_users_save_temporary(t, user, &saved);
+
+        /* who is in the configuration comes again, with his counters */
+
+        ngx_vmess_table_remove(t, user);
+        taken = 1;
+    }
+
+    if (taken) {
+        ngx_vmess_users_add_temporary(t, &saved);
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_vmess_users_remove(ngx_vmess_zone_t *zone)
+{
+    ngx_uint_t          i, k, n;
+    ngx_vmess_user_t   *user;
+    ngx_vmess_table_t  *t;
+
+    n = ngx_vmess_table_max(zone->sh->table);
+
+    for (i = 0; i < n; /* void */) {
+
+        t = ngx_vmess_users_lock(zone);
+
+        for (k = 0; k < NGX_VMESS_USERS_SLICE && i < n; k++) {
+
+            user = ngx_vmess_table_user(t, i++);
+
+            if (ngx_vmess_table_used(user)
+                && user->conf->origin == NGX_VMESS_ORIGIN_CONF
+                && ngx_vmess_users_lookup(zone, &user->name) == NULL)
+            {
+                ngx_vmess_table_remove(t, user);
+            }
+        }
+
+        ngx_vmess_users_unlock(zone);
+    }
+}
+
+
+static void
+ngx_vmess_users_set_refresh(ngx_vmess_zone_t *zone)
+{
+    ngx_uint_t          i, k, n;
+    ngx_vmess_user_t   *user;
+    ngx_vmess_table_t  *t;
+
+    t = zone->sh->table;
+
+    if (ngx_vmess_table_refresh(t) == zone->refresh) {
+        return;
+    }
+
+    ngx_vmess_table_set_refresh(t, zone->refresh);
+
+    n = ngx_vmess_table_max(t);
+
+    for (i = 0; i < n; /* void */) {
+
+        (void) ngx_vmess_users_lock(zone);
+
+        for (k = 0; k < NGX_VMESS_USERS_SLICE && i < n; k++) {
+
+            user = ngx_vmess_table_user(t, i++);
+
+            if (ngx_vmess_table_used(user)) {
+                ngx_vmess_table_add_temporary(t, user);
+            }
+        }
+
+        ngx_vmess_users_unlock(zone);
+    }
+}
+
+
+/* whose the tokens are */
+
+static void
+ngx_vmess_users_set_legacy(ngx_vmess_zone_t *zone)
+{
+    ngx_uint_t               i, k;
+    ngx_vmess_user_t        *user;
+    ngx_vmess_table_t       *t;
+    ngx_vmess_user_conf_t  **conf;
+
+    conf = zone->users.elts;
+
+    for (i = 0, k = 0; i < zone->users.nelts; i++) {
+
+        if (conf[i]->value.limits.alter_id == 0) {
+            continue;
+        }
+
+        t = ngx_vmess_users_lock(zone);
+
+        user = ngx_vmess_table_find(t, &conf[i]->value.name);
+
+        if (user) {
+            zone->legacy[k].slot = user->conf->slot[NGX_VMESS_USER_OWN];
+            zone->legacy[k].serial = user->conf->serial[NGX_VMESS_USER_OWN];
+        }
+
+        ngx_vmess_users_unlock(zone);
+
+        k++;
+    }
+}
+
+
+/* what is in the memory of another size; nobody knows the new one yet */
+
+static void
+ngx_vmess_users_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old,
+    ngx_log_t *log)
+{
+    ngx_uint_t              i, n;
+    ngx_vmess_user_t       *user;
+    ngx_vmess_saved_t       saved;
+    ngx_vmess_table_t      *t, *from;
+    ngx_vmess_table_e       rc;
+    ngx_vmess_user_info_t   info;
 
     ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
 
-    ngx_vmess_users_copy_temporary(zone->sh->pending, old->sh->users);
-}
+    from = old->sh->table;
+    n = ngx_vmess_table_max(from);
 
+    for (i = 0; i < n; i++) {
 
-/* takes over temporary ids that are good yet from the tables before */
-
-static void
-ngx_vmess_users_copy_temporary(ngx_vmess_users_t *users, ngx_vmess_users_t *old)
-{
-    ngx_uint_t           i, k, m, slot;
-    ngx_vmess_record_t  *record;
-
-    if (users->temporary == NULL || old->refresh != users->refresh) {
-        return;
-    }
-
-    k = 0;
-
-    for (i = 0; i < 2 * old->n; i++) {
-
-        if (old->until[i] < ngx_time()) {
+        if (ngx_vmess_table_get(from, i, &info) != NGX_OK) {
             continue;
         }
 
-        record = &old->records[i % old->n];
+        ngx_vmess_users_save_temporary(from, ngx_vmess_table_user(from, i),
+                                       &saved);
 
-        /* mostly in the same order */
+        rc = NGX_VMESS_TABLE_SAME;
 
-        for (m = 0; m < users->n; m++, k++) {
+        t = ngx_vmess_users_lock(zone);
 
-            k %= users->n;
+        user = ngx_vmess_table_find(t, &info.value.name);
 
-            if (ngx_memcmp(users->records[k].cmd_key, record->cmd_key,
-                           NGX_VMESS_KEY_LEN)
-                == 0)
-            {
-                break;
-            }
+        if (user == NULL && info.value.origin == NGX_VMESS_ORIGIN_API) {
+            rc = ngx_vmess_table_set(t, &info.value, NULL, &user);
         }
 
-        if (m == users->n) {
-            continue;
+        if (user && rc <= NGX_VMESS_TABLE_CHANGED) {
+            user->usage = info.usage;
         }
 
-        slot = i / old->n * users->n + k;
+        ngx_vmess_users_add_temporary(t, &saved);
 
-        users->temporary[slot] = old->temporary[i];
-        users->until[slot] = old->until[i];
+        ngx_vmess_users_unlock(zone);
+
+        if (rc > NGX_VMESS_TABLE_CHANGED) {
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "vmess_users \"%V\": no room for user \"%V\"",
+                          &zone->name, &info.value.name);
+        }
     }
+
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
 }
 
 
-/*
- * Stamps the users of a new configuration, and those whose key is another one
- * than in the configuration before, and gives them what is configured.  Called
- * with the zone locked, before the tables and sh->generation become those of
- * the new configuration.
- */
+/* temporary ids of a user that are good yet, by the memory of any zone */
 
 static void
-ngx_vmess_users_stamp(ngx_vmess_zone_t *zone, ngx_vmess_users_t *users)
+ngx_vmess_users_save_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    ngx_vmess_saved_t *saved)
 {
-    ngx_uint_t               i, generation;
-    ngx_vmess_user_t        *user;
-    ngx_vmess_record_t      *record, *old;
-    ngx_vmess_zone_sh_t     *sh;
-    ngx_vmess_user_conf_t  **conf;
+    ngx_uint_t       k;
+    ngx_vmess_hit_t  hit;
 
-    sh = zone->sh;
-    conf = zone->users.elts;
+    ngx_memzero(saved, sizeof(ngx_vmess_saved_t));
 
-    generation = sh->generation + 1;
-    users->generation = generation;
+    ngx_memcpy(saved->id, user->conf->id[NGX_VMESS_USER_OWN],
+               NGX_VMESS_ID_LEN);
 
-    for (i = 0; i < users->n; i++) {
+    saved->refresh = ngx_vmess_table_refresh(t);
 
-        record = &users->records[i];
-        user = record->user;
+    for (k = 0; k < 2; k++) {
 
-        /* those in use have a number there */
-
-        old = (sh->users && user->generation == sh->generation)
-              ? &sh->users->records[user->number] : NULL;
-
-        if (old == NULL
-            || ngx_vmess_equal(old->cmd_key, record->cmd_key,
-                               NGX_VMESS_KEY_LEN) == 0)
+        if (user->temporary[k] == NGX_VMESS_TABLE_NONE
+            || ngx_vmess_table_hit(t, user->temporary[k], NULL, ngx_time(),
+                                   &hit)
+               != NGX_OK
+            || ngx_vmess_auth_method()->init(&saved->key[k], hit.cmd_key)
+               != NGX_OK)
         {
-            user->changed = generation;
+            continue;
         }
 
-        user->limits = conf[i]->limits;
-        user->number = i;
-        user->generation = generation;
+        ngx_memcpy(saved->cmd_key[k], hit.cmd_key, NGX_VMESS_KEY_LEN);
+
+        saved->until[k] = ngx_vmess_table_temporary(t, user, hit.serial, k);
     }
+
+    ngx_explicit_memzero(&hit, sizeof(ngx_vmess_hit_t));
 }
 
 
-/*
- * Frees the tables of earlier configurations that no worker is reading just
- * now.  A worker names the table in its slot, then makes sure that it is
- * still the published one.  Called with the zone locked.
- */
+/* gives them to the user that has the id now, if there is one */
 
 static void
-ngx_vmess_users_reclaim(ngx_vmess_zone_t *zone)
+ngx_vmess_users_add_temporary(ngx_vmess_table_t *t, ngx_vmess_saved_t *saved)
 {
-    ngx_uint_t            i;
-    ngx_vmess_users_t    *users, **p;
-    ngx_vmess_zone_sh_t  *sh;
+    ngx_uint_t         k;
+    ngx_vmess_user_t  *user;
 
-    sh = zone->sh;
+    user = ngx_vmess_table_find_id(t, saved->id);
 
-    ngx_vmess_memory_barrier();
+    for (k = 0; k < 2; k++) {
 
-    for (p = &sh->retired; *p; /* void */) {
+        if (user && saved->until[k]
+            && ngx_vmess_table_refresh(t) == saved->refresh)
+        {
+            (void) ngx_vmess_table_set_temporary(t, user,
+                                    user->conf->serial[NGX_VMESS_USER_OWN], k,
+                                    saved->cmd_key[k], &saved->key[k],
+                                    saved->until[k]);
+        }
+    }
 
-        users = *p;
+    ngx_explicit_memzero(saved, sizeof(ngx_vmess_saved_t));
+}
 
-        for (i = 0; i < NGX_MAX_PROCESSES; i++) {
-            if (sh->readers[i] == users) {
-                break;
+
+/* for connections of old workers: they know the old memory */
+
+static void
+ngx_vmess_users_replace(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old)
+{
+    ngx_uint_t              i, n;
+    ngx_vmess_user_t       *user, *ouser;
+    ngx_vmess_table_t      *t;
+    ngx_vmess_user_info_t   info;
+
+    n = ngx_vmess_table_max(old->sh->table);
+
+    for (i = 0; i < n; i++) {
+
+        t = ngx_vmess_users_lock(old);
+
+        ouser = ngx_vmess_table_user(t, i);
+
+        if (ngx_vmess_table_used(ouser)) {
+
+            user = ngx_vmess_table_find(zone->sh->table, &ouser->name);
+
+            if (user == NULL
+                || ngx_vmess_table_get(zone->sh->table,
+                              ngx_vmess_table_number(zone->sh->table, user),
+                              &info)
+                   != NGX_OK
+                || ngx_vmess_table_set(t, &info.value, NULL, NULL)
+                   > NGX_VMESS_TABLE_CHANGED)
+            {
+                ngx_vmess_table_remove(t, ouser);
             }
         }
 
-        if (i < NGX_MAX_PROCESSES) {
-            p = &users->next;
-            continue;
-        }
-
-        *p = users->next;
-        ngx_vmess_users_free(zone, users);
+        ngx_vmess_users_unlock(old);
     }
 
-    if (sh->retired == NULL) {
-        ngx_vmess_users_sweep(zone);
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
+}
+
+
+ngx_vmess_table_t *
+ngx_vmess_users_lock(ngx_vmess_zone_t *zone)
+{
+    ngx_vmess_table_t  *t;
+
+    t = zone->sh->table;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    ngx_vmess_table_begin(t);
+
+    ngx_vmess_users_reap_locked(zone);
+
+    return t;
+}
+
+
+void
+ngx_vmess_users_reap(ngx_vmess_zone_t *zone)
+{
+    ngx_vmess_table_t  *t;
+
+    t = zone->sh->table;
+
+    if (ngx_vmess_table_has_removed(t)
+        && ngx_shmtx_trylock(&zone->shpool->mutex))
+    {
+        ngx_vmess_table_begin(t);
+
+        ngx_vmess_users_reap_locked(zone);
+
+        ngx_vmess_users_unlock(zone);
     }
 }
 
 
-/*
- * Drops the counters of users that are configured no more, once nobody
- * refers to them.  Called with the zone locked and no old table left from which
- * a worker could take such a user.
- */
-
 static void
-ngx_vmess_users_sweep(ngx_vmess_zone_t *zone)
+ngx_vmess_users_reap_locked(ngx_vmess_zone_t *zone)
 {
-    ngx_vmess_user_t     *user;
-    ngx_rbtree_node_t    *node, *next;
-    ngx_vmess_zone_sh_t  *sh;
+    ngx_vmess_table_t  *t;
 
-    sh = zone->sh;
+    t = zone->sh->table;
 
-    if (sh->names.root == &sh->sentinel || !ngx_vmess_zone_settled(sh)) {
-        return;
-    }
-
-    for (node = ngx_rbtree_min(sh->names.root, &sh->sentinel);
-         node;
-         node = next)
+    if (ngx_vmess_table_has_removed(t)
+        && ngx_current_msec - zone->sh->reaped >= NGX_VMESS_USER_GRACE
+        && ngx_vmess_epoch_settled(zone->sh))
     {
-        next = ngx_rbtree_next(&sh->names, node);
-
-        user = (ngx_vmess_user_t *) node;
-
-        if (user->generation == sh->generation || user->refs[sh->epoch & 1]) {
-            continue;
-        }
-
-        ngx_rbtree_delete(&sh->names, node);
-        ngx_slab_free_locked(zone->shpool, user->buckets);
-        ngx_slab_free_locked(zone->shpool, user);
+        zone->sh->reaped = ngx_current_msec;
+        ngx_vmess_table_reap(t, zone->sh->epoch, NGX_VMESS_USER_GRACE);
     }
+}
+
+
+void
+ngx_vmess_users_unlock(ngx_vmess_zone_t *zone)
+{
+    ngx_vmess_table_end(zone->sh->table);
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
 }
 
 
@@ -661,7 +1028,7 @@ ngx_vmess_users_init_worker(ngx_cycle_t *cycle)
 
     for (i = 0; i < vcf->zones.nelts; i++) {
 
-        if (zone[i]->nlegacy == 0) {
+        if (zone[i]->tokens == NULL) {
             continue;
         }
 
@@ -680,10 +1047,10 @@ ngx_vmess_users_init_worker(ngx_cycle_t *cycle)
 static void
 ngx_vmess_users_refresh_handler(ngx_event_t *ev)
 {
-    ngx_int_t           rc;
-    ngx_msec_t          delay;
-    ngx_vmess_zone_t   *zone;
-    ngx_vmess_users_t  *users;
+    ngx_int_t          rc;
+    ngx_msec_t         delay;
+    ngx_slab_pool_t   *shpool;
+    ngx_vmess_zone_t  *zone;
 
     zone = ev->data;
 
@@ -691,17 +1058,12 @@ ngx_vmess_users_refresh_handler(ngx_event_t *ev)
         return;
     }
 
-    users = ngx_vmess_users_acquire(zone->sh);
+    shpool = (ngx_slab_pool_t *) zone->tokens_zone->shm.addr;
 
-    rc = users->tokens
-         ? ngx_vmess_token_refresh(users->tokens, &zone->shpool->mutex,
-                                   ngx_time(),
-                                   ngx_max(NGX_VMESS_USERS_STEP,
-                                           zone->nlegacy / 50),
-                                   ngx_pid)
-         : NGX_DECLINED;
-
-    ngx_vmess_users_release(zone->sh);
+    rc = ngx_vmess_token_refresh(zone->tokens, &shpool->mutex, ngx_time(),
+                                 ngx_max(NGX_VMESS_USERS_STEP,
+                                         zone->nlegacy / 50),
+                                 ngx_pid);
 
     delay = (rc == NGX_AGAIN) ? NGX_VMESS_USERS_INTERVAL : 1000;
 
@@ -709,48 +1071,14 @@ ngx_vmess_users_refresh_handler(ngx_event_t *ev)
 }
 
 
-/*
- * Names the table of users as being read by this worker, which keeps it from
- * being freed, without a lock that anybody would wait for.
- */
-
-ngx_vmess_users_t *
-ngx_vmess_users_acquire(ngx_vmess_zone_sh_t *sh)
-{
-    ngx_vmess_users_t  *users;
-
-    do {
-        users = sh->users;
-        sh->readers[ngx_process_slot] = users;
-
-        /* the name must be seen by others before the check is made */
-
-        ngx_vmess_memory_barrier();
-
-    } while (users != sh->users);
-
-    return users;
-}
-
-
-void
-ngx_vmess_users_release(ngx_vmess_zone_sh_t *sh)
-{
-    ngx_vmess_memory_barrier();
-
-    sh->readers[ngx_process_slot] = NULL;
-}
-
-
 void
 ngx_vmess_users_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
 {
-    u_char              buf[NGX_VMESS_USER_NAME_MAX];
-    uint32_t            owner;
-    ngx_str_t           name;
-    ngx_uint_t          i, k, n, capacity;
-    ngx_vmess_users_t  *users;
-    ngx_vmess_zone_t  **zones;
+    uint32_t                owner;
+    ngx_str_t               name;
+    ngx_uint_t              i, n, capacity;
+    ngx_vmess_zone_t      **zones;
+    ngx_vmess_user_info_t   info;
 
     owner = ngx_vmess_filter_most(zone->conf, &n, &capacity);
 
@@ -758,20 +1086,14 @@ ngx_vmess_users_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     zones = zone->conf->zones.elts;
 
-    for (k = 0; k < zone->conf->zones.nelts; k++) {
+    for (i = 0; i < zone->conf->zones.nelts; i++) {
 
-        users = ngx_vmess_users_acquire(zones[k]->sh);
-
-        for (i = 0; i < users->n; i++) {
-            if (users->records[i].owner == owner) {
-                name = users->records[i].user->name.str;
-                ngx_memcpy(buf, name.data, name.len);
-                name.data = buf;
-                break;
-            }
+        if (ngx_vmess_table_find_owner(zones[i]->sh->table, owner, &info)
+            == NGX_OK)
+        {
+            name = info.value.name;
+            break;
         }
-
-        ngx_vmess_users_release(zones[k]->sh);
     }
 
     ngx_log_error(NGX_LOG_ALERT, log, 0,

@@ -52,7 +52,7 @@ ngx_vmess_xudp_id(u_char *id, ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
     ngx_str_t  names[3];
 
     names[0] = zone->name;
-    names[1] = user->name.str;
+    names[1] = user->name;
     names[2].data = global_id;
     names[2].len = NGX_VMESS_MUX_GLOBAL_ID_LEN;
 

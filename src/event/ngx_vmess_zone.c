@@ -36,6 +36,7 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size,
 
     zone->name = *name;
     zone->conf = vcf;
+    zone->cycle = cf->cycle;
     zone->size = size;
 
     ngx_queue_init(&zone->accounts);
@@ -95,6 +96,7 @@ ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name)
 ngx_int_t
 ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 {
+    void                 *p;
     size_t                size;
     ngx_slab_pool_t      *shpool;
     ngx_vmess_zone_sh_t  *sh;
@@ -127,8 +129,6 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
     shpool->data = sh;
     zone->sh = sh;
 
-    ngx_rbtree_init(&sh->names, &sh->sentinel, ngx_str_rbtree_insert_value);
-
     if (RAND_bytes(sh->secret, NGX_VMESS_SECRET_LEN) != 1) {
         ngx_ssl_error(NGX_LOG_EMERG, log, 0, "RAND_bytes() failed");
         return NGX_ERROR;
@@ -144,6 +144,22 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
     }
 
     sh->hints_mask = size / sizeof(uint64_t) - 1;
+
+    /* all the rest is for users: nothing is allocated from now on */
+
+    size = shpool->pfree * ngx_pagesize;
+
+    p = ngx_slab_alloc(shpool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    sh->table = ngx_vmess_table_create(p, size);
+
+    if (sh->table == NULL) {
+        ngx_ssl_error(NGX_LOG_EMERG, log, 0, "RAND_bytes() failed");
+        return NGX_ERROR;
+    }
 
     return NGX_OK;
 }
@@ -184,63 +200,4 @@ ngx_vmess_zone_old_conf(ngx_cycle_t *cycle)
     }
 
     return NULL;
-}
-
-
-void
-ngx_vmess_zone_init_process(ngx_vmess_zone_t *zone)
-{
-    ngx_vmess_zone_sh_t  *sh;
-
-    sh = zone->sh;
-
-    /* of a worker that died in this slot */
-
-    sh->readers[ngx_process_slot] = NULL;
-
-    if (sh->slots[ngx_process_slot].pid) {
-        sh->lost = 1;
-
-        ngx_vmess_memory_barrier();
-
-        sh->slots[ngx_process_slot].pid = 0;
-    }
-
-    ngx_queue_init(&zone->accounts);
-    zone->registered = 0;
-}
-
-
-void
-ngx_vmess_zone_exit_process(ngx_vmess_zone_t *zone)
-{
-    if (!zone->registered) {
-        return;
-    }
-
-    if (!ngx_queue_empty(&zone->accounts)) {
-
-        /* told to be quick */
-
-        zone->sh->lost = 1;
-
-        ngx_vmess_memory_barrier();
-    }
-
-    zone->sh->slots[ngx_process_slot].pid = 0;
-}
-
-
-ngx_uint_t
-ngx_vmess_zone_settled(ngx_vmess_zone_sh_t *sh)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
-        if (sh->slots[i].pid && sh->slots[i].epoch != sh->epoch) {
-            return 0;
-        }
-    }
-
-    return 1;
 }

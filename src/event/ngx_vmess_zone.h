@@ -8,29 +8,25 @@
 
 
 #include "ngx_vmess.h"
-#include "ngx_vmess_limits.h"
+#include "ngx_vmess_table.h"
+#include "ngx_vmess_token.h"
 
 
 #define NGX_VMESS_SECRET_LEN  16
 
 
-/* a worker that counts flows, and where it does */
+/* a worker that counts flows, by its process slot, and where it does */
 
 typedef struct {
     volatile uint32_t          pid;        /* 0: none */
     volatile uint32_t          epoch;
-} ngx_vmess_slot_sh_t;
+} ngx_vmess_worker_sh_t;
 
 
 /* what all workers share */
 
 typedef struct {
-    ngx_vmess_users_t         *volatile users;    /* published */
-    ngx_vmess_users_t         *pending;           /* to be published */
-    ngx_vmess_users_t         *retired;           /* to be freed */
-
-    ngx_rbtree_t               names;             /* of ngx_vmess_user_t */
-    ngx_rbtree_node_t          sentinel;
+    ngx_vmess_table_t         *table;             /* of users */
 
     /* of the zone, known to nobody else */
 
@@ -38,8 +34,6 @@ typedef struct {
 
     uint64_t                  *hints;
     ngx_uint_t                 hints_mask;
-
-    ngx_uint_t                 generation;
 
     /*
      * Of two sets of counters that workers give back, one is in use: that of
@@ -51,11 +45,18 @@ typedef struct {
 
     ngx_atomic_t               exhausted;         /* quotas, how often */
 
-    /* workers that count, and the table one is reading, by process slot */
+    volatile ngx_msec_t        reaped;            /* users, the last time */
 
-    ngx_vmess_slot_sh_t        slots[NGX_MAX_PROCESSES];
-    ngx_vmess_users_t         *volatile readers[NGX_MAX_PROCESSES];
+    ngx_vmess_worker_sh_t      workers[NGX_MAX_PROCESSES];
 } ngx_vmess_zone_sh_t;
+
+
+/* the user of a legacy header: his own id */
+
+typedef struct {
+    uint32_t                   slot;
+    uint32_t                   serial;     /* 0: he is not there */
+} ngx_vmess_legacy_user_t;
 
 
 /* a zone of users as one configuration has it */
@@ -71,6 +72,11 @@ struct ngx_vmess_zone_s {
 
     ngx_vmess_conf_t          *conf;
 
+    ngx_cycle_t               *cycle;
+    ngx_uint_t                 reserved;   /* room in the table */
+    ngx_vmess_value_keys_t    *keys;       /* of new ids, until published */
+    ngx_uint_t                 nkeys;
+
     size_t                     size;       /* half of it is for the filter */
     ngx_shm_zone_t            *shm_zone;
     ngx_slab_pool_t           *shpool;
@@ -80,7 +86,12 @@ struct ngx_vmess_zone_s {
 
     ngx_uint_t                 drain;      /* VMess, "Failure behavior" */
 
-    ngx_event_t                refresher;  /* of tokens */
+    /* of alter ids, in memory of their own, or NULL */
+
+    ngx_shm_zone_t            *tokens_zone;
+    ngx_vmess_tokens_t        *tokens;
+    ngx_vmess_legacy_user_t   *legacy;     /* by numbers of the tokens' users */
+    ngx_event_t                refresher;
 
     /* of this worker */
 
@@ -92,10 +103,10 @@ struct ngx_vmess_zone_s {
 
     /*
      * Limits were enforced for these.  The first account to expire, 0: none;
-     * limited: some have a limit.
+     * limited: some have a limit, or may come again.
      */
 
-    ngx_uint_t                 enforced;   /* generation */
+    ngx_uint_t                 enforced;   /* changes of the table */
     ngx_atomic_uint_t          exhausted;
     time_t                     expires;
     ngx_uint_t                 limited;
@@ -121,13 +132,6 @@ ngx_int_t ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log);
 
 /* the configuration before that of the cycle, NULL if there was none */
 ngx_vmess_conf_t *ngx_vmess_zone_old_conf(ngx_cycle_t *cycle);
-
-/* a worker starts, or ends as it should */
-void ngx_vmess_zone_init_process(ngx_vmess_zone_t *zone);
-void ngx_vmess_zone_exit_process(ngx_vmess_zone_t *zone);
-
-/* whether all workers are in the present epoch */
-ngx_uint_t ngx_vmess_zone_settled(ngx_vmess_zone_sh_t *sh);
 
 
 #endif /* _NGX_VMESS_ZONE_H_INCLUDED_ */

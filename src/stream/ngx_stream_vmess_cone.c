@@ -436,7 +436,7 @@ ngx_stream_vmess_cone_peer(ngx_stream_session_t *s, ngx_vmess_peer_t *peer,
 
             ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                           "datagrams of user \"%V\" to forbidden targets are "
-                          "dropped", &ctx->vc->account.user->name.str);
+                          "dropped", &ctx->vc->account.user->name);
         }
 
         return NULL;

@@ -50,7 +50,7 @@ ngx_stream_vmess_detour_switch(ngx_stream_session_t *s)
 
     if (vc->account.temporary
         || ngx_vmess_detour_id(vc->account.zone, vc->account.user,
-                               vc->account.number, sw.id, &random)
+                               vc->account.serial, sw.id, &random)
            != NGX_OK)
     {
         ngx_explicit_memzero(sw.id, NGX_VMESS_ID_LEN);

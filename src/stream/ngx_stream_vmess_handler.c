@@ -381,7 +381,7 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
         ngx_log_error(NGX_LOG_INFO, c->log, 0,
                       "client of user \"%V\" requested cipher \"%V\", "
                       "which is not allowed",
-                      &vc->account.user->name.str,
+                      &vc->account.user->name,
                       ngx_vmess_handshake_security_name(&vc->header));
 
         return NGX_STREAM_FORBIDDEN;
@@ -472,7 +472,7 @@ ngx_stream_vmess_handler_command(ngx_stream_session_t *s, ngx_uint_t command)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "client of user \"%V\" requested command \"%V\", "
                   "which is not allowed",
-                  &user->name.str,
+                  &user->name,
                   command == NGX_VMESS_CMD_MUX ? &mux : &ctx->network);
 
     return NGX_DECLINED;

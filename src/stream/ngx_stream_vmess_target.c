@@ -676,7 +676,7 @@ ngx_stream_vmess_target_init_peer(ngx_stream_session_t *s,
                       &ctx->host,
                       address->type == NGX_VMESS_ADDR_IPV6 ? "]" : "",
                       (ngx_uint_t) address->port,
-                      &ctx->vc->account.user->name.str, &ctx->refusal);
+                      &ctx->vc->account.user->name, &ctx->refusal);
 
         /* the proxy module knows no better status than 500 */
 

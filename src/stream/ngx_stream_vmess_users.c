@@ -132,6 +132,10 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_stream_vmess_users_drain_size(zone);
 
+    if (ngx_vmess_users_add_tokens(cf, zone) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
 }
 
@@ -270,13 +274,23 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 
     user->name.str = value[0];
 
-    if (ngx_stream_vmess_users_id(cf, &value[0], &value[1], user->uuid)
+    user->value.name = value[0];
+    user->value.origin = NGX_VMESS_ORIGIN_CONF;
+
+    user->file_name = cf->conf_file->file.name.data;
+    user->line = cf->conf_file->line;
+
+    if (ngx_stream_vmess_users_id(cf, &value[0], &value[1],
+                                  user->value.id[NGX_VMESS_USER_OWN])
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    ngx_vmess_id_cmd_key(user->cmd_key, user->uuid);
+    user->value.ids = 1;
+
+    ngx_vmess_id_cmd_key(user->cmd_key[NGX_VMESS_USER_OWN],
+                         user->value.id[NGX_VMESS_USER_OWN]);
 
     if (ngx_stream_vmess_users_set_params(cf, ctx, user) != NGX_OK
         || ngx_stream_vmess_users_add(cf, ctx->zone, user) != NGX_OK)
@@ -540,18 +554,18 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     s.data = where;
     s.len = ngx_sprintf(where, "of user \"%V\"", &value[0]) - where;
 
-    if (ngx_vmess_param_parse(cf, 2, ngx_vmess_limits_params, &user->limits,
+    if (ngx_vmess_param_parse(cf, 2, ngx_vmess_limits_params, &user->value.limits,
                               &s, &seen)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    user->limits.given = seen;
+    user->value.limits.given = seen;
 
-    ngx_vmess_limits_inherit(&user->limits, &ctx->zone->defaults);
+    ngx_vmess_limits_inherit(&user->value.limits, &ctx->zone->defaults);
 
-    text = ngx_vmess_limits_check(&user->limits);
+    text = ngx_vmess_limits_check(&user->value.limits);
 
     if (text) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "user \"%V\": %s", &value[0],
@@ -559,7 +573,7 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
         return NGX_ERROR;
     }
 
-    ngx_stream_vmess_users_warn(cf, ctx, &user->limits, &s);
+    ngx_stream_vmess_users_warn(cf, ctx, &user->value.limits, &s);
 
     return NGX_OK;
 }
@@ -610,7 +624,7 @@ static ngx_int_t
 ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
     ngx_vmess_user_conf_t *user)
 {
-    ngx_str_node_t          *node;
+    ngx_str_node_t          *id, *node;
     ngx_vmess_user_conf_t  **userp, *other;
 
     user->name.node.key = ngx_crc32_long(user->name.str.data,
@@ -627,12 +641,14 @@ ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
 
     /* the same id gives the same CmdKey */
 
-    user->id.str.len = NGX_VMESS_KEY_LEN;
-    user->id.str.data = user->cmd_key;
-    user->id.node.key = ngx_crc32_short(user->cmd_key, NGX_VMESS_KEY_LEN);
+    id = &user->id[NGX_VMESS_USER_OWN];
 
-    node = ngx_str_rbtree_lookup(&zone->ids, &user->id.str,
-                                 user->id.node.key);
+    id->str.len = NGX_VMESS_KEY_LEN;
+    id->str.data = user->cmd_key[NGX_VMESS_USER_OWN];
+    id->node.key = ngx_crc32_short(id->str.data, NGX_VMESS_KEY_LEN);
+
+    node = ngx_str_rbtree_lookup(&zone->ids, &id->str, id->node.key);
+
     if (node) {
         other = (ngx_vmess_user_conf_t *)
                     ((u_char *) node - offsetof(ngx_vmess_user_conf_t, id));
@@ -651,10 +667,10 @@ ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
 
     *userp = user;
 
-    zone->nlegacy += user->limits.alter_id;
+    zone->nlegacy += user->value.limits.alter_id;
 
     ngx_rbtree_insert(&zone->names, &user->name.node);
-    ngx_rbtree_insert(&zone->ids, &user->id.node);
+    ngx_rbtree_insert(&zone->ids, &id->node);
 
     return NGX_OK;
 }
@@ -678,7 +694,8 @@ ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone)
     user = zone->users.elts;
 
     for (i = 0; i < zone->users.nelts; i++) {
-        ngx_memcpy(data + 16, user[i]->cmd_key, NGX_VMESS_KEY_LEN);
+        ngx_memcpy(data + 16, user[i]->cmd_key[NGX_VMESS_USER_OWN],
+                   NGX_VMESS_KEY_LEN);
         ngx_vmess_hash_sha256(digest, data, sizeof(data));
         ngx_memcpy(data, digest, 16);
     }
@@ -700,8 +717,8 @@ ngx_stream_vmess_users_wipe(void *data)
 {
     ngx_vmess_user_conf_t *user = data;
 
-    ngx_explicit_memzero(user->cmd_key, NGX_VMESS_KEY_LEN);
-    ngx_explicit_memzero(user->uuid, NGX_VMESS_ID_LEN);
+    ngx_explicit_memzero(user->cmd_key, sizeof(user->cmd_key));
+    ngx_explicit_memzero(user->value.id, sizeof(user->value.id));
 }
 
 

@@ -145,7 +145,7 @@ ngx_stream_vmess_variable_user(ngx_stream_session_t *s,
 
     ctx = ngx_stream_vmess_variable_ctx(s);
 
-    ngx_stream_vmess_variable_set(v, ctx ? &ctx->vc->account.user->name.str
+    ngx_stream_vmess_variable_set(v, ctx ? &ctx->vc->account.user->name
                                          : NULL);
     return NGX_OK;
 }

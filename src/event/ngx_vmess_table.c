@@ -1,0 +1,1478 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_table.h"
+#include "proto/ngx_vmess_id.h"
+
+
+/* keys in a row: as many as make the call of a scan cheap */
+
+#define NGX_VMESS_TABLE_SLOTS  64
+
+
+/* in the number of a slot's user: the id is a temporary one */
+
+#define NGX_VMESS_TABLE_TEMPORARY  0x80000000
+
+
+/* beside a key; a slot without a user is free */
+
+typedef struct {
+    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
+    volatile uint32_t          serial;     /* of the user's id, 0: none */
+    volatile uint32_t          until;      /* of a temporary one */
+    volatile uint32_t          user;
+    uint32_t                   next;       /* of its hash, or free */
+} ngx_vmess_slot_t;
+
+
+typedef struct {
+    ngx_vmess_auth_key_t       keys[NGX_VMESS_TABLE_SLOTS];
+    ngx_vmess_slot_t           slots[NGX_VMESS_TABLE_SLOTS];
+} ngx_vmess_block_t;
+
+
+/*
+ * Blocks of slots grow from the start of the memory, users from its end.  In
+ * chains and lists there are numbers plus one, zero is none.
+ */
+
+struct ngx_vmess_table_s {
+    ngx_uint_t                 changing;   /* between begin() and end() */
+
+    ngx_vmess_block_t         *blocks;
+    ngx_vmess_user_t          *users;      /* the end: behind that of number 0 */
+    volatile uint32_t          nblocks;    /* ever used */
+    volatile uint32_t          nusers;
+
+    uint32_t                  *names;      /* by hashes of names */
+    uint32_t                  *ids;        /* by CmdKeys */
+    uint32_t                   mask;
+
+    uint32_t                   free_slots;
+    uint32_t                   free_users;
+    uint32_t                   removed;    /* users */
+    uint32_t                   nfree_slots;
+    uint32_t                   nfree_users;
+    uint32_t                   count;      /* users there are */
+
+    ngx_uint_t                 reserved_users;
+    ngx_uint_t                 reserved_slots;
+
+    uint32_t                   serial;     /* the last one */
+    volatile ngx_uint_t        changes;
+    volatile time_t            refresh;
+
+    ngx_vmess_user_set_t      *spare;      /* where a change is written */
+    ngx_vmess_user_set_t       memory;
+
+    ngx_vmess_auth_key_t       none;       /* known to nobody */
+};
+
+
+/* what a change of a user needs */
+
+typedef struct {
+    ngx_vmess_user_set_t       conf;
+    ngx_vmess_value_keys_t    *keys;
+    ngx_vmess_value_keys_t     made;
+    ngx_uint_t                 ids;
+    ngx_uint_t                 slots;      /* that are new */
+} ngx_vmess_change_t;
+
+
+static ngx_int_t ngx_vmess_table_look(ngx_vmess_user_t *user, uint32_t serial,
+    uint32_t slot, time_t now, ngx_vmess_user_set_t *copy);
+static ngx_vmess_user_t *ngx_vmess_table_lookup(ngx_vmess_table_t *t,
+    ngx_str_t *name, uint32_t hash, ngx_uint_t removed);
+static uint32_t ngx_vmess_table_lookup_key(ngx_vmess_table_t *t,
+    const u_char *cmd_key);
+static ngx_uint_t ngx_vmess_table_same(ngx_vmess_user_t *user,
+    ngx_vmess_value_t *value);
+static ngx_vmess_table_e ngx_vmess_table_prepare(ngx_vmess_table_t *t,
+    ngx_vmess_value_t *value, ngx_vmess_user_t **userp,
+    ngx_vmess_change_t *change);
+static ngx_vmess_table_e ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t,
+    ngx_vmess_value_t *value, ngx_vmess_user_t **userp,
+    ngx_vmess_change_t *change);
+static void ngx_vmess_table_commit(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user, ngx_vmess_change_t *change);
+static ngx_uint_t ngx_vmess_table_fits(ngx_vmess_table_t *t, ngx_uint_t users,
+    ngx_uint_t slots);
+static ngx_vmess_user_t *ngx_vmess_table_alloc_user(ngx_vmess_table_t *t,
+    ngx_str_t *name, uint32_t hash);
+static uint32_t ngx_vmess_table_alloc_slot(ngx_vmess_table_t *t);
+static void ngx_vmess_table_fill_slot(ngx_vmess_table_t *t, uint32_t i,
+    ngx_vmess_user_t *user, uint32_t serial, const u_char *cmd_key,
+    ngx_vmess_auth_key_t *key);
+static void ngx_vmess_table_free_slot(ngx_vmess_table_t *t, uint32_t i);
+static void ngx_vmess_table_clear_slot(ngx_vmess_table_t *t, uint32_t i);
+static void ngx_vmess_table_free_temporary(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user);
+static ngx_uint_t ngx_vmess_table_names_slot(ngx_vmess_table_t *t, uint32_t i);
+static void ngx_vmess_table_stamp(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user);
+static void ngx_vmess_table_recover(ngx_vmess_table_t *t);
+
+
+static ngx_inline ngx_vmess_slot_t *
+ngx_vmess_table_slot(ngx_vmess_table_t *t, ngx_uint_t i)
+{
+    return &t->blocks[i / NGX_VMESS_TABLE_SLOTS]
+            .slots[i % NGX_VMESS_TABLE_SLOTS];
+}
+
+
+static ngx_inline ngx_vmess_auth_key_t *
+ngx_vmess_table_key(ngx_vmess_table_t *t, ngx_uint_t i)
+{
+    return &t->blocks[i / NGX_VMESS_TABLE_SLOTS]
+            .keys[i % NGX_VMESS_TABLE_SLOTS];
+}
+
+
+/* CmdKeys are digests, and secret: nobody chooses his place */
+
+static ngx_inline uint32_t *
+ngx_vmess_table_bucket(ngx_vmess_table_t *t, const u_char *cmd_key)
+{
+    uint32_t  hash;
+
+    ngx_memcpy(&hash, cmd_key + 4, sizeof(uint32_t));
+
+    return &t->ids[hash & t->mask];
+}
+
+
+/* who shares a counter of the replay filter */
+
+static ngx_inline uint32_t
+ngx_vmess_table_owner(const u_char *cmd_key)
+{
+    uint32_t  owner;
+
+    ngx_memcpy(&owner, cmd_key, sizeof(uint32_t));
+
+    return owner | 1;
+}
+
+
+ngx_vmess_table_t *
+ngx_vmess_table_create(void *p, size_t size)
+{
+    size_t              n;
+    u_char             *data;
+    uint32_t            buckets;
+    ngx_vmess_table_t  *t;
+
+    t = p;
+
+    ngx_memzero(t, sizeof(ngx_vmess_table_t));
+
+    if (RAND_bytes((u_char *) &t->none, sizeof(ngx_vmess_auth_key_t)) != 1) {
+        return NULL;
+    }
+
+    n = size / (ngx_vmess_table_size(64, 64) / 64);
+
+    for (buckets = 64; buckets * 2 <= n; buckets *= 2) { /* void */ }
+
+    data = (u_char *) p + ngx_align(sizeof(ngx_vmess_table_t), 64);
+
+    t->mask = buckets - 1;
+    t->names = (uint32_t *) data;
+    t->ids = t->names + buckets;
+
+    ngx_memzero(data, 2 * buckets * sizeof(uint32_t));
+
+    t->blocks = (ngx_vmess_block_t *) (data + 2 * buckets * sizeof(uint32_t));
+    t->users = (ngx_vmess_user_t *)
+               ((u_char *) p + (size & ~(sizeof(uint64_t) - 1)));
+    t->spare = &t->memory;
+
+    return t;
+}
+
+
+/* with buckets, of which there are at most as many as users */
+
+size_t
+ngx_vmess_table_size(ngx_uint_t users, ngx_uint_t ids)
+{
+    return users * (sizeof(ngx_vmess_user_t) + 2 * sizeof(uint32_t))
+           + (ids + NGX_VMESS_TABLE_SLOTS - 1) / NGX_VMESS_TABLE_SLOTS
+             * sizeof(ngx_vmess_block_t);
+}
+
+
+/*
+ * The barriers are for the compiler: whatever a process stored before it died
+ * is there when its death is known.
+ */
+
+void
+ngx_vmess_table_begin(ngx_vmess_table_t *t)
+{
+    if (t->changing) {
+        ngx_vmess_table_recover(t);
+    }
+
+    t->changing = 1;
+
+    ngx_memory_barrier();
+}
+
+
+void
+ngx_vmess_table_end(ngx_vmess_table_t *t)
+{
+    ngx_memory_barrier();
+
+    t->changing = 0;
+}
+
+
+ngx_uint_t
+ngx_vmess_table_scan(ngx_vmess_table_t *t, ngx_uint_t slot,
+    const u_char *eauid, int64_t *time)
+{
+    ngx_uint_t                      b, i, n;
+    const ngx_vmess_auth_method_t  *method;
+
+    method = ngx_vmess_auth_method();
+
+    n = t->nblocks;
+    i = slot % NGX_VMESS_TABLE_SLOTS;
+
+    for (b = slot / NGX_VMESS_TABLE_SLOTS; b < n; b++) {
+
+        i = method->scan(t->blocks[b].keys, i, NGX_VMESS_TABLE_SLOTS, eauid,
+                         time);
+
+        if (i < NGX_VMESS_TABLE_SLOTS) {
+            return b * NGX_VMESS_TABLE_SLOTS + i;
+        }
+
+        i = 0;
+    }
+
+    return NGX_VMESS_TABLE_NONE;
+}
+
+
+ngx_uint_t
+ngx_vmess_table_try(ngx_vmess_table_t *t, ngx_uint_t slot, const u_char *eauid,
+    int64_t *time)
+{
+    if (slot / NGX_VMESS_TABLE_SLOTS >= t->nblocks) {
+        return 0;
+    }
+
+    return ngx_vmess_auth_method()->scan(ngx_vmess_table_key(t, slot), 0, 1,
+                                         eauid, time)
+           == 0;
+}
+
+
+/*
+ * A slot that is filled gets its key last, and one that is freed loses it first;
+ * so if the key fits once more, what was read before is what goes with it.
+ */
+
+ngx_int_t
+ngx_vmess_table_hit(ngx_vmess_table_t *t, ngx_uint_t slot, const u_char *eauid,
+    time_t now, ngx_vmess_hit_t *hit)
+{
+    u_char             cmd_key[NGX_VMESS_KEY_LEN];
+    uint32_t           user;
+    ngx_vmess_slot_t  *s;
+
+    s = ngx_vmess_table_slot(t, slot);
+
+    hit->slot = slot;
+    hit->serial = s->serial;
+
+    ngx_vmess_memory_barrier();
+
+    user = s->user & ~NGX_VMESS_TABLE_TEMPORARY;
+    hit->temporary = (s->user != user);
+    ngx_memcpy(hit->cmd_key, s->cmd_key, NGX_VMESS_KEY_LEN);
+
+    ngx_vmess_memory_barrier();
+
+    if (hit->serial == 0 || user >= t->nusers
+        || (eauid && !ngx_vmess_table_try(t, slot, eauid, &hit->time)))
+    {
+        return NGX_DECLINED;
+    }
+
+    hit->user = ngx_vmess_table_user(t, user);
+
+    if (ngx_vmess_table_check(t, hit, now) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (!hit->temporary) {
+        hit->owner = ngx_vmess_table_owner(hit->cmd_key);
+        return NGX_OK;
+    }
+
+    if (ngx_vmess_table_own(hit->user, hit->serial, cmd_key) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    hit->owner = ngx_vmess_table_owner(cmd_key);
+
+    ngx_explicit_memzero(cmd_key, NGX_VMESS_KEY_LEN);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_table_check(ngx_vmess_table_t *t, ngx_vmess_hit_t *hit, time_t now)
+{
+    ngx_int_t              rc;
+    ngx_vmess_slot_t      *s;
+    ngx_vmess_user_set_t   conf;
+
+    ngx_vmess_memory_barrier();
+
+    s = ngx_vmess_table_slot(t, hit->slot);
+
+    if (s->serial != hit->serial
+        || (hit->temporary
+            && ((time_t) s->until < now
+                || (hit->user->temporary[0] != hit->slot
+                    && hit->user->temporary[1] != hit->slot))))
+    {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_vmess_table_look(hit->user, hit->serial,
+                              hit->temporary ? NGX_VMESS_TABLE_NONE
+                                             : (uint32_t) hit->slot,
+                              now, &conf);
+
+    hit->limits = conf.limits;
+
+    ngx_explicit_memzero(conf.id, sizeof(conf.id));
+
+    return (rc == NGX_OK) ? NGX_OK : NGX_DECLINED;
+}
+
+
+/*
+ * Whether the user has the id, in that slot if it is one, and what goes with it.
+ * After a change, what is read here may be what the next one writes.
+ */
+
+static ngx_int_t
+ngx_vmess_table_look(ngx_vmess_user_t *user, uint32_t serial, uint32_t slot,
+    time_t now, ngx_vmess_user_set_t *copy)
+{
+    uint32_t               version;
+    ngx_uint_t             k, state;
+    ngx_vmess_user_set_t  *conf;
+
+    do {
+        version = user->version;
+
+        ngx_vmess_memory_barrier();
+
+        conf = user->conf;
+
+        ngx_memcpy(copy, conf, sizeof(ngx_vmess_user_set_t));
+
+        state = user->state;
+
+        ngx_vmess_memory_barrier();
+
+    } while (version != user->version || conf != user->conf);
+
+    for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
+
+        if (copy->serial[k] == serial
+            && (slot == NGX_VMESS_TABLE_NONE || copy->slot[k] == slot))
+        {
+            break;
+        }
+    }
+
+    if (k == NGX_VMESS_USER_IDS
+        || (k == NGX_VMESS_USER_ALSO && copy->until && copy->until <= now))
+    {
+        return NGX_DECLINED;
+    }
+
+    if (state == NGX_VMESS_USER_USED) {
+        return NGX_OK;
+    }
+
+    return (ngx_current_msec - user->removed < NGX_VMESS_USER_GRACE)
+           ? NGX_AGAIN : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_vmess_table_knows(ngx_vmess_user_t *user, uint32_t serial, time_t now,
+    ngx_vmess_limits_t *limits)
+{
+    ngx_int_t             rc;
+    ngx_vmess_user_set_t  conf;
+
+    rc = ngx_vmess_table_look(user, serial, NGX_VMESS_TABLE_NONE, now, &conf);
+
+    *limits = conf.limits;
+
+    ngx_explicit_memzero(conf.id, sizeof(conf.id));
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_vmess_table_keys(ngx_vmess_value_t *value, ngx_vmess_value_keys_t *keys)
+{
+    ngx_uint_t  k;
+
+    for (k = 0; k < value->ids; k++) {
+
+        ngx_vmess_id_cmd_key(keys->cmd_key[k], value->id[k]);
+
+        if (ngx_vmess_auth_method()->init(&keys->key[k], keys->cmd_key[k])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_vmess_table_e
+ngx_vmess_table_set(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+    ngx_vmess_value_keys_t *keys, ngx_vmess_user_t **userp)
+{
+    uint32_t             hash;
+    ngx_vmess_user_t    *user;
+    ngx_vmess_table_e    rc;
+    ngx_vmess_change_t   change;
+
+    if (userp == NULL) {
+        userp = &user;
+    }
+
+    hash = ngx_crc32_long(value->name.data, value->name.len);
+
+    user = ngx_vmess_table_lookup(t, &value->name, hash, 1);
+
+    *userp = user;
+
+    if (user && ngx_vmess_table_used(user)) {
+
+        if (value->origin == NGX_VMESS_ORIGIN_API
+            && user->conf->origin == NGX_VMESS_ORIGIN_CONF)
+        {
+            return NGX_VMESS_TABLE_FOREIGN;
+        }
+
+        if (ngx_vmess_table_same(user, value)) {
+            return NGX_VMESS_TABLE_SAME;
+        }
+    }
+
+    change.keys = keys;
+
+    rc = ngx_vmess_table_prepare(t, value, userp, &change);
+
+    if (rc == NGX_VMESS_TABLE_ADDED && user == NULL) {
+        user = ngx_vmess_table_alloc_user(t, &value->name, hash);
+        *userp = user;
+    }
+
+    if (rc == NGX_VMESS_TABLE_ADDED || rc == NGX_VMESS_TABLE_CHANGED) {
+        ngx_vmess_table_commit(t, user, &change);
+    }
+
+    ngx_explicit_memzero(&change, sizeof(ngx_vmess_change_t));
+
+    return rc;
+}
+
+
+static ngx_uint_t
+ngx_vmess_table_same(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
+{
+    ngx_uint_t         k;
+    ngx_vmess_user_set_t  *conf;
+
+    conf = user->conf;
+
+    for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
+
+        if ((conf->serial[k] != 0) != (k < value->ids)) {
+            return 0;
+        }
+
+        if (k < value->ids
+            && !ngx_vmess_equal(conf->id[k], value->id[k], NGX_VMESS_ID_LEN))
+        {
+            return 0;
+        }
+    }
+
+    return conf->until == value->until
+           && conf->tags == value->tags
+           && conf->origin == value->origin
+           && ngx_memcmp(&conf->limits, &value->limits,
+                         sizeof(ngx_vmess_limits_t))
+              == 0;
+}
+
+
+/* answers _ADDED or _CHANGED if it can be done; nothing is changed yet */
+
+static ngx_vmess_table_e
+ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+    ngx_vmess_user_t **userp, ngx_vmess_change_t *change)
+{
+    ngx_uint_t         used, users, slots;
+    ngx_vmess_user_set_t  *conf;
+    ngx_vmess_user_t  *user;
+    ngx_vmess_table_e  rc;
+
+    user = *userp;
+    used = (user && ngx_vmess_table_used(user));
+
+    conf = &change->conf;
+
+    ngx_memzero(conf, sizeof(ngx_vmess_user_set_t));
+
+    conf->until = value->until;
+    conf->tags = value->tags;
+    conf->origin = value->origin;
+    ngx_memcpy(&conf->limits, &value->limits, sizeof(ngx_vmess_limits_t));
+
+    rc = ngx_vmess_table_prepare_ids(t, value, userp, change);
+
+    if (rc != NGX_VMESS_TABLE_CHANGED) {
+        return rc;
+    }
+
+    users = (user == NULL);
+    slots = change->slots;
+
+    if (t->refresh && (!used || user->temporary[0] == NGX_VMESS_TABLE_NONE)) {
+        slots += 2;
+    }
+
+    /* what is reserved is for the configuration */
+
+    if (value->origin != NGX_VMESS_ORIGIN_CONF && users + slots) {
+        users += t->reserved_users;
+        slots += t->reserved_slots;
+    }
+
+    if (!ngx_vmess_table_fits(t, users, slots)) {
+        return NGX_VMESS_TABLE_FULL;
+    }
+
+    return used ? NGX_VMESS_TABLE_CHANGED : NGX_VMESS_TABLE_ADDED;
+}
+
+
+/* an id that the user has keeps its serial number, and its slot if he is there */
+
+static ngx_vmess_table_e
+ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+    ngx_vmess_user_t **userp, ngx_vmess_change_t *change)
+{
+    uint32_t           slot;
+    ngx_uint_t         j, k;
+    ngx_vmess_user_set_t  *conf, *old;
+    ngx_vmess_user_t  *user;
+
+    user = *userp;
+    conf = &change->conf;
+    old = user ? user->conf : NULL;
+
+    change->ids = value->ids;
+    change->slots = 0;
+
+    for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
+
+        conf->slot[k] = NGX_VMESS_TABLE_NONE;
+
+        if (k >= value->ids) {
+            continue;
+        }
+
+        ngx_memcpy(conf->id[k], value->id[k], NGX_VMESS_ID_LEN);
+
+        for (j = 0; old && j < NGX_VMESS_USER_IDS; j++) {
+
+            if (old->serial[j]
+                && ngx_vmess_equal(old->id[j], conf->id[k], NGX_VMESS_ID_LEN))
+            {
+                conf->serial[k] = old->serial[j];
+
+                if (ngx_vmess_table_used(user)) {
+                    conf->slot[k] = old->slot[j];
+                }
+            }
+        }
+
+        if (conf->slot[k] != NGX_VMESS_TABLE_NONE) {
+            continue;
+        }
+
+        if (change->keys == NULL) {
+            change->keys = &change->made;
+
+            if (ngx_vmess_table_keys(value, change->keys) != NGX_OK) {
+                return NGX_VMESS_TABLE_FAILED;
+            }
+        }
+
+        slot = ngx_vmess_table_lookup_key(t, change->keys->cmd_key[k]);
+
+        if (slot != NGX_VMESS_TABLE_NONE) {
+            *userp = ngx_vmess_table_user(t, ngx_vmess_table_slot(t,
+                                                                  slot)->user);
+            return NGX_VMESS_TABLE_TAKEN;
+        }
+
+        change->slots++;
+    }
+
+    return NGX_VMESS_TABLE_CHANGED;
+}
+
+
+/* the one store that counts is that of user->conf, or of the state */
+
+static void
+ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    ngx_vmess_change_t *change)
+{
+    ngx_uint_t         k, state;
+    ngx_vmess_user_set_t  *conf, *old;
+
+    conf = &change->conf;
+    old = user->conf;
+    state = user->state;
+
+    for (k = 0; k < change->ids; k++) {
+
+        if (conf->slot[k] != NGX_VMESS_TABLE_NONE) {
+            continue;
+        }
+
+        if (conf->serial[k] == 0) {
+            conf->serial[k] = ++t->serial;
+        }
+
+        conf->slot[k] = ngx_vmess_table_alloc_slot(t);
+
+        ngx_vmess_table_fill_slot(t, conf->slot[k], user, conf->serial[k],
+                                  change->keys->cmd_key[k],
+                                  &change->keys->key[k]);
+    }
+
+    conf->user = ngx_vmess_table_number(t, user);
+
+    ngx_memcpy(t->spare, conf, sizeof(ngx_vmess_user_set_t));
+
+    user->version++;
+
+    ngx_vmess_memory_barrier();
+
+    user->conf = t->spare;
+
+    ngx_vmess_memory_barrier();
+
+    user->state = NGX_VMESS_USER_USED;
+
+    ngx_vmess_memory_barrier();
+
+    if (state != NGX_VMESS_USER_USED) {
+        t->count++;
+    }
+
+    if (state == NGX_VMESS_USER_FREE) {
+        user->next = t->names[user->hash & t->mask];
+        t->names[user->hash & t->mask] = ngx_vmess_table_number(t, user) + 1;
+    }
+
+    for (k = 0; state == NGX_VMESS_USER_USED && k < NGX_VMESS_USER_IDS; k++) {
+
+        if (old->slot[k] != NGX_VMESS_TABLE_NONE
+            && old->slot[k] != conf->slot[0] && old->slot[k] != conf->slot[1])
+        {
+            ngx_vmess_table_free_slot(t, old->slot[k]);
+        }
+    }
+
+    t->spare = old;
+
+    ngx_explicit_memzero(old, offsetof(ngx_vmess_user_set_t, user));
+
+    ngx_vmess_table_add_temporary(t, user);
+
+    ngx_vmess_table_stamp(t, user);
+}
+
+
+static void
+ngx_vmess_table_stamp(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    user->stamp = t->changes + 1;
+
+    ngx_vmess_memory_barrier();
+
+    t->changes++;
+}
+
+
+void
+ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    ngx_uint_t         k;
+    ngx_vmess_user_set_t  *conf;
+
+    user->removed = ngx_current_msec;
+
+    ngx_vmess_memory_barrier();
+
+    user->state = NGX_VMESS_USER_REMOVED;
+
+    ngx_vmess_memory_barrier();
+
+    conf = user->conf;
+
+    for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
+        if (conf->slot[k] != NGX_VMESS_TABLE_NONE) {
+            ngx_vmess_table_free_slot(t, conf->slot[k]);
+        }
+    }
+
+    ngx_vmess_table_free_temporary(t, user);
+
+    t->count--;
+
+    if (!user->listed) {
+        user->listed = 1;
+        user->link = t->removed;
+        t->removed = ngx_vmess_table_number(t, user) + 1;
+    }
+
+    ngx_vmess_table_stamp(t, user);
+}
+
+
+/*
+ * A worker counts a reference, then looks whether the user is still there: it is
+ * seen here, or finds that he has gone.
+ */
+
+void
+ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch, ngx_msec_t grace)
+{
+    uint32_t          *p, *name, i;
+    ngx_vmess_user_t  *user;
+
+    ngx_vmess_memory_barrier();
+
+    for (p = &t->removed; *p; /* void */) {
+
+        i = *p;
+        user = ngx_vmess_table_user(t, i - 1);
+
+        if (user->state == NGX_VMESS_USER_REMOVED
+            && (user->refs[epoch & 1]
+                || ngx_current_msec - user->removed < grace))
+        {
+            p = &user->link;
+            continue;
+        }
+
+        *p = user->link;
+        user->listed = 0;
+
+        if (user->state == NGX_VMESS_USER_USED) {
+            continue;
+        }
+
+        for (name = &t->names[user->hash & t->mask];
+             *name != i;
+             name = &ngx_vmess_table_user(t, *name - 1)->next)
+        {
+            /* void */
+        }
+
+        *name = user->next;
+
+        ngx_explicit_memzero(user->conf, offsetof(ngx_vmess_user_set_t, user));
+
+        user->state = NGX_VMESS_USER_FREE;
+        user->link = t->free_users;
+
+        t->free_users = i;
+        t->nfree_users++;
+    }
+}
+
+
+ngx_uint_t
+ngx_vmess_table_has_removed(ngx_vmess_table_t *t)
+{
+    return t->removed != 0;
+}
+
+
+void
+ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    user->kicks++;
+
+    ngx_vmess_table_stamp(t, user);
+}
+
+
+void
+ngx_vmess_table_reset(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    ngx_vmess_usage_reset(&user->usage, ngx_vmess_user_limits(user),
+                          ngx_time());
+
+    ngx_vmess_table_stamp(t, user);
+}
+
+
+ngx_vmess_user_t *
+ngx_vmess_table_find(ngx_vmess_table_t *t, ngx_str_t *name)
+{
+    return ngx_vmess_table_lookup(t, name,
+                                  ngx_crc32_long(name->data, name->len), 0);
+}
+
+
+/* removed: also one who was removed and may come again */
+
+static ngx_vmess_user_t *
+ngx_vmess_table_lookup(ngx_vmess_table_t *t, ngx_str_t *name, uint32_t hash,
+    ngx_uint_t removed)
+{
+    uint32_t           i;
+    ngx_vmess_user_t  *user;
+
+    for (i = t->names[hash & t->mask]; i; i = user->next) {
+
+        user = ngx_vmess_table_user(t, i - 1);
+
+        if (user->hash != hash || user->name.len != name->len
+            || ngx_memcmp(user->text, name->data, name->len) != 0)
+        {
+            continue;
+        }
+
+        if (ngx_vmess_table_used(user)
+            || (removed
+                && ngx_current_msec - user->removed < NGX_VMESS_USER_GRACE))
+        {
+            return user;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_vmess_user_t *
+ngx_vmess_table_find_id(ngx_vmess_table_t *t, const u_char *id)
+{
+    u_char    cmd_key[NGX_VMESS_KEY_LEN];
+    uint32_t  slot;
+
+    ngx_vmess_id_cmd_key(cmd_key, id);
+
+    slot = ngx_vmess_table_lookup_key(t, cmd_key);
+
+    ngx_explicit_memzero(cmd_key, NGX_VMESS_KEY_LEN);
+
+    return (slot == NGX_VMESS_TABLE_NONE)
+           ? NULL
+           : ngx_vmess_table_user(t, ngx_vmess_table_slot(t, slot)->user);
+}
+
+
+static uint32_t
+ngx_vmess_table_lookup_key(ngx_vmess_table_t *t, const u_char *cmd_key)
+{
+    uint32_t           i;
+    ngx_vmess_slot_t  *s;
+
+    for (i = *ngx_vmess_table_bucket(t, cmd_key); i; i = s->next) {
+
+        s = ngx_vmess_table_slot(t, i - 1);
+
+        if (ngx_vmess_equal(s->cmd_key, cmd_key, NGX_VMESS_KEY_LEN)) {
+            return i - 1;
+        }
+    }
+
+    return NGX_VMESS_TABLE_NONE;
+}
+
+
+ngx_uint_t
+ngx_vmess_table_max(ngx_vmess_table_t *t)
+{
+    return t->nusers;
+}
+
+
+ngx_uint_t
+ngx_vmess_table_count(ngx_vmess_table_t *t)
+{
+    return t->count;
+}
+
+
+ngx_uint_t
+ngx_vmess_table_changes(ngx_vmess_table_t *t)
+{
+    return t->changes;
+}
+
+
+ngx_uint_t
+ngx_vmess_table_number(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    return t->users - 1 - user;
+}
+
+
+ngx_vmess_user_t *
+ngx_vmess_table_user(ngx_vmess_table_t *t, ngx_uint_t i)
+{
+    return t->users - 1 - i;
+}
+
+
+/* another user of the same memory has another version */
+
+ngx_int_t
+ngx_vmess_table_get(ngx_vmess_table_t *t, ngx_uint_t i,
+    ngx_vmess_user_info_t *info)
+{
+    uint32_t               version;
+    ngx_uint_t             k;
+    ngx_vmess_user_t      *user;
+    ngx_vmess_user_set_t  *conf;
+
+    user = ngx_vmess_table_user(t, i);
+
+    do {
+        version = user->version;
+
+        ngx_vmess_memory_barrier();
+
+        if (!ngx_vmess_table_used(user)) {
+            return NGX_DECLINED;
+        }
+
+        conf = user->conf;
+
+        info->stamp = user->stamp;
+
+        info->value.name.data = info->name;
+        info->value.name.len = ngx_min(user->name.len,
+                                       NGX_VMESS_USER_NAME_MAX);
+        ngx_memcpy(info->name, user->text, NGX_VMESS_USER_NAME_MAX);
+
+        info->value.ids = 0;
+
+        for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
+            info->value.ids += (conf->serial[k] != 0);
+        }
+
+        ngx_memcpy(info->value.id, conf->id, sizeof(conf->id));
+        ngx_memcpy(&info->value.limits, &conf->limits,
+                   sizeof(ngx_vmess_limits_t));
+
+        info->value.until = conf->until;
+        info->value.tags = conf->tags;
+        info->value.origin = conf->origin;
+
+        info->usage = user->usage;
+
+        ngx_vmess_memory_barrier();
+
+    } while (version != user->version || conf != user->conf);
+
+    return ngx_vmess_table_used(user) ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_vmess_table_find_owner(ngx_vmess_table_t *t, uint32_t owner,
+    ngx_vmess_user_info_t *info)
+{
+    ngx_uint_t         i, n;
+    ngx_vmess_slot_t  *s;
+
+    n = t->nblocks * NGX_VMESS_TABLE_SLOTS;
+
+    for (i = 0; i < n; i++) {
+
+        s = ngx_vmess_table_slot(t, i);
+
+        if (s->user < t->nusers && ngx_vmess_table_owner(s->cmd_key) == owner) {
+            return ngx_vmess_table_get(t, s->user, info);
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t ids)
+{
+    if (users + ids && !ngx_vmess_table_fits(t, users, ids)) {
+        return NGX_DECLINED;
+    }
+
+    t->reserved_users = users;
+    t->reserved_slots = ids;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_vmess_table_fits(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t slots)
+{
+    size_t  room;
+
+    room = (u_char *) (t->users - t->nusers)
+           - (u_char *) &t->blocks[t->nblocks];
+
+    users -= ngx_min(users, t->nfree_users);
+    slots -= ngx_min(slots, t->nfree_slots);
+
+    slots = (slots + NGX_VMESS_TABLE_SLOTS - 1) / NGX_VMESS_TABLE_SLOTS;
+
+    return users <= room / sizeof(ngx_vmess_user_t)
+           && slots <= (room - users * sizeof(ngx_vmess_user_t))
+                       / sizeof(ngx_vmess_block_t);
+}
+
+
+/* called when there is room, as the next one */
+
+static ngx_vmess_user_t *
+ngx_vmess_table_alloc_user(ngx_vmess_table_t *t, ngx_str_t *name,
+    uint32_t hash)
+{
+    ngx_vmess_user_t  *user;
+
+    if (t->free_users) {
+        user = ngx_vmess_table_user(t, t->free_users - 1);
+
+        t->free_users = user->link;
+        t->nfree_users--;
+
+        ngx_memzero(&user->usage, sizeof(ngx_vmess_usage_t));
+        ngx_memzero(user->buckets, sizeof(user->buckets));
+
+    } else {
+        user = ngx_vmess_table_user(t, t->nusers);
+
+        ngx_memzero(user, sizeof(ngx_vmess_user_t));
+
+        user->conf = &user->memory;
+        user->memory.user = t->nusers;
+
+        ngx_vmess_memory_barrier();
+
+        t->nusers++;
+    }
+
+    user->temporary[0] = NGX_VMESS_TABLE_NONE;
+    user->temporary[1] = NGX_VMESS_TABLE_NONE;
+
+    user->hash = hash;
+    user->name.len = name->len;
+    user->name.data = user->text;
+    ngx_memcpy(user->text, name->data, name->len);
+
+    return user;
+}
+
+
+static uint32_t
+ngx_vmess_table_alloc_slot(ngx_vmess_table_t *t)
+{
+    uint32_t            i, n;
+    ngx_vmess_slot_t   *s;
+    ngx_vmess_block_t  *block;
+
+    if (t->free_slots == 0) {
+
+        block = &t->blocks[t->nblocks];
+        n = (t->nblocks + 1) * NGX_VMESS_TABLE_SLOTS;
+
+        ngx_memzero(block->slots, sizeof(block->slots));
+
+        for (i = NGX_VMESS_TABLE_SLOTS; i; i--, n--) {
+            block->keys[i - 1] = t->none;
+            block->slots[i - 1].user = NGX_VMESS_TABLE_NONE;
+            block->slots[i - 1].next = t->free_slots;
+            t->free_slots = n;
+        }
+
+        ngx_vmess_memory_barrier();
+
+        t->nblocks++;
+        t->nfree_slots += NGX_VMESS_TABLE_SLOTS;
+    }
+
+    i = t->free_slots - 1;
+    s = ngx_vmess_table_slot(t, i);
+
+    t->free_slots = s->next;
+    t->nfree_slots--;
+
+    return i;
+}
+
+
+static void
+ngx_vmess_table_fill_slot(ngx_vmess_table_t *t, uint32_t i,
+    ngx_vmess_user_t *user, uint32_t serial, const u_char *cmd_key,
+    ngx_vmess_auth_key_t *key)
+{
+    uint32_t          *bucket;
+    ngx_vmess_slot_t  *s;
+
+    s = ngx_vmess_table_slot(t, i);
+
+    ngx_memcpy(s->cmd_key, cmd_key, NGX_VMESS_KEY_LEN);
+
+    s->user = ngx_vmess_table_number(t, user);
+    s->serial = serial;
+
+    bucket = ngx_vmess_table_bucket(t, cmd_key);
+
+    s->next = *bucket;
+    *bucket = i + 1;
+
+    ngx_vmess_memory_barrier();
+
+    *ngx_vmess_table_key(t, i) = *key;
+
+    ngx_vmess_memory_barrier();
+}
+
+
+static void
+ngx_vmess_table_free_slot(ngx_vmess_table_t *t, uint32_t i)
+{
+    uint32_t          *p;
+    ngx_vmess_slot_t  *s;
+
+    s = ngx_vmess_table_slot(t, i);
+
+    if (!(s->user & NGX_VMESS_TABLE_TEMPORARY)) {
+
+        for (p = ngx_vmess_table_bucket(t, s->cmd_key);
+             *p != i + 1;
+             p = &ngx_vmess_table_slot(t, *p - 1)->next)
+        {
+            /* void */
+        }
+
+        *p = s->next;
+    }
+
+    ngx_vmess_table_clear_slot(t, i);
+}
+
+
+static void
+ngx_vmess_table_clear_slot(ngx_vmess_table_t *t, uint32_t i)
+{
+    ngx_vmess_slot_t  *s;
+
+    s = ngx_vmess_table_slot(t, i);
+
+    *ngx_vmess_table_key(t, i) = t->none;
+
+    ngx_vmess_memory_barrier();
+
+    ngx_memzero(s, sizeof(ngx_vmess_slot_t));
+
+    s->user = NGX_VMESS_TABLE_NONE;
+    s->next = t->free_slots;
+    t->free_slots = i + 1;
+    t->nfree_slots++;
+}
+
+
+void
+ngx_vmess_table_set_refresh(ngx_vmess_table_t *t, time_t refresh)
+{
+    t->refresh = refresh;
+}
+
+
+time_t
+ngx_vmess_table_refresh(ngx_vmess_table_t *t)
+{
+    return t->refresh;
+}
+
+
+void
+ngx_vmess_table_add_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    uint32_t           i;
+    ngx_uint_t         k;
+    ngx_vmess_slot_t  *s;
+
+    if (t->refresh == 0) {
+        ngx_vmess_table_free_temporary(t, user);
+        return;
+    }
+
+    for (k = 0; k < 2; k++) {
+
+        if (user->temporary[k] != NGX_VMESS_TABLE_NONE
+            || !ngx_vmess_table_fits(t, 0, 1))
+        {
+            continue;
+        }
+
+        i = ngx_vmess_table_alloc_slot(t);
+        s = ngx_vmess_table_slot(t, i);
+
+        s->user = ngx_vmess_table_number(t, user) | NGX_VMESS_TABLE_TEMPORARY;
+
+        ngx_vmess_memory_barrier();
+
+        user->temporary[k] = i;
+    }
+}
+
+
+static void
+ngx_vmess_table_free_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    uint32_t    i;
+    ngx_uint_t  k;
+
+    for (k = 0; k < 2; k++) {
+
+        i = user->temporary[k];
+
+        if (i != NGX_VMESS_TABLE_NONE) {
+            user->temporary[k] = NGX_VMESS_TABLE_NONE;
+
+            ngx_vmess_memory_barrier();
+
+            ngx_vmess_table_free_slot(t, i);
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_vmess_table_own(ngx_vmess_user_t *user, uint32_t serial, u_char *cmd_key)
+{
+    ngx_int_t             rc;
+    ngx_vmess_user_set_t  conf;
+
+    rc = ngx_vmess_table_look(user, serial, NGX_VMESS_TABLE_NONE, 0, &conf);
+
+    if (rc != NGX_OK || conf.serial[NGX_VMESS_USER_OWN] != serial) {
+        rc = NGX_DECLINED;
+        goto done;
+    }
+
+    ngx_vmess_id_cmd_key(cmd_key, conf.id[NGX_VMESS_USER_OWN]);
+
+done:
+
+    ngx_explicit_memzero(conf.id, sizeof(conf.id));
+
+    return rc;
+}
+
+
+/* what goes with a key that fits is written behind it: see _hit() */
+
+ngx_int_t
+ngx_vmess_table_set_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    uint32_t serial, ngx_uint_t odd, const u_char *cmd_key,
+    ngx_vmess_auth_key_t *key, time_t until)
+{
+    uint32_t           i;
+    ngx_vmess_user_set_t  *conf;
+    ngx_vmess_slot_t  *s;
+
+    i = user->temporary[odd];
+    conf = user->conf;
+
+    if (i == NGX_VMESS_TABLE_NONE || !ngx_vmess_table_used(user)
+        || conf->serial[NGX_VMESS_USER_OWN] != serial)
+    {
+        return NGX_DECLINED;
+    }
+
+    s = ngx_vmess_table_slot(t, i);
+
+    s->until = 0;
+    s->serial = 0;
+
+    ngx_vmess_memory_barrier();
+
+    *ngx_vmess_table_key(t, i) = *key;
+
+    ngx_vmess_memory_barrier();
+
+    ngx_memcpy(s->cmd_key, cmd_key, NGX_VMESS_KEY_LEN);
+
+    ngx_vmess_memory_barrier();
+
+    s->serial = serial;
+    s->until = until;
+
+    return NGX_OK;
+}
+
+
+time_t
+ngx_vmess_table_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    uint32_t serial, ngx_uint_t odd)
+{
+    uint32_t           i;
+    ngx_vmess_slot_t  *s;
+
+    i = user->temporary[odd];
+
+    if (i == NGX_VMESS_TABLE_NONE) {
+        return 0;
+    }
+
+    s = ngx_vmess_table_slot(t, i);
+
+    return (s->serial == serial) ? s->until : 0;
+}
+
+
+/* the users tell all the rest */
+
+static void
+ngx_vmess_table_recover(ngx_vmess_table_t *t)
+{
+    uint32_t           i, *list, *bucket;
+    ngx_vmess_slot_t  *s;
+    ngx_vmess_user_t  *user;
+
+    ngx_memzero(t->names, 2 * (t->mask + 1) * sizeof(uint32_t));
+
+    t->free_slots = 0;
+    t->free_users = 0;
+    t->removed = 0;
+    t->nfree_slots = 0;
+    t->nfree_users = 0;
+    t->count = 0;
+
+    t->spare = &t->memory;
+
+    for (i = t->nusers; i; i--) {
+
+        user = ngx_vmess_table_user(t, i - 1);
+
+        if (ngx_vmess_table_user(t, user->memory.user)->conf != &user->memory) {
+            t->spare = &user->memory;
+        }
+
+        t->count += (user->state == NGX_VMESS_USER_USED);
+        t->nfree_users += (user->state == NGX_VMESS_USER_FREE);
+
+        user->listed = (user->state == NGX_VMESS_USER_REMOVED);
+
+        if (user->state != NGX_VMESS_USER_USED) {
+            list = user->listed ? &t->removed : &t->free_users;
+            user->link = *list;
+            *list = i;
+        }
+
+        if (user->state != NGX_VMESS_USER_FREE) {
+            bucket = &t->names[user->hash & t->mask];
+            user->next = *bucket;
+            *bucket = i;
+        }
+    }
+
+    for (i = t->nblocks * NGX_VMESS_TABLE_SLOTS; i; i--) {
+
+        if (!ngx_vmess_table_names_slot(t, i - 1)) {
+            ngx_vmess_table_clear_slot(t, i - 1);
+            continue;
+        }
+
+        s = ngx_vmess_table_slot(t, i - 1);
+
+        if (!(s->user & NGX_VMESS_TABLE_TEMPORARY)) {
+            bucket = ngx_vmess_table_bucket(t, s->cmd_key);
+            s->next = *bucket;
+            *bucket = i;
+        }
+    }
+
+    t->changes++;
+}
+
+
+/* whether its user names a slot as one of its own */
+
+static ngx_uint_t
+ngx_vmess_table_names_slot(ngx_vmess_table_t *t, uint32_t i)
+{
+    uint32_t           n;
+    ngx_vmess_user_set_t  *conf;
+    ngx_vmess_slot_t  *s;
+    ngx_vmess_user_t  *user;
+
+    s = ngx_vmess_table_slot(t, i);
+
+    n = s->user & ~NGX_VMESS_TABLE_TEMPORARY;
+
+    if (n >= t->nusers) {
+        return 0;
+    }
+
+    user = ngx_vmess_table_user(t, n);
+    conf = user->conf;
+
+    if (!ngx_vmess_table_used(user)) {
+        return 0;
+    }
+
+    if (s->user & NGX_VMESS_TABLE_TEMPORARY) {
+        return user->temporary[0] == i || user->temporary[1] == i;
+    }
+
+    return conf->slot[NGX_VMESS_USER_OWN] == i
+           || conf->slot[NGX_VMESS_USER_ALSO] == i;
+}
