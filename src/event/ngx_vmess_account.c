@@ -46,6 +46,7 @@ static ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user,
     ngx_vmess_limits_t *limits);
 static ngx_vmess_status_e ngx_vmess_account_standing(
     ngx_vmess_account_t *account);
+static void ngx_vmess_account_begin(ngx_vmess_account_t *account);
 static void ngx_vmess_account_end(ngx_vmess_account_t *account,
     ngx_vmess_status_e status);
 static void ngx_vmess_account_enforce(ngx_vmess_zone_t *zone);
@@ -467,19 +468,20 @@ ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
 static ngx_vmess_status_e
 ngx_vmess_account_limit(ngx_vmess_user_t *user, ngx_vmess_limits_t *limits)
 {
-    if (limits->disabled) {
+    switch (ngx_vmess_usage_status(&user->usage, limits, ngx_time())) {
+
+    case NGX_VMESS_USAGE_DISABLED:
         return NGX_VMESS_STATUS_DISABLED;
-    }
 
-    if (limits->expires && limits->expires <= ngx_time()) {
+    case NGX_VMESS_USAGE_EXPIRED:
         return NGX_VMESS_STATUS_EXPIRED;
-    }
 
-    if (limits->quota && ngx_vmess_account_used(user) >= limits->quota) {
+    case NGX_VMESS_USAGE_LIMITED:
         return NGX_VMESS_STATUS_LIMITED;
-    }
 
-    return NGX_VMESS_STATUS_OK;
+    default: /* NGX_VMESS_USAGE_ACTIVE, _ON_HOLD */
+        return NGX_VMESS_STATUS_OK;
+    }
 }
 
 
@@ -534,6 +536,7 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
         account->connection = c;
         account->counted = 0;
         account->ended = 0;
+        account->rest = 0;
 
         ngx_vmess_account_hold(account);
     }
@@ -560,6 +563,12 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
 
     account->user->usage.seen = ngx_time();
 
+    ngx_vmess_account_begin(account);
+
+    /* the time on hold may be over by this */
+
+    ngx_vmess_account_watch(account);
+
     return NGX_VMESS_STATUS_OK;
 }
 
@@ -567,28 +576,65 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
 void
 ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
 {
-    off_t              quota;
-    ngx_vmess_user_t  *user;
+    off_t                extra;
+    ngx_vmess_usage_t   *usage;
+    ngx_vmess_limits_t  *limits;
 
-    user = account->user;
+    usage = &account->user->usage;
+    limits = ngx_vmess_user_limits(account->user);
+
+    ngx_vmess_account_begin(account);
+
+    if (account->factor) {
+        extra = (up + down) * account->factor + account->rest;
+
+        account->rest = extra % NGX_VMESS_ACCOUNT_FACTOR;
+
+        (void) ngx_atomic_fetch_add(&usage->extra,
+                                    extra / NGX_VMESS_ACCOUNT_FACTOR);
+    }
 
     if (up) {
-        (void) ngx_atomic_fetch_add(&user->usage.up, up);
+        (void) ngx_atomic_fetch_add(&usage->up, up);
     }
 
     if (down) {
-        (void) ngx_atomic_fetch_add(&user->usage.down, down);
+        (void) ngx_atomic_fetch_add(&usage->down, down);
     }
 
-    quota = ngx_vmess_user_limits(user)->quota;
-
-    if (quota && !account->ended && ngx_vmess_account_used(user) >= quota) {
+    if (limits->quota && !account->ended
+        && ngx_vmess_usage_used(usage, limits, ngx_time()) >= limits->quota)
+    {
         ngx_vmess_account_end(account, NGX_VMESS_STATUS_LIMITED);
 
         /* flows that are silent, and those of other workers */
 
         (void) ngx_atomic_fetch_add(&account->zone->sh->exhausted, 1);
     }
+}
+
+
+/* begins a period of the quota that is due */
+
+static void
+ngx_vmess_account_begin(ngx_vmess_account_t *account)
+{
+    ngx_vmess_user_t  *user;
+
+    user = account->user;
+
+    if (!ngx_vmess_usage_due(&user->usage, ngx_vmess_user_limits(user),
+                             ngx_time()))
+    {
+        return;
+    }
+
+    (void) ngx_vmess_users_lock(account->zone);
+
+    ngx_vmess_usage_begin(&user->usage, ngx_vmess_user_limits(user),
+                          ngx_time());
+
+    ngx_vmess_users_unlock(account->zone);
 }
 
 
@@ -676,12 +722,22 @@ ngx_vmess_account_watch(ngx_vmess_account_t *account)
 {
     time_t                 expires;
     ngx_vmess_zone_t      *zone;
+    ngx_vmess_usage_t     *usage;
     ngx_vmess_user_set_t  *conf;
 
     zone = account->zone;
     conf = account->user->conf;
 
-    expires = conf->limits.expires;
+    usage = &account->user->usage;
+
+    expires = ngx_vmess_usage_expires(usage, &conf->limits);
+
+    if (conf->limits.hold && usage->first == 0) {
+
+        /* look again: another worker may open the first flow */
+
+        expires = ngx_time() + 1;
+    }
 
     if (conf->until && conf->serial[NGX_VMESS_USER_ALSO] == account->serial
         && (expires == 0 || expires > conf->until))

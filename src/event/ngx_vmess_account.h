@@ -67,6 +67,8 @@ typedef struct {
     ngx_vmess_limits_t         limits;
     uint32_t                   serial;     /* of the id it was found by */
     uint32_t                   kicks;      /* of the user, when it was let in */
+    ngx_int_t                  factor;     /* thousandths above 1.0 */
+    ngx_int_t                  rest;       /* thousandths not counted yet */
     ngx_uint_t                 tried;      /* keys, before this was found */
     int64_t                    time;       /* stamped by the client */
     unsigned                   legacy:1;   /* by a token */
@@ -78,11 +80,9 @@ typedef struct {
 } ngx_vmess_account_t;
 
 
-/* bytes that count towards a user's quota */
+/* the factor of traffic that counts as it is */
 
-#define ngx_vmess_account_used(user)                                          \
-    ngx_vmess_usage_used(&(user)->usage, ngx_vmess_user_limits(user),         \
-                         ngx_time())
+#define NGX_VMESS_ACCOUNT_FACTOR  1000
 
 
 ngx_vmess_status_t *ngx_vmess_account_status(ngx_vmess_status_e status);

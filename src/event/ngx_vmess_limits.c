@@ -65,13 +65,13 @@ ngx_vmess_param_t  ngx_vmess_limits_params[] = {
     { ngx_string("hold="), ngx_vmess_limits_hold,
       offsetof(ngx_vmess_limits_t, hold), 1, NGX_VMESS_LIMITS_HOLD_MAX,
       "a time from 1s to 36500d, such as \"30d\", or \"off\"",
-      "is not enforced", 0 },
+      NULL, 0 },
 
     { ngx_string("hold_until="), ngx_vmess_limits_time,
       offsetof(ngx_vmess_limits_t, hold_until), 0, 0,
       "a date such as \"2027-01-31\" (UTC), a time such as "
       "\"2027-01-31T18:00:00Z\" or \"2027-01-31T18:00:00+01:00\", seconds "
-      "since 1970, or \"off\"", "is not enforced", 0 },
+      "since 1970, or \"off\"", NULL, 0 },
 
     { ngx_string("quota="), ngx_vmess_limits_quota,
       offsetof(ngx_vmess_limits_t, quota), 0, 0,
@@ -81,7 +81,7 @@ ngx_vmess_param_t  ngx_vmess_limits_params[] = {
     { ngx_string("quota_reset="), ngx_vmess_limits_period,
       offsetof(ngx_vmess_limits_t, quota_reset), 0, 0,
       "never, day, week, week@1 (Monday) to week@7, month, month@1 to "
-      "month@31, year, or days such as \"30d\"", "is not enforced", 0 },
+      "month@31, year, or days such as \"30d\"", NULL, 0 },
 
     { ngx_string("max_conns="), ngx_vmess_limits_number,
       offsetof(ngx_vmess_limits_t, max_conns), 1, NGX_MAX_INT32_VALUE,

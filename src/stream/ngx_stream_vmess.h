@@ -69,6 +69,7 @@ typedef struct {
     ngx_vmess_listen_t             sessions;     /* of mKCP */
     ngx_uint_t                     mux_streams;
     size_t                         mux_buffer;
+    ngx_uint_t                     factor;           /* thousandths */
     ngx_flag_t                     udp_filter;
 
     ngx_vmess_kcp_socket_conf_t   *kcp;          /* NULL: none */

@@ -51,6 +51,10 @@ ngx_stream_vmess_check_stray(ngx_stream_vmess_srv_conf_t *conf)
         return "vmess_mux_buffer";
     }
 
+    if (conf->factor != NGX_CONF_UNSET_UINT) {
+        return "vmess_factor";
+    }
+
     if (conf->udp_filter != NGX_CONF_UNSET) {
         return "vmess_udp_filter";
     }

@@ -207,6 +207,7 @@ ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s)
 
     ctx->number = c->number;
 
+    ctx->vc->account.factor = vscf->factor - NGX_VMESS_ACCOUNT_FACTOR;
     ctx->vc->data = s;
     ctx->vc->half_close = ngx_stream_vmess_proxy_half_close;
     ctx->vc->rate.delay = ngx_stream_vmess_proxy_delay;

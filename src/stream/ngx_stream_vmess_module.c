@@ -36,6 +36,8 @@ static char *ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent,
 static char *ngx_stream_vmess(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_int_t ngx_stream_vmess_factor(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 static char *ngx_stream_vmess_handshakes(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_stream_vmess_flag(ngx_conf_t *cf, void *post, void *data);
@@ -72,6 +74,13 @@ static ngx_vmess_param_t  ngx_stream_vmess_mux_streams_param = {
 static ngx_vmess_param_t  ngx_stream_vmess_mux_buffer_param = {
     ngx_null_string, ngx_vmess_param_size, 0, 16 * 1024, 64 * 1024 * 1024,
     "a size from 16k to 64m", NULL, 0
+};
+
+
+static ngx_vmess_param_t  ngx_stream_vmess_factor_param = {
+    ngx_null_string, ngx_stream_vmess_factor, 0, 0, 1000000,
+    "a number from 0 to 1000 such as \"0.5\", with up to three digits behind "
+    "the point", NULL, 0
 };
 
 
@@ -155,6 +164,13 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_stream_vmess_srv_conf_t, mux_buffer),
       &ngx_stream_vmess_mux_buffer_param },
+
+    { ngx_string("vmess_factor"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_vmess_param_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_vmess_srv_conf_t, factor),
+      &ngx_stream_vmess_factor_param },
 
     { ngx_string("vmess_kcp"),
       NGX_STREAM_SRV_CONF|NGX_CONF_ANY,
@@ -388,6 +404,7 @@ ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
 
     vscf->mux_streams = NGX_CONF_UNSET_UINT;
     vscf->mux_buffer = NGX_CONF_UNSET_SIZE;
+    vscf->factor = NGX_CONF_UNSET_UINT;
     vscf->udp_filter = NGX_CONF_UNSET;
     vscf->handshake_timeout = NGX_CONF_UNSET_MSEC;
     vscf->rules = NGX_CONF_UNSET_PTR;
@@ -423,6 +440,8 @@ ngx_stream_vmess_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_uint_value(conf->mux_streams, prev->mux_streams, 256);
     ngx_conf_merge_size_value(conf->mux_buffer, prev->mux_buffer, 64 * 1024);
+    ngx_conf_merge_uint_value(conf->factor, prev->factor,
+                              NGX_VMESS_ACCOUNT_FACTOR);
     ngx_conf_merge_value(conf->udp_filter, prev->udp_filter, 0);
 
     ngx_conf_merge_bitmask_value(conf->commands, prev->commands,
@@ -556,6 +575,28 @@ ngx_stream_vmess_bitmask(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 /* of a worker, and so of http as well */
+
+static ngx_int_t
+ngx_stream_vmess_factor(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    ngx_uint_t *fp = field;
+
+    ngx_int_t  n;
+
+    n = ngx_atofp(value->data, value->len, 3);
+
+    if (n == NGX_ERROR || n < param->min || n > param->max
+        || value->data[0] == '.')
+    {
+        return NGX_DECLINED;
+    }
+
+    *fp = n;
+
+    return NGX_OK;
+}
+
 
 static char *
 ngx_stream_vmess_handshakes(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)

@@ -321,17 +321,21 @@ static ngx_int_t
 ngx_stream_vmess_variable_expires(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data)
 {
+    time_t                   expires;
     ngx_stream_vmess_ctx_t  *ctx;
 
     ctx = ngx_stream_vmess_variable_ctx(s);
 
-    if (ctx == NULL || ctx->vc->account.limits.expires == 0) {
+    expires = ctx ? ngx_vmess_usage_expires(&ctx->vc->account.user->usage,
+                                            &ctx->vc->account.limits)
+                  : 0;
+
+    if (expires == 0) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    return ngx_stream_vmess_variable_number(s, v,
-                                            ctx->vc->account.limits.expires);
+    return ngx_stream_vmess_variable_number(s, v, expires);
 }
 
 
@@ -340,6 +344,7 @@ ngx_stream_vmess_variable_quota_left(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data)
 {
     off_t                    left;
+    ngx_vmess_account_t     *account;
     ngx_stream_vmess_ctx_t  *ctx;
 
     ctx = ngx_stream_vmess_variable_ctx(s);
@@ -349,8 +354,11 @@ ngx_stream_vmess_variable_quota_left(ngx_stream_session_t *s,
         return NGX_OK;
     }
 
-    left = ctx->vc->account.limits.quota
-           - ngx_vmess_account_used(ctx->vc->account.user);
+    account = &ctx->vc->account;
+
+    left = account->limits.quota
+           - ngx_vmess_usage_used(&account->user->usage, &account->limits,
+                                  ngx_time());
 
     return ngx_stream_vmess_variable_number(s, v, ngx_max(left, 0));
 }

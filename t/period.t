@@ -1,0 +1,230 @@
+# Quotas that begin anew, and users on hold, by a clock that is set.  nginx gets
+# its time through a library of this file.
+
+use File::Temp qw(tempdir);
+
+my $tmp;
+
+BEGIN {
+
+$tmp = tempdir('vmess-period-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+
+open my $fh, '>', "$tmp/clock.c" or die $!;
+print $fh <<'C';
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static char  *path;
+
+static void __attribute__((constructor))
+init(void)
+{
+    char  *env = getenv("VMESS_TEST_CLOCK");
+
+    /* nginx writes its title over the environment */
+
+    path = env ? strdup(env) : NULL;
+}
+
+int
+gettimeofday(struct timeval *tv, void *tz)
+{
+    int              fd, n;
+    char             buf[32];
+    struct timespec  ts;
+
+    syscall(SYS_clock_gettime, CLOCK_REALTIME, &ts);
+
+    tv->tv_sec = ts.tv_sec;
+    tv->tv_usec = ts.tv_nsec / 1000;
+
+    fd = path ? open(path, O_RDONLY) : -1;
+
+    if (fd != -1) {
+        n = read(fd, buf, sizeof(buf) - 1);
+        buf[n > 0 ? n : 0] = '\0';
+        tv->tv_sec += atol(buf);
+        close(fd);
+    }
+
+    return 0;
+}
+C
+close $fh;
+
+system($ENV{CC} || 'cc', '-shared', '-fPIC', '-o', "$tmp/clock.so",
+       "$tmp/clock.c") == 0 or die "no library of a clock\n";
+
+chmod 0755, $tmp;
+
+$ENV{VMESS_TEST_CLOCK} = "$tmp/clock";
+$ENV{ASAN_OPTIONS} = join ',', 'verify_asan_link_order=0', $ENV{ASAN_OPTIONS} // ();
+$ENV{TEST_NGINX_LD_PRELOAD} = join ' ', $ENV{TEST_NGINX_LD_PRELOAD} // (),
+                                   "$tmp/clock.so";
+
+}
+
+use lib "t/lib";
+use TestVMess;
+use Time::Local qw(timegm);
+use VMess::Mux;
+
+plan "no_plan";
+no_shuffle();
+workers(2);
+
+# what is added to the time of clients as well
+
+my $offset;
+
+sub clock {
+    ($offset) = @_;
+    open my $fh, '>', "$tmp/clock.new" or die $!;
+    print $fh $offset;
+    close $fh;
+    rename "$tmp/clock.new", "$tmp/clock" or die $!;
+}
+
+# a day as 2028-02-29, some seconds after its beginning
+
+sub at {
+    my ($day, $s) = @_;
+    my ($y, $m, $d) = split /-/, $day;
+    clock(timegm(0, 0, 0, $d, $m - 1, $y) + ($s // 0) - time);
+}
+
+sub users {
+    my ($alice, $bob) = (@_, '');
+    return "vmess_users main:1m {\nalice $User{alice} $alice;\nbob $User{bob} $bob;\n}\n"
+           . "log_format l '\$vmess_status \$vmess_quota_left \$vmess_expires';\n";
+}
+
+sub client {
+    return flow(skew => $offset, @_);
+}
+
+# n bytes through the echo: twice as many are counted; or whether it is refused
+
+sub use_up {
+    my ($n, @o) = @_;
+    my $f = client(to => 'echo', data => 'x' x $n, @o);
+    my $got = length $f->read($n);
+    $f->close;
+    return $got;
+}
+
+sub refused {
+    my $f = client(to => 'echo', data => 'x' x 5000, @_);
+    return $f->read_eof eq '';
+}
+
+# the last line of the log, of so many
+
+sub logged {
+    my ($n) = @_;
+    my @l;
+    wait_for(sub { (@l = split /\n/, access_log()) >= $n });
+    return $l[-1];
+}
+
+clock(0);
+run_tests();
+
+__DATA__
+
+=== TEST 1: the last day of months, in a leap year and after a downtime
+--- servers
+echo echo
+--- stream_config eval: main::users('quota=1000 quota_reset=month@31')
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+main::at('2028-02-10');
+is(main::use_up(400), 400, 'in February');
+is(main::logged(1), 'ok 200 -', 'what is left');
+main::at('2028-02-28', 86390 - 300);
+is(main::use_up(50), 50, 'still');
+is(main::logged(2), 'ok 100 -', 'it is the same period');
+is(main::refused(), 1, 'all of it was used');
+is(main::refused(), 1, 'the user is limited');
+main::at('2028-02-29', 1);
+is(main::use_up(300), 300, 'on the leap day it begins anew');
+like(main::logged(5), qr/^ok 400 -$/, 'once for all workers');
+is(main::use_up(50), 50, "flow $_ of others") for 1 .. 3;
+like(main::logged(8), qr/^ok 100 -$/, 'and is counted');
+main::at('2028-03-31', 1);
+is(main::use_up(500), 500, 'on March 31');
+is(main::refused(), 1, 'used up');
+main::at('2028-07-15');
+is(main::use_up(450), 450, 'three periods later');
+like(main::logged(11), qr/^ok 100 -$/, 'it is one period');
+main::at('2028-07-30', 80000);
+is(main::use_up(25), 25, 'which is not over');
+like(main::logged(12), qr/^ok 50 -$/, 'until its end');
+wait_log(qr/vmess user "alice": up:\d+ down:\d+/);
+--- stream_response: 1
+
+
+=== TEST 2: an open flow goes on in the next period; a factor
+--- servers
+echo echo
+--- stream_config eval: main::users('quota=1000 quota_reset=day')
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_factor 0.5;
+proxy_pass vmess_target;
+--- stream_client
+main::at('2029-01-01', 86000);
+my $f = main::client(to => 'echo', data => 'x' x 401);
+is(length $f->read(401), 401, 'a flow');
+is(main::use_up(501), 501, 'another one: half of it counts');
+like(main::logged(1), qr/^ok 98 -$/, 'to the byte');
+main::at('2029-01-02', 1);
+$f->send('x' x 500);
+is(length $f->read(500), 500, 'it goes on');
+$f->close;
+like(main::logged(2), qr/^ok 500 -$/, 'in a new period');
+is(main::use_up(900), 900, 'the rest');
+is(main::refused(), 1, 'is used up');
+--- stream_response: 1
+
+
+=== TEST 3: on hold until the first flow, which is not one that is refused
+--- servers
+echo echo
+udp udp_echo
+--- stream_config eval: main::users('hold=30d', 'hold=1d hold_until=2030-03-01')
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_commands tcp;
+proxy_pass vmess_target;
+--- stream_client
+main::at('2030-01-01');
+my $f = main::client(to => 'udp', cmd => 'udp');
+is($f->read_eof, '', 'refused');
+like(main::logged(1), qr/^command - -$/, 'it does not expire yet');
+main::at('2030-02-01', 10);
+$f = main::client(to => 'echo', data => 'x');
+is($f->read(1), 'x', 'the first flow');
+is(main::use_up(1), 1, 'another one');
+like(main::logged(2), qr/^ok - (\d+)$/, 'expires');
+my ($expires) = main::logged(2) =~ /(\d+)$/;
+ok(abs($expires - Time::Local::timegm(10, 0, 0, 3, 2, 2030)) <= 60, 'in 30 days');
+main::at('2030-03-02', 86390);
+is(main::use_up(1), 1, 'not before');
+main::at('2030-03-03', 100);
+$f->read_eof;
+is($f->{eof}, 1, 'the first one ends');
+is(main::refused(), 1, 'the user has expired');
+is(main::refused(user => 'bob'), 1, 'and one who was not there in time');
+is(wait_log(qr/client opened a flow of user "bob", who has expired/), 1, 'the log says');
+--- stream_response: 1
