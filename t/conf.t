@@ -270,6 +270,27 @@ bad('a default that is unknown', $defaults->("vmess_user_defaults color=red;"),
 bad('a default without another', $defaults->("vmess_user_defaults hold_until=2030-01-31;"),
     qr/in "vmess_user_defaults": "hold_until" has no effect/);
 
+# a second id
+good('a second id', user("alice $id also=$id2;") . $resolver . $server);
+good('a second id for a time', user("alice $id quota=1g also=$id2 until=2030-01-31 disabled;")
+     . $resolver . $server);
+bad('a second id that is the first', user("alice $id also=$id;") . $server,
+    qr/"also=" of user "alice" is the id that the user has, give another/);
+bad('a second id of another user', user("alice $id also=$id2;", "bob $id2;") . $server,
+    qr/users "alice" and "bob" in vmess_users "main" have the same id/);
+bad('the second id of another user', user("alice $id;", "bob $id2 also=$id;") . $server,
+    qr/users "alice" and "bob" in vmess_users "main" have the same id/);
+bad('a second id that is none', user("alice $id also=" . 'x' x 31 . ';') . $server,
+    qr/invalid id of user "alice"/);
+bad('two second ids', user("alice $id also=$id2 also=$id2;") . $server,
+    qr/duplicate parameter "also=" of user "alice"/);
+bad('two times', user("alice $id also=$id2 until=2030-01-31 until=2030-01-31;") . $server,
+    qr/duplicate parameter "until=" of user "alice"/);
+bad('a time without a second id', user("alice $id until=2030-01-31;") . $server,
+    qr/user "alice": "until" has no effect without a second id, give "also="/);
+bad('a time that is none', user("alice $id also=$id2 until=soon;") . $server,
+    qr/invalid parameter "until=soon" of user "alice", it must be a time/);
+
 bad('hold_until without hold', user("alice $id hold_until=2030-01-31;") . $server,
     qr/user "alice": "hold_until" has no effect without "hold", give/);
 

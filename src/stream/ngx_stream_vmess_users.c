@@ -34,6 +34,8 @@ static ngx_int_t ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text, u_char *id);
 static char *ngx_stream_vmess_users_defaults(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx);
+static ngx_int_t ngx_stream_vmess_users_also(ngx_conf_t *cf,
+    ngx_vmess_user_conf_t *user);
 static ngx_int_t ngx_stream_vmess_users_set_params(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx, ngx_vmess_user_conf_t *user);
 static void ngx_stream_vmess_users_warn(ngx_conf_t *cf,
@@ -45,6 +47,10 @@ static ngx_int_t ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what,
     ngx_str_t *name);
 static ngx_int_t ngx_stream_vmess_users_add(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
+static ngx_int_t ngx_stream_vmess_users_add_ids(ngx_conf_t *cf,
+    ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
+static ngx_vmess_user_conf_t *ngx_stream_vmess_users_owner(
+    ngx_str_node_t *node);
 static void ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone);
 static void ngx_stream_vmess_users_wipe(void *data);
 static ngx_int_t ngx_stream_vmess_users_state(ngx_conf_t *cf,
@@ -292,7 +298,8 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     ngx_vmess_id_cmd_key(user->cmd_key[NGX_VMESS_USER_OWN],
                          user->value.id[NGX_VMESS_USER_OWN]);
 
-    if (ngx_stream_vmess_users_set_params(cf, ctx, user) != NGX_OK
+    if (ngx_stream_vmess_users_also(cf, user) != NGX_OK
+        || ngx_stream_vmess_users_set_params(cf, ctx, user) != NGX_OK
         || ngx_stream_vmess_users_add(cf, ctx->zone, user) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -523,6 +530,87 @@ ngx_stream_vmess_users_defaults(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
 }
 
 
+/* also=id [until=time]: takes them out of the arguments, which are limits then */
+
+static ngx_int_t
+ngx_stream_vmess_users_also(ngx_conf_t *cf, ngx_vmess_user_conf_t *user)
+{
+    ngx_str_t          *value, s;
+    ngx_uint_t          i, n;
+    ngx_vmess_value_t  *uv;
+
+    value = cf->args->elts;
+    uv = &user->value;
+
+    for (i = 2, n = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "also=", 5) == 0) {
+
+            if (uv->ids == NGX_VMESS_USER_IDS) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate parameter \"also=\" of user "
+                                   "\"%V\"", &value[0]);
+                return NGX_ERROR;
+            }
+
+            s.data = value[i].data + 5;
+            s.len = value[i].len - 5;
+
+            if (ngx_stream_vmess_users_id(cf, &value[0], &s,
+                                          uv->id[NGX_VMESS_USER_ALSO])
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            ngx_vmess_id_cmd_key(user->cmd_key[NGX_VMESS_USER_ALSO],
+                                 uv->id[NGX_VMESS_USER_ALSO]);
+
+            uv->ids = NGX_VMESS_USER_IDS;
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "until=", 6) == 0) {
+
+            s.data = value[i].data + 6;
+            s.len = value[i].len - 6;
+
+            if (uv->until) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate parameter \"until=\" of user "
+                                   "\"%V\"", &value[0]);
+                return NGX_ERROR;
+            }
+
+            if (ngx_vmess_param_time(cf, NULL, &s, &uv->until) != NGX_OK) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid parameter \"%V\" of user \"%V\", "
+                                   "it must be a time as in \"expires=\"",
+                                   &value[i], &value[0]);
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        value[n++] = value[i];
+    }
+
+    cf->args->nelts = n;
+
+    if (uv->until && uv->ids < NGX_VMESS_USER_IDS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "user \"%V\": \"until\" has no effect without a "
+                           "second id, give \"also=\" as well, or use "
+                           "\"expires=\"", &value[0]);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     ngx_vmess_user_conf_t *user)
@@ -624,8 +712,7 @@ static ngx_int_t
 ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
     ngx_vmess_user_conf_t *user)
 {
-    ngx_str_node_t          *id, *node;
-    ngx_vmess_user_conf_t  **userp, *other;
+    ngx_vmess_user_conf_t  **userp;
 
     user->name.node.key = ngx_crc32_long(user->name.str.data,
                                          user->name.str.len);
@@ -639,24 +726,7 @@ ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
         return NGX_ERROR;
     }
 
-    /* the same id gives the same CmdKey */
-
-    id = &user->id[NGX_VMESS_USER_OWN];
-
-    id->str.len = NGX_VMESS_KEY_LEN;
-    id->str.data = user->cmd_key[NGX_VMESS_USER_OWN];
-    id->node.key = ngx_crc32_short(id->str.data, NGX_VMESS_KEY_LEN);
-
-    node = ngx_str_rbtree_lookup(&zone->ids, &id->str, id->node.key);
-
-    if (node) {
-        other = (ngx_vmess_user_conf_t *)
-                    ((u_char *) node - offsetof(ngx_vmess_user_conf_t, id));
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "users \"%V\" and \"%V\" in vmess_users \"%V\" "
-                           "have the same id, give each one of its own",
-                           &other->name.str, &user->name.str, &zone->name);
+    if (ngx_stream_vmess_users_add_ids(cf, zone, user) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -670,9 +740,73 @@ ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
     zone->nlegacy += user->value.limits.alter_id;
 
     ngx_rbtree_insert(&zone->names, &user->name.node);
-    ngx_rbtree_insert(&zone->ids, &id->node);
 
     return NGX_OK;
+}
+
+
+/* the same id gives the same CmdKey */
+
+static ngx_int_t
+ngx_stream_vmess_users_add_ids(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
+    ngx_vmess_user_conf_t *user)
+{
+    ngx_uint_t              k;
+    ngx_str_node_t         *id, *node;
+    ngx_vmess_user_conf_t  *other;
+
+    for (k = 0; k < user->value.ids; k++) {
+
+        id = &user->id[k];
+
+        id->str.len = NGX_VMESS_KEY_LEN;
+        id->str.data = user->cmd_key[k];
+        id->node.key = ngx_crc32_short(id->str.data, NGX_VMESS_KEY_LEN);
+
+        node = ngx_str_rbtree_lookup(&zone->ids, &id->str, id->node.key);
+
+        if (node == NULL) {
+            ngx_rbtree_insert(&zone->ids, &id->node);
+            continue;
+        }
+
+        other = ngx_stream_vmess_users_owner(node);
+
+        if (other == user) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"also=\" of user \"%V\" is the id that the "
+                               "user has, give another one", &user->name.str);
+            return NGX_ERROR;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "users \"%V\" and \"%V\" in vmess_users \"%V\" "
+                           "have the same id, give each one of its own",
+                           &other->name.str, &user->name.str, &zone->name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* whose one of the ids is */
+
+static ngx_vmess_user_conf_t *
+ngx_stream_vmess_users_owner(ngx_str_node_t *node)
+{
+    ngx_vmess_user_conf_t  *user;
+
+    user = (ngx_vmess_user_conf_t *)
+               ((u_char *) node - offsetof(ngx_vmess_user_conf_t, id));
+
+    if (node->str.data != user->cmd_key[NGX_VMESS_USER_OWN]) {
+        user = (ngx_vmess_user_conf_t *)
+                   ((u_char *) (node - NGX_VMESS_USER_ALSO)
+                    - offsetof(ngx_vmess_user_conf_t, id));
+    }
+
+    return user;
 }
 
 
