@@ -13,6 +13,9 @@
 #include "ngx_vmess_compat.h"
 
 
+#define NGX_VMESS_VERSION  "0.2.0"
+
+
 typedef struct ngx_vmess_mux_connection_s  ngx_vmess_mux_connection_t;
 typedef struct ngx_vmess_connection_s  ngx_vmess_connection_t;
 typedef struct ngx_vmess_replay_s      ngx_vmess_replay_t;
@@ -31,6 +34,7 @@ typedef struct {
     ngx_array_t                zones;     /* of ngx_vmess_zone_t * */
     ngx_array_t                listens;   /* of ngx_vmess_listen_t */
     ngx_array_t                passes;    /* of ngx_vmess_pass_t */
+    ngx_array_t                refs;      /* of ngx_vmess_zone_ref_t */
     ngx_array_t                hooks;     /* of ngx_vmess_hook_pt */
 
     /* of a worker, and of an address in it; 0: by worker_connections */

@@ -66,6 +66,7 @@ my %subst = (
     'intranet.example.com:443' => "127.0.0.1:$other",
     '/var/log/nginx'        => "$dir/logs",
     '/run/ngx_vmess.sock'   => "$dir/vmess.sock",
+    '/run/ngx_vmess/api.sock' => "$dir/api.sock",
     'heartbeat=50s'         => 'heartbeat=1s',
 );
 
@@ -248,6 +249,27 @@ start('unix-socket.conf');
 is(flow(tls('vmess.example.com')), 'target: hello', 'a flow by its TLS name');
 stop();
 
+
+# the calls in the reference, one after the other
+
+start('api.conf');
+is(flow(tcp()), 'target: hello', 'a flow by api.conf');
+
+my @calls = text('docs/ngx_http_vmess_module.md')
+    =~ /^    \$ (curl .*)\n((?:    (?!\$).*\n)*)/mg;
+cmp_ok(@calls / 2, '>=', 10, 'there are calls');
+
+while (my ($call, $answer) = splice @calls, 0, 2) {
+    my ($want) = map { s/^\s+|\s+$//gr } $answer;
+    my $pattern = join '.+', map { quotemeta } split /\.\.\./, $want, -1;
+
+    $call =~ s/\Q$_\E/$subst{$_}/g for '/run/ngx_vmess/api.sock';
+    $call =~ s/^curl /curl -s --max-time $limit /;
+
+    like(`$call`, qr/^$pattern$/s, $call =~ s/.*localhost//r);
+}
+
+stop();
 
 
 # ---- the reference

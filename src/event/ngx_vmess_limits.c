@@ -13,6 +13,7 @@
 #define NGX_VMESS_LIMITS_HOLD_MAX  ((ssize_t) 36500 * 86400)
 
 
+static ngx_vmess_param_t *ngx_vmess_limits_find(ngx_str_t *name);
 static size_t ngx_vmess_limits_size(ngx_vmess_param_t *param);
 static ngx_uint_t ngx_vmess_limits_off(ngx_str_t *value);
 static ngx_int_t ngx_vmess_limits_number(ngx_conf_t *cf,
@@ -105,22 +106,12 @@ ngx_vmess_limits_set(ngx_vmess_limits_t *limits, ngx_str_t *name,
     ngx_str_t *value, const char **text)
 {
     u_char             *field;
-    size_t              len;
     uint32_t            bit;
     ngx_vmess_param_t  *param;
 
-    for (param = ngx_vmess_limits_params; param->name.len; param++) {
+    param = ngx_vmess_limits_find(name);
 
-        len = param->name.len - (param->name.data[param->name.len - 1] == '=');
-
-        if (name->len == len
-            && ngx_memcmp(name->data, param->name.data, len) == 0)
-        {
-            break;
-        }
-    }
-
-    if (param->name.len == 0) {
+    if (param == NULL) {
         return NGX_DECLINED;
     }
 
@@ -143,6 +134,47 @@ ngx_vmess_limits_set(ngx_vmess_limits_t *limits, ngx_str_t *name,
     limits->given |= bit;
 
     return NGX_OK;
+}
+
+
+void
+ngx_vmess_limits_copy(ngx_vmess_limits_t *to, ngx_vmess_limits_t *from,
+    ngx_str_t *name)
+{
+    uint32_t            bit;
+    ngx_vmess_param_t  *param;
+
+    param = ngx_vmess_limits_find(name);
+
+    bit = (uint32_t) 1 << (param - ngx_vmess_limits_params);
+
+    to->given = (to->given & ~bit) | (from->given & bit);
+
+    ngx_memcpy((u_char *) to + param->offset, (u_char *) from + param->offset,
+               ngx_vmess_limits_size(param));
+}
+
+
+/* by the name without "=" */
+
+static ngx_vmess_param_t *
+ngx_vmess_limits_find(ngx_str_t *name)
+{
+    size_t              len;
+    ngx_vmess_param_t  *param;
+
+    for (param = ngx_vmess_limits_params; param->name.len; param++) {
+
+        len = param->name.len - (param->name.data[param->name.len - 1] == '=');
+
+        if (name->len == len
+            && ngx_memcmp(name->data, param->name.data, len) == 0)
+        {
+            return param;
+        }
+    }
+
+    return NULL;
 }
 
 

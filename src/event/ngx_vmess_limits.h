@@ -91,6 +91,10 @@ extern ngx_vmess_param_t  ngx_vmess_limits_params[];
 ngx_int_t ngx_vmess_limits_set(ngx_vmess_limits_t *limits, ngx_str_t *name,
     ngx_str_t *value, const char **text);
 
+/* makes one limit that of others, by the name of its parameter, as above */
+void ngx_vmess_limits_copy(ngx_vmess_limits_t *to, ngx_vmess_limits_t *from,
+    ngx_str_t *name);
+
 /* gives the limits what is not their own by defaults of a zone */
 void ngx_vmess_limits_inherit(ngx_vmess_limits_t *limits,
     ngx_vmess_limits_t *defaults);

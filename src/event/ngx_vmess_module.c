@@ -70,6 +70,9 @@ ngx_vmess_create_conf(ngx_cycle_t *cycle)
         || ngx_array_init(&vcf->filters, cycle->pool, 2,
                           sizeof(ngx_vmess_filter_t *))
            != NGX_OK
+        || ngx_array_init(&vcf->refs, cycle->pool, 2,
+                          sizeof(ngx_vmess_zone_ref_t))
+           != NGX_OK
         || ngx_array_init(&vcf->hooks, cycle->pool, 2,
                           sizeof(ngx_vmess_hook_pt))
            != NGX_OK)
@@ -116,6 +119,10 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
                           &pass[i].name, pass[i].file_name, pass[i].line);
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (ngx_vmess_zone_resolve(cycle, vcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     hook = vcf->hooks.elts;

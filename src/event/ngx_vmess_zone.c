@@ -69,6 +69,62 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size,
 }
 
 
+ngx_vmess_zone_t **
+ngx_vmess_zone_refer(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_str_t             *value;
+    ngx_vmess_conf_t      *vcf;
+    ngx_vmess_zone_t     **zone;
+    ngx_vmess_zone_ref_t  *ref;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
+                                            ngx_vmess_module);
+
+    zone = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_zone_t *));
+    ref = ngx_array_push(&vcf->refs);
+
+    if (zone == NULL || ref == NULL) {
+        return NULL;
+    }
+
+    value = cf->args->elts;
+
+    ref->name = *name;
+    ref->zone = zone;
+    ref->directive = value[0];
+    ref->file_name = cf->conf_file->file.name.data;
+    ref->line = cf->conf_file->line;
+
+    return zone;
+}
+
+
+ngx_int_t
+ngx_vmess_zone_resolve(ngx_cycle_t *cycle, ngx_vmess_conf_t *vcf)
+{
+    ngx_uint_t             i;
+    ngx_vmess_zone_ref_t  *ref;
+
+    ref = vcf->refs.elts;
+
+    for (i = 0; i < vcf->refs.nelts; i++) {
+
+        *ref[i].zone = ngx_vmess_zone_lookup(cycle, &ref[i].name);
+
+        if (*ref[i].zone == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "unknown zone \"%V\" in \"%V\" in %s:%ui, it must "
+                          "be that of \"vmess_users %V\" in stream",
+                          &ref[i].name, &ref[i].directive, ref[i].file_name,
+                          ref[i].line, &ref[i].name);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 ngx_vmess_zone_t *
 ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name)
 {

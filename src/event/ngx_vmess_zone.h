@@ -59,6 +59,17 @@ typedef struct {
 } ngx_vmess_legacy_user_t;
 
 
+/* where a zone is named in a directive of http */
+
+typedef struct {
+    ngx_str_t                  name;
+    ngx_vmess_zone_t         **zone;
+    ngx_str_t                  directive;
+    u_char                    *file_name;
+    ngx_uint_t                 line;
+} ngx_vmess_zone_ref_t;
+
+
 /* a zone of users as one configuration has it */
 
 struct ngx_vmess_zone_s {
@@ -123,6 +134,15 @@ struct ngx_vmess_zone_s {
  */
 ngx_vmess_zone_t *ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name,
     size_t size, ngx_shm_zone_init_pt init);
+
+/*
+ * Names a zone in a directive: returns where it will be once all was read, as
+ * http may stand before stream; NULL: no memory
+ */
+ngx_vmess_zone_t **ngx_vmess_zone_refer(ngx_conf_t *cf, ngx_str_t *name);
+
+/* sets all of those: NGX_OK, or NGX_ERROR after an error that was logged */
+ngx_int_t ngx_vmess_zone_resolve(ngx_cycle_t *cycle, ngx_vmess_conf_t *vcf);
 
 /* finds a zone of the configuration by name, NULL if there is none */
 ngx_vmess_zone_t *ngx_vmess_zone_lookup(ngx_cycle_t *cycle, ngx_str_t *name);

@@ -1,0 +1,519 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_vmess_api_user.h"
+#include "ngx_http_vmess_api_body.h"
+#include "ngx_http_vmess_api_change.h"
+#include "proto/ngx_vmess_name.h"
+
+
+/* how often a user is looked at anew that others change meanwhile */
+
+#define NGX_HTTP_VMESS_API_USER_TRIES  16
+
+
+typedef struct {
+    ngx_http_vmess_api_reader_t   reader;
+    ngx_http_vmess_api_change_t   change;
+} ngx_http_vmess_api_user_t;
+
+
+static ngx_int_t ngx_http_vmess_api_user_event(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_json_t *js, ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
+    ngx_uint_t exists, ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_info_t *info, ngx_uint_t exists, ngx_vmess_table_e *done,
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
+    void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
+    ngx_uint_t conf, ngx_http_vmess_api_info_t *info,
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_user_none(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_user_stale(
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_user_send(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_uint_t status, ngx_http_vmess_api_info_t *info);
+static void ngx_http_vmess_api_user_wipe(void *data);
+
+
+ngx_int_t
+ngx_http_vmess_api_user_find(ngx_vmess_zone_t *zone, ngx_str_t *name,
+    ngx_http_vmess_api_info_t *info)
+{
+    ngx_uint_t          n;
+    ngx_vmess_user_t   *user;
+    ngx_vmess_table_t  *t;
+
+    t = ngx_vmess_users_lock(zone);
+
+    user = ngx_vmess_table_find(t, name);
+    n = user ? ngx_vmess_table_number(t, user) : 0;
+
+    ngx_vmess_users_unlock(zone);
+
+    if (user == NULL || ngx_http_vmess_api_field_load(zone, n, info) != NGX_OK
+        || info->user.value.name.len != name->len
+        || ngx_memcmp(info->user.value.name.data, name->data, name->len) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_user_get(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_http_vmess_api_info_t       info;
+    ngx_http_vmess_api_error_t  err;
+
+    if (ngx_http_vmess_api_user_find(ctx->zone, &ctx->name, &info) != NGX_OK) {
+        (void) ngx_http_vmess_api_user_none(ctx, &err);
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    if (ngx_http_vmess_api_if_match(ctx, 1, info.user.stamp) != NGX_OK) {
+        (void) ngx_http_vmess_api_user_stale(&err);
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    return ngx_http_vmess_api_user_send(ctx, NGX_HTTP_OK, &info);
+}
+
+
+/* PUT makes the user what the body says, PATCH changes what is in it */
+
+ngx_int_t
+ngx_http_vmess_api_user_change(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_pool_cleanup_t          *cln;
+    ngx_http_vmess_api_user_t   *u;
+    ngx_http_vmess_api_error_t   err;
+
+    if (ctx->name.len > NGX_VMESS_USER_NAME_MAX
+        || ngx_vmess_name_check(&ctx->name) != NGX_OK)
+    {
+        (void) ngx_http_vmess_api_error(&err, 422, "InvalidParameter", "name",
+                                        "must be of 1 to %d bytes, "
+                                        NGX_VMESS_NAME_TEXT,
+                                        NGX_VMESS_USER_NAME_MAX);
+
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    cln = ngx_pool_cleanup_add(ctx->request->pool,
+                               sizeof(ngx_http_vmess_api_user_t));
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_vmess_api_user_wipe;
+
+    u = cln->data;
+    ngx_memzero(u, sizeof(ngx_http_vmess_api_user_t));
+
+    u->reader.change = &u->change;
+    ctx->data = u;
+
+    return ngx_http_vmess_api_body_read(ctx, ngx_http_vmess_api_user_event,
+                                        ngx_http_vmess_api_user_step);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_user_event(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_json_t *js, ngx_http_vmess_api_error_t *err)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                  *name;
+    ngx_http_vmess_api_user_t  *u;
+
+    u = ngx_http_vmess_api_body_data(ctx);
+
+    rc = ngx_http_vmess_api_change_event(&u->reader, js, err);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    name = &u->change.value.name;
+
+    if (name->len
+        && (name->len != ctx->name.len
+            || ngx_memcmp(name->data, ctx->name.data, name->len) != 0))
+    {
+        return ngx_http_vmess_api_error(err, 422, "InvalidParameter", "name",
+                                        "must be \"%V\" as in the path, or "
+                                        "left out: a user cannot be renamed",
+                                        &ctx->name);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_int_t                    rc;
+    ngx_uint_t                   i, exists;
+    ngx_vmess_table_e            done;
+    ngx_http_vmess_api_info_t        info;
+    ngx_http_vmess_api_user_t   *u;
+    ngx_http_vmess_api_error_t   err;
+
+    u = ctx->data;
+    done = NGX_VMESS_TABLE_SAME;
+    info.user.stamp = 0;
+
+    for (i = 0; i < NGX_HTTP_VMESS_API_USER_TRIES; i++) {
+
+        exists = (ngx_http_vmess_api_user_find(ctx->zone, &ctx->name, &info)
+                  == NGX_OK);
+
+        rc = ngx_http_vmess_api_user_prepare(ctx, &u->change, &info, exists,
+                                             &err);
+        if (rc == NGX_OK) {
+            rc = ngx_http_vmess_api_user_set(ctx, &info, exists, &done, &err);
+        }
+
+        if (rc == NGX_AGAIN) {
+            continue;
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_vmess_api_user_send(ctx,
+                                              done == NGX_VMESS_TABLE_ADDED
+                                              ? NGX_HTTP_CREATED
+                                              : NGX_HTTP_OK, &info);
+        } else {
+            rc = ngx_http_vmess_api_send_error(ctx->request, &err);
+        }
+
+        ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+
+        return rc;
+    }
+
+    return ngx_http_vmess_api_refuse(ctx->request,
+                                     NGX_HTTP_SERVICE_UNAVAILABLE, "Busy",
+                                     "user \"%V\" is changed by others all "
+                                     "the time, try again", &ctx->name);
+}
+
+
+/* makes the value that the user is to have */
+
+static ngx_int_t
+ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
+    ngx_uint_t exists, ngx_http_vmess_api_error_t *err)
+{
+    ngx_vmess_value_t  *value;
+
+    if (ngx_http_vmess_api_if_match(ctx, exists, info->user.stamp) != NGX_OK) {
+        return ngx_http_vmess_api_user_stale(err);
+    }
+
+    value = &info->user.value;
+
+    if (!exists && ctx->request->method == NGX_HTTP_PATCH) {
+        return ngx_http_vmess_api_user_none(ctx, err);
+    }
+
+    if (exists && value->origin != NGX_VMESS_ORIGIN_API) {
+        return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
+                                             &ctx->name, NULL, err);
+    }
+
+    if (ctx->request->method == NGX_HTTP_PUT) {
+        ngx_memzero(value, sizeof(ngx_vmess_value_t));
+    }
+
+    value->name = ctx->name;
+    value->origin = NGX_VMESS_ORIGIN_API;
+
+    ngx_http_vmess_api_change_merge(change, value);
+
+    if (ngx_http_vmess_api_change_check(value, err) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_vmess_limits_inherit(&value->limits, &ctx->zone->defaults);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Sets the value in info, and gets what the user is then.  NGX_AGAIN: it is not
+ * what it was any more.
+ */
+
+static ngx_int_t
+ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_info_t *info, ngx_uint_t exists, ngx_vmess_table_e *done,
+    ngx_http_vmess_api_error_t *err)
+{
+    ngx_str_t                other;
+    ngx_uint_t               n;
+    ngx_vmess_user_t        *user;
+    ngx_vmess_table_t       *t;
+    ngx_http_vmess_api_info_t    now;
+    ngx_vmess_value_keys_t   keys;
+
+    if (ngx_vmess_table_keys(&info->user.value, &keys) != NGX_OK) {
+        return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FAILED,
+                                             &ctx->name, NULL, err);
+    }
+
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    user = ngx_vmess_table_find(t, &ctx->name);
+
+    if ((user != NULL) != exists
+        || (user
+            && (ngx_http_vmess_api_field_load(ctx->zone, ngx_vmess_table_number(t, user), &now)
+                != NGX_OK
+                || now.user.stamp != info->user.stamp)))
+    {
+        ngx_vmess_users_unlock(ctx->zone);
+        ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
+
+        return NGX_AGAIN;
+    }
+
+    *done = ngx_vmess_table_set(t, &info->user.value, &keys, &user);
+
+    n = user ? ngx_vmess_table_number(t, user) : 0;
+
+    if (user && ngx_http_vmess_api_field_load(ctx->zone, n, &now) != NGX_OK) {
+        user = NULL;
+    }
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+    ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
+
+    if (*done > NGX_VMESS_TABLE_CHANGED || user == NULL) {
+        other = now.user.value.name;
+
+        return ngx_http_vmess_api_user_error(ctx, *done, &ctx->name, &other,
+                                             err);
+    }
+
+    *info = now;
+    info->user.value.name.data = info->user.name;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_user_delete(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_http_vmess_api_info_t   info;
+    ngx_http_vmess_api_error_t  err;
+
+    if (ngx_http_vmess_api_user_act(ctx, ngx_vmess_table_remove, 0, &info,
+                                    &err)
+        != NGX_OK)
+    {
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    return ngx_http_vmess_api_send(ctx->request, NGX_HTTP_NO_CONTENT, NULL,
+                                   NULL);
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_user_kick(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_http_vmess_api_info_t   info;
+    ngx_http_vmess_api_error_t  err;
+
+    if (ngx_http_vmess_api_user_act(ctx, ngx_vmess_table_kick, 1, &info, &err)
+        != NGX_OK)
+    {
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    return ngx_http_vmess_api_user_send(ctx, NGX_HTTP_OK, &info);
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_user_reset(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_http_vmess_api_info_t   info;
+    ngx_http_vmess_api_error_t  err;
+
+    if (ngx_http_vmess_api_user_act(ctx, ngx_vmess_table_reset, 1, &info,
+                                    &err)
+        != NGX_OK)
+    {
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    return ngx_http_vmess_api_user_send(ctx, NGX_HTTP_OK, &info);
+}
+
+
+/*
+ * Does something to a user, of the configuration as well if "conf"; info is what
+ * the user is then, if there is one.  NGX_OK or NGX_ERROR.
+ */
+
+static ngx_int_t
+ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
+    void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
+    ngx_uint_t conf, ngx_http_vmess_api_info_t *info,
+    ngx_http_vmess_api_error_t *err)
+{
+    ngx_int_t           rc;
+    ngx_uint_t          n;
+    ngx_vmess_user_t   *user;
+    ngx_vmess_table_t  *t;
+
+    rc = NGX_ERROR;
+
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    user = ngx_vmess_table_find(t, &ctx->name);
+    n = user ? ngx_vmess_table_number(t, user) : 0;
+
+    if (user == NULL
+        || ngx_http_vmess_api_field_load(ctx->zone, n, info) != NGX_OK)
+    {
+        (void) ngx_http_vmess_api_user_none(ctx, err);
+
+    } else if (ngx_http_vmess_api_if_match(ctx, 1, info->user.stamp)
+               != NGX_OK)
+    {
+        (void) ngx_http_vmess_api_user_stale(err);
+
+    } else if (!conf && info->user.value.origin != NGX_VMESS_ORIGIN_API) {
+        (void) ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
+                                             &ctx->name, NULL, err);
+    } else {
+        act(t, user);
+        (void) ngx_http_vmess_api_field_load(ctx->zone, n, info);
+
+        rc = NGX_OK;
+    }
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_e rc, ngx_str_t *name, ngx_str_t *other,
+    ngx_http_vmess_api_error_t *err)
+{
+    ngx_str_t   file;
+    ngx_uint_t  line;
+
+    switch (rc) {
+
+    case NGX_VMESS_TABLE_FULL:
+        return ngx_http_vmess_api_error(err, NGX_HTTP_INSUFFICIENT_STORAGE,
+                                        "ZoneFull", NULL,
+                                        "no room for user \"%V\" in vmess_users "
+                                        "\"%V\", give it a larger size",
+                                        name, &ctx->zone->name);
+
+    case NGX_VMESS_TABLE_TAKEN:
+        return ngx_http_vmess_api_error(err, NGX_HTTP_CONFLICT, "IdTaken",
+                                        "id", "an id of user \"%V\" is that "
+                                        "of user \"%V\", give each one of "
+                                        "its own", name, other);
+
+    case NGX_VMESS_TABLE_FOREIGN:
+
+        if (ngx_vmess_users_where(ctx->zone, name, &file, &line) == NGX_OK) {
+            return ngx_http_vmess_api_error(err, NGX_HTTP_CONFLICT,
+                                            "DefinedInConfiguration", NULL,
+                                            "user \"%V\" is defined in %V:%ui, "
+                                            "change it there",
+                                            name, &file, line);
+        }
+
+        return ngx_http_vmess_api_error(err, NGX_HTTP_CONFLICT,
+                                        "DefinedInConfiguration", NULL,
+                                        "user \"%V\" is defined in the "
+                                        "configuration, change it there",
+                                        name);
+
+    default: /* NGX_VMESS_TABLE_FAILED */
+
+        ngx_ssl_error(NGX_LOG_ALERT, ctx->request->connection->log, 0,
+                      "keys of user \"%V\" failed", name);
+
+        return ngx_http_vmess_api_error(err, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                        "InternalError", NULL,
+                                        "keys of user \"%V\" failed, see the "
+                                        "error log", name);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_user_none(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_error_t *err)
+{
+    return ngx_http_vmess_api_error(err, NGX_HTTP_NOT_FOUND, "NoSuchUser",
+                                    NULL, "there is no user \"%V\" in "
+                                    "vmess_users \"%V\"", &ctx->name,
+                                    &ctx->zone->name);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_user_stale(ngx_http_vmess_api_error_t *err)
+{
+    return ngx_http_vmess_api_error(err, NGX_HTTP_PRECONDITION_FAILED,
+                                    "Changed", NULL, "If-Match is not the "
+                                    "present ETag, read it again");
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_user_send(ngx_http_vmess_api_ctx_t *ctx, ngx_uint_t status,
+    ngx_http_vmess_api_info_t *info)
+{
+    u_char                *start;
+    ngx_vmess_json_out_t   jo;
+
+    start = ngx_http_vmess_api_writer(ctx->request, &jo,
+                                      NGX_HTTP_VMESS_API_USER_SIZE);
+
+    if (start == NULL
+        || ngx_http_vmess_api_set_etag(ctx, info->user.stamp) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_http_vmess_api_field_write(&jo, info, ngx_http_vmess_api_field_all(ctx));
+
+    return ngx_http_vmess_api_send(ctx->request, status, start, &jo);
+}
+
+
+static void
+ngx_http_vmess_api_user_wipe(void *data)
+{
+    ngx_explicit_memzero(data, sizeof(ngx_http_vmess_api_user_t));
+}

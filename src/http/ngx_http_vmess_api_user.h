@@ -1,0 +1,40 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_HTTP_VMESS_API_USER_H_INCLUDED_
+#define _NGX_HTTP_VMESS_API_USER_H_INCLUDED_
+
+
+#include "ngx_http_vmess_api_field.h"
+
+
+/*
+ * Finds a user of the zone by its name.  NGX_OK, and info is the user as it is;
+ * NGX_DECLINED: there is none.
+ */
+ngx_int_t ngx_http_vmess_api_user_find(ngx_vmess_zone_t *zone,
+    ngx_str_t *name, ngx_http_vmess_api_info_t *info);
+
+/*
+ * Says why a user could not be set.
+ *
+ * other  the user that has an id already, after NGX_VMESS_TABLE_TAKEN
+ *
+ * Returns NGX_ERROR.
+ */
+ngx_int_t ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_e rc, ngx_str_t *name, ngx_str_t *other,
+    ngx_http_vmess_api_error_t *err);
+
+/* content handlers of what is about one user, ctx->name */
+
+ngx_int_t ngx_http_vmess_api_user_get(ngx_http_vmess_api_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_api_user_change(ngx_http_vmess_api_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_api_user_delete(ngx_http_vmess_api_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_api_user_kick(ngx_http_vmess_api_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_api_user_reset(ngx_http_vmess_api_ctx_t *ctx);
+
+
+#endif /* _NGX_HTTP_VMESS_API_USER_H_INCLUDED_ */

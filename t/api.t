@@ -1,0 +1,582 @@
+# The API: users read and changed over http.  Each answer is checked against the
+# document of the server, see t/lib/VMess/API.pm.
+
+use lib "t/lib";
+use TestVMess;
+use VMess::API;
+
+plan "no_plan";
+no_shuffle();
+workers(2);
+
+our $Carol = '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11';
+our $Dave = '8c9e6679-7425-40de-944b-e07fc1f90ae7';
+
+our $write = 'location /api/ { vmess_api main write; } location /read/ { vmess_api main; }';
+
+our $api;
+
+# a call; the last answer is checked when the next one is made
+
+sub api {
+    my ($method, $path, @o) = @_;
+    $api //= VMess::API->new(connect => sub { tcp(http_port()) });
+    my $a = $api->call($method, $path, @o);
+    my @bad = splice @{ $api->{problems} };
+    is("@bad", '', "$method $path is as the document says") if @bad;
+    return $a;
+}
+
+# status and field or text of an error
+
+sub refusal {
+    my $a = api(@_);
+    my $e = ($a->{json} // {})->{error} // {};
+    is($e->{status}, $a->{status}, 'the status in the error') if $a->{status} >= 400;
+    return "$a->{status} " . ($e->{field} // '') . ": " . ($e->{text} // '');
+}
+
+sub names { return join ' ', map { $_->{name} } @{ $_[0]{json}{users} } }
+
+sub ok_flow {
+    my (%o) = @_;
+    return flow(to => 'echo', data => 'hello', %o)->read(5) eq 'hello';
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: users are read
+--- config eval: $::write
+--- http_config
+server { listen 127.0.0.1:%%PORT_1%%; location /api { vmess_api main; } }
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m { alice %%ALICE%% expires=2040-01-31T18:00:00+01:00 quota=1g rate=2m
+                                      max_conns=5 max_ips=2 class=gold;
+                      bob %%BOB%% disabled quota_reset=month@31; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $a = api(GET => '');
+is($a->{status}, 200, 'the index');
+is("@{ $a->{json} }{qw(zone users)}", 'main 2', 'zone and users');
+like(`head -2 docs/CHANGES`, qr/\Q$a->{json}{version}\E/, 'the version');
+
+$a = api(GET => 'users/alice');
+my %u = %{ $a->{json} };
+is($u{id}, $User{alice}, 'the id where one may write');
+is(join(' ', map { "$_=" . ($u{$_} // 'null') } sort grep { $_ ne 'tags' && $_ ne 'id' } keys %u),
+   'also=null class=gold disabled=0 down=0 expires=2040-01-31T17:00:00Z first_seen=null flows=0 '
+   . 'hold=null hold_until=null last_seen=null max_conns=5 max_ips=2 name=alice origin=conf '
+   . 'period=null quota=1073741824 quota_reset=null rate=2097152 rate_down=null rate_up=null refused=0 '
+   . 'status=active until=null up=0 used=0', 'all that is there');
+
+{
+    local $api->{base} = '/read/';
+    $a = api(GET => 'users/alice');
+    is($a->{json}{id}, undef, 'no id where one may not write');
+    ok(!exists $a->{json}{also}, 'and no other one');
+    unlike(api(GET => 'users')->{text}, qr/b831381d/, 'nor in a list');
+    unlike(api(GET => 'users?fields=name,id')->{text}, qr/b831381d/, 'nor if asked for');
+    my $r = api(PUT => 'users/carol', { id => $Carol });
+    is($r->{status}, 405, 'nothing can be written');
+    is($r->{header}{allow}, 'GET, HEAD', 'what is allowed');
+    like($r->{json}{error}{text}, qr/no "write"/, 'and why');
+    is(api(POST => 'users/alice/kick')->{header}{allow}, '', 'of what is for writing alone');
+}
+
+is(join(' ', @{ api(GET => 'users/bob')->{json} }{qw(status quota_reset)}), 'disabled month@31', 'another user');
+is(api(HEAD => 'users/bob')->{text}, '', 'HEAD');
+is(api(HEAD => 'users')->{text}, '', 'HEAD of the list');
+is(names(api(GET => 'users')), 'alice bob', 'the list');
+
+my $f = flow(to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+wait_for(sub { api(GET => 'users/alice')->{json}{used} >= 10 });
+%u = %{ api(GET => 'users/alice')->{json} };
+is("$u{up} $u{down} $u{used} $u{flows}", '5 5 10 1', 'its counters');
+like($u{first_seen}, qr/^20\d\d-/, 'and when it was');
+flow(user => 'bob', to => 'echo', data => 'x' x 5000)->read_eof;
+wait_for(sub { api(GET => 'users/bob')->{json}{refused} });
+is(api(GET => 'users/bob')->{json}{refused}, 1, 'what was refused');
+
+my $s = api(GET => 'stats')->{json};
+is("$s->{users} $s->{status}{active} $s->{status}{disabled} $s->{origin}{conf} $s->{up} $s->{down} $s->{flows} $s->{total} $s->{refused}",
+   '2 1 1 2 5 5 1 1 1', 'sums');
+$f->close;
+
+like(refusal(GET => 'users/carol'), qr/^404 : there is no user "carol" in vmess_users "main"$/, 'nobody');
+like(refusal(GET => $_), qr/^404 : there are users, /, "$_ is nowhere") for qw(user users/ statsx openapi), 'x/users';
+is(api(DELETE => 'stats')->{header}{allow}, 'GET, HEAD', 'what may be done to stats');
+is(api(POST => 'users')->{header}{allow}, 'GET, HEAD, PUT, PATCH', 'and to users');
+is(api(POST => 'users/alice', {})->{header}{allow}, 'GET, HEAD, PUT, PATCH, DELETE', 'and to one');
+is(api(GET => 'users/alice/kick')->{header}{allow}, 'POST', 'and to a kick');
+
+my $other = VMess::API->new(connect => sub { tcp(stream_port() + 1) }, base => '/api/');
+is($other->call(GET => 'users/bob')->{json}{name}, 'bob', 'a location without a slash at its end');
+is($other->call(GET => '')->{json}{write}, JSON::PP::false, 'with one');
+$other->{base} = '/api';
+is($other->call(GET => '')->{json}{zone}, 'main', 'and without one behind it');
+--- stream_response: 1
+
+
+=== TEST 2: a user is created, changed and removed
+--- config eval: $::write
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $a = api(PUT => 'users/carol', { id => $Carol, quota => '1m', disabled => JSON::PP::false });
+is($a->{status}, 201, 'created');
+is($a->{json}{quota}, 1048576, 'with a quota');
+is($a->{json}{origin}, 'api', 'by the API');
+ok(ok_flow(uuid => $Carol), 'and is let in');
+my $f = flow(uuid => $Carol, to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'once more');
+
+my $etag = $a->{header}{etag};
+my $same = api(PUT => 'users/carol', { id => $Carol, quota => 1048576 });
+is("$same->{status} $same->{header}{etag}", "200 $etag", 'the same is no change');
+is(api(GET => 'users/carol', undef, 'If-None-Match' => $etag)->{status}, 304, 'not modified');
+is(api(GET => 'users/carol', undef, 'If-Match' => $etag)->{status}, 200, 'matched');
+like(refusal(GET => 'users/carol', undef, 'If-Match' => '"x"'), qr/^412 /, 'or not');
+
+$a = api(PATCH => 'users/carol', { max_conns => 7, quota => undef }, 'If-Match' => "W/$etag, \"x\"");
+is($a->{status}, 200, 'changed, if it is as it was');
+is(join(' ', map { $_ // 'null' } @{ $a->{json} }{qw(max_conns quota id)}), "7 null $Carol", 'two of its parameters');
+isnt($a->{header}{etag}, $etag, 'another ETag');
+like(refusal(PATCH => 'users/carol', { max_conns => 8 }, 'If-Match' => $etag), qr/^412 : If-Match is not/, 'too late');
+like(refusal(PUT => 'users/carol', { id => $Carol }, 'If-Match' => $etag), qr/^412 /, 'to replace it, too');
+like(refusal(DELETE => 'users/carol', undef, 'If-Match' => $etag), qr/^412 /, 'and to remove it');
+like(refusal(PUT => 'users/dave', { id => $Dave }, 'If-Match' => '*'), qr/^412 /, 'there is none to match');
+is(api(PATCH => 'users/carol', {}, 'If-Match' => '*', 'Content-Type' => 'application/merge-patch+json; x=y')->{status},
+   200, 'nothing is to be changed');
+
+is(api(PATCH => 'users/carol', { also => $Dave, until => '2040-01-31', tags => [3, 0, 63] })->{json}{also}, $Dave,
+   'a second id');
+ok(ok_flow(uuid => $Dave), 'is let in');
+$a = api(GET => 'users/carol')->{json};
+is("$a->{until} @{ $a->{tags} }", '2040-01-31T00:00:00Z 0 3 63', 'until when, and tags');
+is(api(PUT => 'users/carol', $a)->{status}, 200, 'what was read can be written');
+is_deeply(api(GET => 'users/carol')->{json}{tags}, [0, 3, 63], 'and is the same');
+is(api(PATCH => 'users/carol', { also => undef, tags => undef })->{json}{until}, undef, 'no second id any more');
+flow(uuid => $Dave, to => 'echo', data => 'x' x 5000)->read_eof;
+
+syswrite $f->{sock}, '';
+is(api(DELETE => 'users/carol')->{status}, 204, 'removed');
+is($f->read_eof, '', 'its flow ends');
+is(api(GET => 'users/carol')->{status}, 404, 'gone');
+is(api(DELETE => 'users/carol')->{status}, 404, 'once');
+is(api(PATCH => 'users/carol', { max_conns => 1 })->{status}, 404, 'and not to be changed');
+is(api(PUT => "users/%C3%A9%2F%25", { id => $Carol })->{json}{name}, "\x{e9}/%", 'a name in UTF-8, and with a slash');
+is(names(api(GET => 'users')), "alice \x{e9}/%", 'in the list');
+--- stream_response: 1
+
+
+=== TEST 3: what is refused
+--- config
+location /api/ { vmess_api main write; client_max_body_size 4k; }
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_client
+my %id = (id => $Carol);
+my @bad = (
+    [{ }, 'id: must be a UUID, or a text of 1 to 30 bytes'],
+    [{ id => '' }, 'id: must be a UUID'],
+    [{ id => 5 }, 'id: must be a UUID'],
+    [{ id => undef }, 'id: must be a UUID'],
+    [{ id => "a\0b" }, 'id: must be a UUID'],
+    [{ id => 'b831381d-6324-4d53-ad4f-8cda48b3081x' }, 'id: must be a UUID'],
+    [{ %id, name => 'dave' }, 'name: must be "carol" as in the path'],
+    [{ %id, name => '' }, 'name: must be a string of 1 to 64 bytes'],
+    [{ %id, name => 'a b' }, 'name: has an invalid character, spaces'],
+    [{ %id, also => $Carol }, 'also: must be another id than "id"'],
+    [{ %id, also => 'x' x 31 }, 'also: must be a UUID, or a text of 1 to 30 bytes, or null'],
+    [{ %id, until => '2040-01-31' }, 'until: has no effect without "also"'],
+    [{ %id, also => $Dave, until => 'x' }, 'until: must be a time such as'],
+    [{ %id, also => $Dave, until => JSON::PP::true }, 'until: must be a time such as'],
+    (map { [{ %id, expires => $_ }, 'expires: must be a date such as "2027-01-31" (UTC)'] }
+         'soon', '', 5, -1, JSON::PP::true, [], {}, 1.5),
+    [{ %id, quota => 0 }, 'quota: must be a size such as "100g"'],
+    [{ %id, quota => '5x' }, 'quota: must be a size'],
+    [{ %id, rate => 'x' }, 'rate: must be bytes per second'],
+    [{ %id, max_conns => 2147483648 }, 'max_conns: must be a number from 1 to 2147483647'],
+    [{ %id, quota_reset => 'month@32' }, 'quota_reset: must be never, day, week'],
+    [{ %id, class => 'a b' }, 'class: must be a word'],
+    [{ %id, disabled => 'yes' }, 'disabled: must be true or false'],
+    [{ %id, hold_until => '2040-01-31' }, ': "hold_until" has no effect without "hold"'],
+    [{ %id, tags => [64] }, 'tags: must be a list of numbers from 0 to 63'],
+    [{ %id, tags => 1 }, 'tags: must be a list'],
+    [{ %id, up => [] }, 'up: is read-only'],
+    [{ %id, alter_id => 1 }, ': there is no "alter_id", parameters are name, id, also'],
+    [{ %id, remove => JSON::PP::true }, ': there is no "remove"'],
+    ['[]', ': a user must be an object'],
+    ["{\"id\":\"$Carol\",\"quota\":1,\"quota\":2}", 'quota: is there twice'],
+);
+for (@bad) {
+    my ($body, $text) = @$_;
+    like(refusal(PUT => 'users/carol', $body), qr/^422 \Q$text\E/, ref $body ? JSON::PP->new->canonical->encode($body) : $body);
+}
+like(refusal(PUT => 'users/carol', $_), qr/^400 : the body is not JSON: .* at byte \d+$/, "not JSON: $_")
+    for '', '{', '{"id":}', "{\"id\":\"\xff\"}", '{"id":"' . 'x' x 300 . '"}', '{} {}';
+like(refusal(PUT => 'users/carol', '{}', 'Content-Type' => $_), qr/^415 : the body must be JSON/, "Content-Type $_")
+    for '', 'text/plain', 'application/jsonx', 'application/merge-patch+json';
+is(api(PUT => 'users/carol', ' ' x 5000)->{status}, 413, 'a body that is too large');
+like(refusal(PUT => 'users/alice', \%id), qr/^409 : user "alice" is defined in \S+nginx\.conf:\d+, change it there/, 'defined in the configuration');
+like(refusal(PATCH => 'users/alice', {}), qr/^409 /, 'nor changed');
+like(refusal(DELETE => 'users/alice'), qr/^409 /, 'nor removed');
+like(refusal(PUT => 'users/carol', { id => $User{alice} }), qr/^409 id: an id of user "carol" is that of user "alice"/, 'an id of another');
+like(refusal(PUT => 'users/' . 'x' x 65, \%id), qr/^422 name: /, 'a name that is too long');
+like(refusal(PUT => 'users/a%20b', \%id), qr/^422 name: /, 'a name with a space');
+like(refusal(PUT => 'users/%ff', \%id), qr/^422 name: /, 'a name that is not UTF-8');
+is(names(api(GET => 'users')), 'alice', 'nothing was changed');
+--- stream_response: 1
+
+
+=== TEST 4: lists are filtered, sorted and come by pages
+--- config eval: $::write
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; bob %%BOB%% disabled expires=2040-01-01; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+for my $i (1 .. 9) {
+    is(api(PUT => "users/u$i", { id => sprintf('%08x-0000-4000-8000-00000000000%d', 99 - $i, $i),
+                                 expires => $i % 3 ? undef : (2040 + $i) . '-01-01' })->{status}, 201, "u$i");
+}
+ok(ok_flow(uuid => '0000005f-0000-4000-8000-000000000004'), 'a flow of u4');
+wait_for(sub { !api(GET => 'users/u4')->{json}{flows} });
+
+# all pages
+sub pages {
+    my ($query) = @_;
+    my ($after, @pages);
+    do {
+        my $a = api(GET => "users?$query" . (defined $after ? "&after=$after" : ''));
+        is($a->{status}, 200, 'a page');
+        push @pages, names($a);
+        $after = $a->{json}{next};
+    } while (defined $after && @pages < 20);
+    return join ' / ', @pages;
+}
+
+my $all = 'alice bob u1 u2 u3 u4 u5 u6 u7 u8 u9';
+is(join(' ', sort split / /, names(api(GET => 'users'))), $all, 'all');
+is(join(' ', sort split m{ / | }, pages('limit=4')), $all, 'all by pages');
+is(pages('sort=name&limit=4'), 'alice bob u1 u2 / u3 u4 u5 u6 / u7 u8 u9', 'by name');
+is(pages('sort=-name&limit=5'), 'u9 u8 u7 u6 u5 / u4 u3 u2 u1 bob / alice', 'the other way round');
+is(pages('sort=name&limit=11'), $all, 'one page');
+is(pages('sort=name'), $all, 'without a limit');
+is(pages('sort=used&limit=3&name=u'), 'u1 u2 u3 / u5 u6 u7 / u8 u9 u4', 'by a counter, then by name');
+is(pages('sort=-used&limit=2&name=u'), 'u4 u9 / u8 u7 / u6 u5 / u3 u2 / u1', 'the largest first');
+is(pages('sort=-expires&limit=4&name=u'), 'u9 u6 u3 u8 / u7 u5 u4 u2 / u1', 'by a time');
+is(pages('sort=-first_seen&limit=1&name=u4'), 'u4', 'by the first flow');
+is(pages('sort=flows&limit=2&origin=conf'), 'alice bob', 'of the configuration');
+is(names(api(GET => 'users?status=disabled')), 'bob', 'by status');
+is(names(api(GET => 'users?status=expired')), '', 'of none');
+is(names(api(GET => 'users?origin=conf&name=li')), 'alice', 'by a part of the name');
+is(api(GET => 'users?sort=name&fields=name,status&limit=1')->{text},
+   '{"users":[{"name":"alice","status":"active"}],"next":"alice"}', 'some fields');
+is(refusal(GET => "users?$_->[0]"), "400 $_->[1]", $_->[0]) for
+    ['limit=0', 'limit: must be a number from 1 on'],
+    ['limit=x', 'limit: must be a number from 1 on'],
+    ['sort=name&limit=1001', 'limit: must be a number from 1 to 1000 with "sort"'],
+    ['status=on', 'status: must be active, disabled, limited, expired or on_hold'],
+    ['origin=none', 'origin: must be conf or api'],
+    ['origin=x', 'origin: must be conf or api'],
+    ['name=%00', 'name: must be a part of a name'],
+    ['fields=name,x', 'fields: must be names of fields with commas between them'],
+    map { [$_, 'after: must be "next" of the page before'] }
+        'after=', 'after=x', 'after=1,x', 'sort=up&after=1', 'sort=up&after=x,y', 'sort=name&after=' . 'x' x 65;
+like(refusal(GET => "users?sort=$_"), qr/^400 sort: must be name, up, /, "sort=$_") for '', '-', 'x', 'id', 'quota';
+
+my $etag = api(GET => 'users')->{header}{etag};
+is(api(GET => 'users?limit=1', undef, 'If-None-Match' => $etag)->{status}, 304, 'not modified');
+is(api(GET => 'users', undef, 'If-Match' => $etag)->{status}, 200, 'matched');
+api(PATCH => 'users/u1', { max_conns => 1 });
+is(api(GET => 'users', undef, 'If-None-Match' => $etag)->{status}, 200, 'modified');
+like(refusal(GET => 'users', undef, 'If-Match' => $etag), qr/^412 : If-Match/, 'not matched');
+my %s = %{ api(GET => 'stats')->{json} };
+is("$s{users} $s{origin}{api} $s{status}{disabled}", '11 9 1', 'sums');
+--- stream_response: 1
+
+
+=== TEST 5: the whole list of users
+--- config
+client_body_buffer_size 1k;
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $id = sub { sprintf '%08x-0000-4000-8000-%012d', 1000 + $_[0], $_[0] };
+my $counts = sub { join ' ', map { $_[0]{json}{$_} // '-' } qw(added changed removed unchanged) };
+my @users = map { { name => "u$_", id => $id->($_) } } 1 .. 100;
+my $a = api(PUT => 'users', { users => \@users });
+is("$a->{status} " . $counts->($a), '200 100 0 0 0', 'added');
+is($counts->(api(PUT => 'users', { users => \@users })), '0 0 0 100', 'the same once more');
+is($a->{header}{etag}, api(GET => 'users')->{header}{etag}, 'nothing has changed');
+
+my $f = flow(uuid => $id->(7), to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+$users[4]{max_conns} = 3;
+splice @users, 50, 2;
+push @users, { name => 'new', id => $id->(200) };
+is($counts->(api(PUT => 'users', { users => \@users })), '1 1 2 97', 'one is new, one another, two have gone');
+is(names(api(GET => 'users?name=u51')), '', 'this one');
+is($f->send('x')->read(1), 'x', 'the flow goes on');
+
+# ids change hands
+@users[0, 1] = ({ name => 'u1', id => $id->(2) }, { name => 'u2', id => $id->(1) });
+pop @users;
+push @users, { name => 'renamed', id => $id->(200) };
+is($counts->(api(PUT => 'users', { users => \@users })), '1 2 1 96', 'two have changed ids, one its name');
+is(api(GET => 'users/u1')->{json}{id}, $id->(2), 'the id of u1');
+is(api(GET => 'users/u2')->{json}{id}, $id->(1), 'and of u2');
+ok(ok_flow(uuid => $id->(1)), 'is let in');
+
+# what GET gave
+$a = api(GET => 'users?origin=api');
+is($counts->(api(PUT => 'users', $a->{json}, 'If-Match' => $a->{header}{etag})), '0 0 0 99', 'what was read, as it is');
+is(refusal(PUT => 'users', api(GET => 'users?origin=api&limit=5')->{json}),
+   '422 next: this is one page of a list, send all of it', 'but no page');
+like(refusal(PUT => 'users', { users => [] }, 'If-Match' => '"x"'), qr/^412 : If-Match/, 'only if it is as it was');
+
+# nothing is changed
+my $etag = api(GET => 'users')->{header}{etag};
+my @few = @users[0 .. 2];
+my @bad = (
+    [[@few, { name => 'x' }], 'id: users[3]: must be a UUID'],
+    [[@few, { id => $id->(300) }], 'name: users[3]: must be given'],
+    [[@few, $few[0]], 'name: users[3]: user "u1" is there twice'],
+    [[@few, { name => 'x', id => $few[0]{id} }], 'id: users[3]: an id of user "x" is there twice'],
+    [[@few, { name => 'x', id => $id->(300), also => $few[0]{id} }], 'also: users[3]: an id of user "x" is there twice'],
+    [[@few, { name => 'x', id => $id->(300), quota => 'much' }], 'quota: users[3]: must be a size'],
+    [[@few, { name => 'x', id => $id->(300), remove => JSON::PP::true }], ': users[3]: there is no "remove"'],
+    [[@few, 5], ': users[3]: a user must be an object'],
+    [{}, ': must be {"users": [{...}, ...]}'],
+);
+like(refusal(PUT => 'users', { users => $_->[0] }), qr/^422 \Q$_->[1]\E/, $_->[1]) for @bad;
+like(refusal(PUT => 'users', $_), qr/^422 : must be \{"users"/, $_)
+    for '[]', '{}', '{"next":null}', '{"users":[],"users":[]}', '{"x":1}';
+like(refusal(PUT => 'users', { users => [@few, { name => 'alice', id => $id->(300) }] }),
+     qr/^409 : users\[3\]: user "alice" is defined in \S+:\d+/, 'of the configuration');
+like(refusal(PUT => 'users', { users => [@few, { name => 'x', id => $User{alice} }] }),
+     qr/^409 id: users\[3\]: an id of user "x" is that of user "alice"/, 'with the id of such a one');
+is(api(GET => 'users')->{header}{etag}, $etag, 'nothing was changed');
+
+# several at once
+$a = api(PATCH => 'users', { users => [{ name => 'u1', class => 'gold' }, { name => 'u3', remove => JSON::PP::true },
+                                       { name => 'y', id => $id->(400), remove => JSON::PP::false },
+                                       { name => 'u4', class => undef }] });
+is("$a->{status} " . $counts->($a), '200 1 1 1 1', 'some are changed, others stay');
+is(api(GET => 'users/u1')->{json}{class}, 'gold', 'a class');
+is(api(GET => 'users/u5')->{json}{max_conns}, 3, 'and what was');
+is(api(GET => 'users/u3')->{status}, 404, 'one has gone');
+is($counts->(api(PATCH => 'users', { users => [{ name => 'u4', remove => JSON::PP::true },
+                                               { name => 'z', id => $id->(4) }] })), '1 0 1 0', 'an id changes hands');
+for (
+    [[{ name => 'u1', class => 'silver' }, { name => 'nobody', remove => JSON::PP::true }], '404 : users[1]: there is no user "nobody"'],
+    [[{ name => 'u1', class => 'silver' }, { name => 'nobody', class => 'gold' }], '422 id: users[1]: must be a UUID'],
+    [[{ name => 'u1', class => 'silver' }, { name => 'alice', class => 'gold' }], '409 : users[1]: user "alice" is defined'],
+    [[{ name => 'u1', class => 'silver' }, { name => 'u2', id => $id->(5) }], '409 id: users[1]: an id of user "u2" is that of user "u5"'],
+    [[{ name => 'u1', remove => 1 }], '422 remove: users[0]: must be true or false'],
+) {
+    like(refusal(PATCH => 'users', { users => $_->[0] }), qr/^\Q$_->[1]\E/, $_->[1]);
+}
+like(refusal(PATCH => 'users', '{"users":[{"name":"u1","remove":true,"remove":true}]}'), qr/^422 remove: users\[0\]: is there twice/, 'remove twice');
+is(api(GET => 'users/u1')->{json}{class}, 'gold', 'nothing was changed');
+
+is($counts->(api(PUT => 'users', { users => [] })), '0 0 99 0', 'all have gone');
+is(names(api(GET => 'users')), 'alice', 'but for the configuration');
+is($f->read_eof, '', 'and their flows');
+--- stream_response: 1
+
+
+=== TEST 6: flows are ended, counters begin anew
+--- config eval: $::write
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m { alice %%ALICE%% quota=1000; bob %%BOB%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @f = map { flow(user => $_, to => 'echo', data => 'hello') } qw(alice alice bob);
+is($_->read(5), 'hello', 'a flow') for @f;
+is(api(POST => 'users/alice/kick')->{json}{name}, 'alice', 'a kick');
+is($_->read_eof, '', 'a flow of hers ends') for @f[0, 1];
+is($f[2]->send('x')->read(1), 'x', 'others go on');
+ok(ok_flow(), 'she may come again');
+
+my $f = flow(to => 'echo', data => 'x' x 2000);
+$f->read_eof;
+wait_for(sub { api(GET => 'users/alice')->{json}{status} eq 'limited' });
+is(names(api(GET => 'users?status=limited')), 'alice', 'the quota is used up');
+my $a = api(POST => 'users/alice/reset', undef, 'If-Match' => '*')->{json};
+is("@$a{qw(up down used status)}", '0 0 0 active', 'until a reset');
+wait_for(sub { ok_flow() });
+ok(ok_flow(), 'she is let in');
+cmp_ok(api(GET => 'stats')->{json}{up}, '>', 2000, 'the sum stays');
+is(api(POST => 'users/carol/kick')->{status}, 404, 'nobody to kick');
+is(api(POST => 'users/carol/reset')->{status}, 404, 'nor to reset');
+like(refusal(POST => 'users/alice/kick', undef, 'If-Match' => '"x"'), qr/^412/, 'another one');
+--- stream_response: 1
+
+
+=== TEST 7: many users
+--- config
+location /api/ { vmess_api main write; client_max_body_size 10m; }
+location /slow/ { vmess_api main write; limit_rate 300k; output_buffers 1 4k; }
+location /brief/ { vmess_api main; send_timeout 100ms; }
+--- stream_config
+vmess_users main:8m { alice %%ALICE%%; }
+--- stream_client
+my $users = sub { { users => [map { { name => "user-$_", id => sprintf('%08x-0000-4000-8000-%012d', $_, $_) } } 1 .. $_[0]] } };
+is(api(PUT => 'users', $users->(3000))->{json}{added}, 3000, 'added');
+my $a = api(GET => 'users?fields=name');
+is(scalar @{ $a->{json}{users} }, 3001, 'listed');
+my %seen = map { $_->{name} => 1 } @{ $a->{json}{users} };
+is(scalar keys %seen, 3001, 'each one once');
+is(api(GET => 'stats')->{json}{users}, 3001, 'sums');
+is(scalar @{ api(GET => 'users?sort=-name&limit=1000&fields=name')->{json}{users} }, 1000, 'the largest page');
+{
+    local $api->{base} = '/slow/';
+    is(scalar @{ api(GET => 'users?fields=name,status')->{json}{users} }, 3001, 'slowly');
+}
+
+# a client that does not read
+my $s = tcp(http_port());
+setsockopt $s, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4096;
+syswrite $s, "GET /brief/users HTTP/1.1\r\nHost: x\r\n\r\n" x 8;
+is(wait_log(qr/client timed out/), 1, 'who does not read is given up');
+
+# one that goes away
+$s = tcp(http_port());
+syswrite $s, "GET /slow/users HTTP/1.1\r\nHost: x\r\n\r\n";
+read_n($s, 100);
+close $s;
+is(api(PUT => 'users', $users->(10))->{json}{removed}, 2990, 'removed');
+is(scalar @{ api(GET => 'users')->{json}{users} }, 11, 'listed');
+--- stream_response: 1
+
+
+=== TEST 8: a zone that is full
+--- config
+location /api/ { vmess_api main write; client_max_body_size 10m; }
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_client
+my $id = sub { sprintf '%08x-0000-4000-8000-%012d', $_[0], $_[0] };
+like(refusal(PUT => 'users', { users => [map { { name => "u$_", id => $id->($_) } } 1 .. 5000] }),
+     qr/^507 : users\[\d+\]: no room for user "u\d+" in vmess_users "main", give it a larger size/, 'a list');
+my $n = api(GET => '')->{json}{users};
+cmp_ok($n, '>=', 500, 'there was room for so many');
+like(refusal(PUT => 'users/more', { id => $id->(9999) }), qr/^507 : no room for user "more"/, 'nor for one more');
+is(api(DELETE => 'users/u1')->{status}, 204, 'one goes');
+wait_for(sub { api(PUT => 'users/more', { id => $id->(9999) })->{status} == 201 });
+is(api(GET => 'users/more')->{json}{name}, 'more', 'and another one comes');
+--- stream_response: 1
+
+
+=== TEST 9: users are there after a reload
+--- config eval: $::write
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+is(api(PUT => 'users/carol', { id => $Carol, quota => '1g' })->{status}, 201, 'one is made');
+my $etag = api(GET => 'users/carol')->{header}{etag};
+reload();
+my $a = api(GET => 'users/carol');
+is("$a->{header}{etag} $a->{json}{quota}", "$etag 1073741824", 'the same after it');
+ok(ok_flow(uuid => $Carol), 'and is let in');
+edit_conf(sub { s/alice $User{alice};/alice $User{alice}; carol $Carol;/ });
+reload();
+$a = api(GET => 'users/carol')->{json};
+is("$a->{origin} $a->{used}", 'conf 10', 'defined in the file, with its counters');
+like(refusal(DELETE => 'users/carol'), qr/^409 /, 'from where it is not removed');
+edit_conf(sub { s/ carol $Carol;// });
+reload();
+is(api(GET => 'users/carol')->{status}, 404, 'with it, it goes');
+--- stream_response: 1
+
+
+=== TEST 10: what nginx -t says
+--- config
+location = /alive { return 200; }
+--- stream_config
+--- stream_client
+my $users = 'vmess_users main:1m { alice %%ALICE%%; }';
+for (
+    ['', 'invalid number of arguments in "vmess_api"'],
+    ['main write x', 'invalid number of arguments in "vmess_api"'],
+    ['main rite', 'unknown parameter "rite" in "vmess_api", there is "write"'],
+    ['other', 'unknown zone "other" in "vmess_api" in '],
+    ["'main\0x'", 'zero byte in the arguments of "vmess_api"'],
+    ['main; vmess_api main', '"vmess_api" directive is duplicate'],
+) {
+    my ($rc, $out) = nginx_t($users, main => "http { server { listen 127.0.0.1:1; location / { vmess_api $_->[0]; } } }");
+    isnt($rc, 0, "vmess_api $_->[0]");
+    like($out, qr/\[emerg\] .*\Q$_->[1]\E/, $_->[1]);
+}
+my ($rc, $out) = nginx_t($users, main => 'http { server { vmess_api main; } }');
+like($out, qr/"vmess_api" directive is not allowed here/, 'only in a location');
+($rc, $out) = nginx_t($users, main => 'http { server { listen 127.0.0.1:1; location / { vmess_api main write; '
+                                      . 'if ($arg_x) { set $y 1; } location /x { return 404; } } } }');
+is($rc, 0, 'what is right') or diag $out;
+--- stream_response: 1
+
+
+=== TEST 11: other ways of a request
+--- config
+location /api/ { vmess_api main write; if ($arg_x) { set $y 1; } }
+location ~ ^/re { vmess_api main; }
+location = /exact { vmess_api main; }
+--- http_config
+server { listen 127.0.0.1:%%PORT_1%% http2; location /api/ { vmess_api main write; gzip on; gzip_types *; } }
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_client
+use VMess::HTTP2;
+is(api(GET => 'users/alice?x=1')->{json}{name}, 'alice', 'within "if"');
+my $other = VMess::API->new(connect => sub { tcp(http_port()) }, base => '/');
+is($other->request(GET => 're')->{status}, 404, 'a regular expression has no paths');
+is($other->request(GET => 'exact')->{json}{zone}, 'main', 'an exact location has one');
+
+my $c = VMess::HTTP2->new(tcp(stream_port() + 1));
+my $r = $c->request('GET', '/api/users', end => 1);
+like($r->rest, qr/"name":"alice".*\],"next":null\}$/, 'over HTTP/2');
+$r = $c->request('PUT', '/api/users/carol', data => qq({"id":"$Carol"}), end => 1,
+                 headers => ['content-type' => 'application/json']);
+is($r->status, 201, 'a body over HTTP/2');
+like($r->rest, qr/"name":"carol"/, 'and the answer');
+
+# a chunked body, in pieces
+my $s = tcp(http_port());
+put($s, "PUT /api/users/dave HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
+        . "Content-Type: application/json\r\n\r\n");
+put($s, "1\r\n$_\r\n") for split //, qq({"id":"$Dave"});
+put($s, "0\r\n\r\n");
+like(join('', <$s>), qr{^HTTP/1\.1 201 }, 'a body in chunks');
+--- stream_response: 1
