@@ -280,3 +280,87 @@ my @f = map { flow(to => 'echo') } 1 .. 40;
 $_->send('hello') for @f;
 join '', sort keys %{{ map { $_->read(5) => 1 } @f }};
 --- stream_response: hello
+
+
+=== TEST 13: what must not be in the record of TLS that the end is read with
+--- servers
+small source 120000
+large source 1000000
+banner banner here
+--- http_config
+server {
+    listen 127.0.0.1:%%PORT_1%% ssl sndbuf=8k;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    location = /ray { vmess_pass ray; }
+}
+--- stream_config
+proxy_buffer_size 8m;
+server { vmess_listen ray; vmess main; proxy_pass vmess_target; }
+--- listen: ssl sndbuf=8k
+--- stream_server_config
+ssl_certificate %%CERT%%;
+ssl_certificate_key %%KEY%%;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+sub client {
+    my ($carrier, %o) = @_;
+    my $s = tls(sock => IO::Socket::IP->new(
+        PeerHost => '127.0.0.1', Type => Socket::SOCK_STREAM,
+        PeerPort => stream_port() + ($carrier eq 'tls' ? 0 : 1),
+        Sockopts => [[Socket::SOL_SOCKET, Socket::SO_RCVBUF, 16384]]));
+    if ($carrier ne 'tls') {
+        put($s, VMess::WebSocket::request(upgrade => 1));
+        my $head = '';
+        while ($head !~ /\r\n\r\n$/ && sysread $s, my $b, 1 << 16) { $head .= $b }
+    }
+    return flow(via => $s, %o);
+}
+
+# what there is of an answer after each record
+
+sub records {
+    my ($f) = @_;
+    my @in;
+    $f->{sock}->blocking(1);
+    while (sysread $f->{sock}, my $b, 1 << 16) {
+        $f->feed($b);
+        push @in, [ length $f->{in}, $f->{ended} // 0 ];
+    }
+    return @in;
+}
+
+for my $carrier (qw(tls httpupgrade)) {
+    for my $sec (qw(aes-128-gcm none)) {
+        for (['small', 120_000], ['large', 1_000_000]) {
+            my ($to, $n) = @$_;
+            my $f = client($carrier, sec => $sec, opt => 'SM', to => $to);
+
+            # nginx has read the end of the target, of which much is to be sent
+
+            my $port = sprintf '%04X', port($to);
+            ok(wait_for(sub {
+                TestVMess::file_text('/proc/net/tcp')
+                =~ / 0100007F:$port 08 \w{8}:0{8} /;
+            }), 'the target has ended');
+            idle();
+
+            # what comes from the client meanwhile is the target's
+
+            $f->send('hello');
+            idle();
+
+            my @in = records($f);
+            is("@{$in[-2]}, @{$in[-1]}", "$n 0, $n 1",
+               "$carrier, $sec, $to: a record for the end chunk");
+            is(sha256_hex($f->{in}), sha256_hex(pattern($n)), 'the data');
+        }
+    }
+
+    my @in = records(client($carrier, sec => 'zero', to => 'banner'));
+    is("$in[0][0], $in[-1][0]", '0, 5', "$carrier, zero: one for the header");
+}
+--- no_error_log
+[alert]
+[error]

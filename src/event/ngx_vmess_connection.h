@@ -95,6 +95,7 @@ struct ngx_vmess_connection_s {
     unsigned                   passed:1;    /* its end was passed on */
     unsigned                   eof:1;       /* the transport ended */
     unsigned                   error:1;     /* to be reported by c->recv */
+    unsigned                   ending:1;    /* our end is due */
     unsigned                   finished:1;  /* our end was sealed */
 };
 

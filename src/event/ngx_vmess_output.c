@@ -12,6 +12,9 @@
 #define NGX_VMESS_RANDOM  4096
 
 
+static ngx_chain_t *ngx_vmess_output_skip(ngx_vmess_connection_t *vc,
+    ngx_chain_t *in);
+static ngx_int_t ngx_vmess_output_end(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_output_write_sealed(ngx_vmess_connection_t *vc,
     u_char *pos, u_char *last);
 static ngx_int_t ngx_vmess_output_write(ngx_vmess_connection_t *vc,
@@ -82,23 +85,25 @@ ngx_vmess_output_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
             vc->responded = 1;
         }
 
-        for ( /* void */ ; in && rc == NGX_OK; in = in->next) {
+        for ( ;; ) {
 
-#if (NGX_SSL)
+            in = ngx_vmess_output_skip(vc, in);
+
+            if (in == NULL) {
+                break;
+            }
 
             /*
              * Xray loses data that it reads together with the end of TLS
              * while it waits for the response header: without an end chunk,
-             * the header is a record of its own.
+             * the header is a record of its own.  TLS may be below a carrier.
              */
 
-            if ((vc->out.raw || vc->out.stream) && c->ssl && plain == 0
+            if ((vc->out.raw || vc->out.stream) && plain == 0
                 && p != ngx_vmess_scratch + NGX_VMESS_HEADROOM)
             {
                 break;
             }
-
-#endif
 
             if (in->buf->in_file) {
                 ngx_log_error(NGX_LOG_ALERT, c->log, 0,
@@ -108,10 +113,6 @@ ngx_vmess_output_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
             }
 
             size = in->buf->last - in->buf->pos;
-
-            if (ngx_buf_special(in->buf)) {
-                size = 0;
-            }
 
             if (limit && (off_t) size > limit - plain) {
                 size = (size_t) (limit - plain);
@@ -139,22 +140,8 @@ ngx_vmess_output_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
                 size -= n;
             }
 
-            if (in->buf->pos != in->buf->last
-                && !ngx_buf_special(in->buf))
-            {
+            if (in->buf->pos != in->buf->last) {
                 break;
-            }
-
-            if (in->buf->last_buf && vc->out.end && !vc->finished
-                && c->data == vc->data)
-            {
-
-                if ((size_t) (last - p) < NGX_VMESS_CHUNK_OVERHEAD) {
-                    break;
-                }
-
-                vc->finished = 1;
-                rc = ngx_vmess_output_seal(vc, NULL, 0, &p);
             }
         }
 
@@ -175,6 +162,14 @@ ngx_vmess_output_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
         }
     }
 
+    if (rc == NGX_AGAIN) {
+        in = ngx_vmess_output_skip(vc, in);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_vmess_output_end(vc);
+    }
+
     /* $bytes_sent is of the flow, not of the wire */
 
     c->sent = sent + plain;
@@ -188,6 +183,64 @@ ngx_vmess_output_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     }
 
     return in;
+}
+
+
+/*
+ * Buffers without bytes do not wait for others to be sent: a caller reuses
+ * them as soon as the data before is taken.  Behind the last one the end chunk
+ * is due.
+ */
+
+static ngx_chain_t *
+ngx_vmess_output_skip(ngx_vmess_connection_t *vc, ngx_chain_t *in)
+{
+    for ( /* void */ ; in; in = in->next) {
+
+        if (!ngx_buf_special(in->buf)
+            && (in->buf->in_file || in->buf->pos != in->buf->last))
+        {
+            break;
+        }
+
+        if (in->buf->last_buf && vc->out.end
+            && vc->connection->data == vc->data)
+        {
+            vc->ending = 1;
+        }
+    }
+
+    return in;
+}
+
+
+/*
+ * Xray and v2ray lose data that they read together with the end of TLS, so the
+ * end chunk, which they can do without then, is a record of its own.
+ */
+
+static ngx_int_t
+ngx_vmess_output_end(ngx_vmess_connection_t *vc)
+{
+    u_char     *p;
+    ngx_int_t   rc;
+    u_char      buf[NGX_VMESS_HEADROOM + NGX_VMESS_CHUNK_OVERHEAD];
+
+    if (!vc->ending || vc->finished) {
+        return NGX_OK;
+    }
+
+    vc->finished = 1;
+
+    p = buf + NGX_VMESS_HEADROOM;
+
+    rc = ngx_vmess_output_seal(vc, NULL, 0, &p);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_vmess_output_write_sealed(vc, buf + NGX_VMESS_HEADROOM, p);
 }
 
 
@@ -270,7 +323,7 @@ ngx_vmess_output_flush(ngx_vmess_connection_t *vc)
         }
     }
 
-    return NGX_OK;
+    return ngx_vmess_output_end(vc);
 }
 
 
