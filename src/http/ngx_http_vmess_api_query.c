@@ -320,6 +320,10 @@ ngx_http_vmess_api_query_match(ngx_http_vmess_api_query_t *q,
         return 0;
     }
 
+    if (q->name.len == 0) {
+        return 1;
+    }
+
     name = &info->user.value.name;
 
     for (i = 0; i + q->name.len <= name->len; i++) {
