@@ -11,7 +11,12 @@
 #include <openssl/evp.h>
 
 
-uint32_t  ngx_crc32_table256[256];
+uint32_t                  ngx_crc32_table256[256];
+
+static ngx_time_t         stub_time = { 1800000000, 0, 0 };
+
+volatile ngx_time_t      *ngx_cached_time = &stub_time;
+volatile ngx_msec_t       ngx_current_msec;
 
 
 static void stub_init(void) __attribute__((constructor));

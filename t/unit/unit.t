@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# Runs the unit tests of src/proto, and of the replay filter, the table of
-# tokens, the registry of sessions, frames to clients of Mux.Cool and the socket
+# Runs the unit tests of src/proto, and of the replay filter, the tables of
+# users and tokens, the registry of sessions, frames to clients of Mux.Cool and the socket
 # of datagrams, one C program a file, fed with the vectors.
 # Names of them may be given: t/unit/unit.t mux chunk.
 #
@@ -24,13 +24,14 @@ my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess json json_out kcp_packet
-               kcp replay token registry mux_output cone period usage journal);
+               kcp replay token registry mux_output cone period usage journal
+               table);
 
 # a file that no other test is linked with
 
 my %file = (mux_output => "$root/src/event/ngx_vmess_mux_output.c",
             cone => "$root/src/stream/ngx_stream_vmess_cone.c",
-            usage => "$root/src/event/ngx_vmess_usage.c");
+            table => "$root/src/event/ngx_vmess_table.c");
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Wno-unused-parameter -Werror '
@@ -50,6 +51,7 @@ for my $file (glob("$root/src/proto/*.c"),
               "$root/src/event/ngx_vmess_replay.c",
               "$root/src/event/ngx_vmess_token.c",
               "$root/src/event/ngx_vmess_registry.c",
+              "$root/src/event/ngx_vmess_usage.c",
               "$unit/stub.c", "$unit/test.c")
 {
     push(@objects, "$build/" . basename($file, '.c') . '.o');
