@@ -157,6 +157,9 @@ like(refusal(PATCH => 'users/carol', { max_conns => 8 }, 'If-Match' => $etag), q
 like(refusal(PUT => 'users/carol', { id => $Carol }, 'If-Match' => $etag), qr/^412 /, 'to replace it, too');
 like(refusal(DELETE => 'users/carol', undef, 'If-Match' => $etag), qr/^412 /, 'and to remove it');
 like(refusal(PUT => 'users/dave', { id => $Dave }, 'If-Match' => '*'), qr/^412 /, 'there is none to match');
+like(refusal(PUT => 'users/carol', { id => $Dave }, 'If-None-Match' => '*'), qr/^412 : user "carol" is there already/, 'there must be none');
+is(api(PUT => 'users/erin', { id => $Dave }, 'If-None-Match' => '*')->{status}, 201, 'and there is none');
+is(api(DELETE => 'users/erin')->{status}, 204, 'until now');
 is(api(PATCH => 'users/carol', {}, 'If-Match' => '*', 'Content-Type' => 'application/merge-patch+json; x=y')->{status},
    200, 'nothing is to be changed');
 

@@ -158,12 +158,16 @@ put("$dir/files/clients.json", encode_json({ clients => [
     { email => 'frank', id => $id{bob}, totalGB => 1 << 30,
       expiryTime => 2209000000123, enable => JSON::PP::true },
     { email => 'grace', id => $id{user0004} =~ tr/0-9a-f/1-9a-f0/r, totalGB => 0,
-      expiryTime => 0, enable => JSON::PP::false }] }));
-is(decode_json(sh('clients.json'))->{added}, 2, 'clients of a panel');
+      expiryTime => 0, enable => JSON::PP::false },
+    { email => 'heidi', id => $id{user0004} =~ tr/0-9a-f/2-9a-f01/r, totalGB => 0,
+      expiryTime => -86400000, enable => JSON::PP::true }] }));
+is(decode_json(sh('clients.json'))->{added}, 3, 'clients of a panel');
 like(run('vmessctl list --fields name,status,quota,expires'),
      qr/^frank\tactive\t1073741824\t2040-01-01T03:06:40Z$/m, 'with limits');
 like(run('vmessctl list --fields name,status,quota,expires'),
      qr/^grace\tdisabled\t\t$/m, 'and without');
+like(run('vmessctl show heidi'), qr/^status\ton_hold\n(?:.*\n)*hold\t86400$/m,
+     'and one who begins with the first flow');
 $id{frank} = $id{bob};
 is(flow('frank')->read_all, 'target: hello', 'by the id of before');
 

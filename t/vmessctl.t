@@ -220,7 +220,7 @@ ctl_fails(1, "--net must be .*$see", @api, qw(link alice --host x --net y));
 ctl_fails(1, "--port must be .*$see", @api, qw(link alice --host x --port 0));
 ctl_fails(1, "\"d\" must be .*$see", @api, qw(top -d 0));
 ctl_fails(1, "\"rows\" and \"n\" must be .*$see", @api, qw(top -n 0));
-ctl_fails(2, 'alice: is there already, change it by "set"', @api, qw(add alice));
+ctl_fails(2, 'alice: user "alice" is there already, .*', @api, qw(add alice));
 ctl_fails(2, 'alice: user "alice" is defined in \S+:\d+, change it there', @api, 'set', 'alice', 'quota=1g');
 ctl_fails(2, 'x: expires: must be .*', @api, qw(add x expires=soon));
 ctl_fails(2, 'x: id: an id of user "x" is that of user "alice".*', @api, 'add', 'x', "id=$User{alice}");

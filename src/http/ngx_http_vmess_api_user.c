@@ -218,10 +218,20 @@ ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
     ngx_uint_t exists, ngx_http_vmess_api_error_t *err)
 {
+    ngx_table_elt_t    *none;
     ngx_vmess_value_t  *value;
 
     if (ngx_http_vmess_api_if_match(ctx, exists, info->user.stamp) != NGX_OK) {
         return ngx_http_vmess_api_user_stale(err);
+    }
+
+    none = ctx->request->headers_in.if_none_match;
+
+    if (exists && none && none->value.len == 1 && none->value.data[0] == '*') {
+        return ngx_http_vmess_api_error(err, NGX_HTTP_PRECONDITION_FAILED,
+                                        "Exists", NULL, "user \"%V\" is there "
+                                        "already, and is not replaced",
+                                        &ctx->name);
     }
 
     value = &info->user.value;
