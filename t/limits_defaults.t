@@ -2,6 +2,7 @@
 
 use lib "t/lib";
 use TestVMess;
+use VMess::API;
 
 plan "no_plan";
 no_shuffle();
@@ -86,4 +87,36 @@ edit_conf(sub { s/expires=2001-09-09/expires=32503680000/ });
 reload();
 wait_for(sub { workers_alive() == 1 });
 is(flow(user => 'bob', to => 'echo', data => 'hello')->read(5), 'hello', 'and now has not');
+--- stream_response: 1
+
+
+=== TEST 4: users of the API have defaults, and others after a reload
+--- config
+location /api/ { vmess_api main write; }
+--- stream_config
+vmess_users main:1m { vmess_user_defaults max_conns=3 class=silver; alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my $get = sub {
+    my $u = $api->call(GET => "users/$_[0]")->{json};
+    return join ' ', map { $_ // '-' } @$u{qw(max_conns class rate_up)};
+};
+is($api->call(PUT => 'users/carol', { id => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11' })->{status},
+   201, 'carol has nothing of her own');
+is($api->call(PUT => 'users/dave', { id => '8c9e6679-7425-40de-944b-e07fc1f90ae7',
+                                     max_conns => 7, class => 'gold' })->{status},
+   201, 'dave has');
+is($get->('carol'), '3 silver -', 'carol');
+is($get->('dave'), '7 gold -', 'dave');
+edit_conf(sub { s/max_conns=3 class=silver/max_conns=4 rate_up=1m/ });
+reload();
+wait_for(sub { $get->('alice') eq '4 - 1048576' });
+is($get->('carol'), '4 - 1048576', 'carol has the new ones');
+is($get->('dave'), '7 gold 1048576', 'and dave what he has not');
+is($api->call(PATCH => 'users/dave', { max_conns => undef })->{status}, 200, 'gives it up');
+is($get->('dave'), '4 gold 1048576', 'for the default');
+is("@{ $api->{problems} }", '', 'all is as the document says');
 --- stream_response: 1

@@ -228,3 +228,89 @@ is(main::refused(), 1, 'the user has expired');
 is(main::refused(user => 'bob'), 1, 'and one who was not there in time');
 is(wait_log(qr/client opened a flow of user "bob", who has expired/), 1, 'the log says');
 --- stream_response: 1
+
+
+=== TEST 4: sub-connections and datagrams have the factor of the server
+--- servers
+echo echo
+udp udp_echo
+--- stream_config eval: main::users('quota=100000 quota_reset=7d')
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+vmess_factor 2.5;
+proxy_pass vmess_target;
+--- stream_client
+main::at('2031-01-01');
+my $f = main::client(to => 'udp', cmd => 'udp', data => 'x' x 1001);
+is(length $f->receive, 1001, 'a datagram');
+$f->close;
+like(main::logged(1), qr/^ok 94995 -$/, 'counts two and a half times');
+my $m = VMess::Mux->new(main::client(cmd => 'mux'));
+$m->open(1, port => port('echo'), data => 'x' x 1000);
+is(length $m->read(1, 1000), 1000, 'a sub-connection');
+$m->open(2, net => 'udp', port => port('udp'), data => 'x' x 1000);
+is(length $m->receive(2), 1000, 'and one of datagrams');
+main::at('2031-01-09');
+$m->open(3, port => port('echo'), data => 'x' x 20000);
+is(length $m->read(3, 20000), 20000, 'all of the quota in the next period');
+is($m->closed, 1, 'the connection ends');
+is(main::refused(), 1, 'the user is limited');
+--- stream_response: 1
+
+
+=== TEST 5: a connection that had no flow yet is on hold, and ends with others
+--- servers
+echo echo
+--- stream_config eval: main::users('hold=10d', 'expires=2032-01-02')
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+main::at('2032-01-01');
+my @m = map { VMess::Mux->new(main::client(cmd => 'mux')) } 1 .. 16;
+
+# workers have read all headers, and then have looked at all flows
+
+my @bob = map { main::client(user => 'bob', to => 'echo', data => 'b') } 1 .. 16;
+is(join('', map { $_->read(1) } @bob), 'b' x 16, 'flows of bob');
+main::at('2032-01-02');
+$_->read_eof for @bob;
+is(scalar(grep { !$_->{eof} } @bob), 0, 'end');
+$m[0]->open(1, port => port('echo'), data => 'x');
+is($m[0]->read(1, 1), 'x', 'the first flow');
+main::at('2032-01-12');
+is(scalar(grep { !$_->closed } @m), 0, 'all of them end');
+is(main::refused(), 1, 'the user has expired');
+--- stream_response: 1
+
+
+=== TEST 6: periods and the first flow outlive a reload, in another size as well
+--- servers
+echo echo
+--- stream_config eval: main::users('quota=1000 quota_reset=30d hold=100d')
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+main::at('2033-01-01');
+is(main::use_up(400), 400, 'the first flow');
+main::at('2033-01-30');
+edit_conf(sub { s/hold=100d/hold=90d/ });
+reload();
+is(main::use_up(50), 50, 'a flow');
+like(main::logged(2), qr/^ok 100 \d+$/, 'in the same period');
+edit_conf(sub { s/main:1m/main:2m/ });
+reload();
+is(main::use_up(25), 25, 'in another zone');
+like(main::logged(3), qr/^ok 50 \d+$/, 'too');
+main::at('2033-02-01');
+is(main::use_up(400), 400, 'in the next one');
+like(main::logged(4), qr/^ok 200 \d+$/, 'all of the quota');
+main::at('2033-03-31');
+is(main::use_up(1), 1, 'the last day');
+main::at('2033-04-02');
+is(main::refused(), 1, 'of 90');
+wait_for(sub { workers_alive() == 2 });
+--- stream_response: 1

@@ -563,12 +563,6 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
 
     account->user->usage.seen = ngx_time();
 
-    ngx_vmess_account_begin(account);
-
-    /* the time on hold may be over by this */
-
-    ngx_vmess_account_watch(account);
-
     return NGX_VMESS_STATUS_OK;
 }
 

@@ -64,6 +64,7 @@ static ngx_vmess_zone_t *ngx_vmess_users_replaced(ngx_vmess_zone_t *zone);
 static ngx_uint_t ngx_vmess_users_set(ngx_vmess_zone_t *zone, ngx_log_t *log);
 static ngx_vmess_table_e ngx_vmess_users_set_user(ngx_vmess_table_t *t,
     ngx_vmess_user_conf_t *conf);
+static void ngx_vmess_users_set_defaults(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_remove(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_set_refresh(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_set_legacy(ngx_vmess_zone_t *zone);
@@ -593,6 +594,8 @@ ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
         ngx_vmess_users_replace(zone, old);
     }
 
+    ngx_vmess_users_set_defaults(zone);
+
     ngx_vmess_users_cleanup(zone);
 
     ngx_log_error(NGX_LOG_INFO, cycle->log, 0,
@@ -716,6 +719,45 @@ ngx_vmess_users_remove(ngx_vmess_zone_t *zone)
             {
                 ngx_vmess_table_remove(t, user);
             }
+        }
+
+        ngx_vmess_users_unlock(zone);
+    }
+}
+
+
+/* users of the API have what the configuration says for all */
+
+static void
+ngx_vmess_users_set_defaults(ngx_vmess_zone_t *zone)
+{
+    ngx_uint_t              i, k, n;
+    ngx_vmess_user_t       *user;
+    ngx_vmess_table_t      *t;
+    ngx_vmess_user_info_t   info;
+
+    n = ngx_vmess_table_max(zone->sh->table);
+
+    for (i = 0; i < n; /* void */) {
+
+        t = ngx_vmess_users_lock(zone);
+
+        for (k = 0; k < NGX_VMESS_USERS_SLICE && i < n; k++, i++) {
+
+            user = ngx_vmess_table_user(t, i);
+
+            if (!ngx_vmess_table_used(user)
+                || user->conf->origin != NGX_VMESS_ORIGIN_API
+                || ngx_vmess_table_get(t, i, &info) != NGX_OK)
+            {
+                continue;
+            }
+
+            ngx_vmess_limits_inherit(&info.value.limits, &zone->defaults);
+
+            (void) ngx_vmess_table_set(t, &info.value, NULL, NULL);
+
+            ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
         }
 
         ngx_vmess_users_unlock(zone);
