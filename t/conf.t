@@ -106,13 +106,11 @@ good('no resolver', $users . $server, qr/resolver/);
 good('no resolver, but none needed', $users
      . server('vmess main; vmess_resolve off; proxy_pass 127.0.0.1:1;'));
 
-good('a parameter not enforced', user("alice $id max_ips=3;") . $resolver . $server,
-     qr/max_ips.*not enforced/);
-good('warned of once', user("alice $id max_ips=1;", "bob $id2 max_ips=2;")
-     . $resolver . $server, qr/max_ips/);
+good('warned of once', user("alice $id alter_id=1;", "bob $id2 alter_id=2;")
+     . $resolver . $server, qr/"alter_id" of user "alice"/);
 
 for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29T23:59:59-11:30
-              expires=1900000000 quota=100g max_conns=64 disabled class=gold class=A_0.b-Z
+              expires=1900000000 quota=100g max_conns=64 max_ips=3 disabled class=gold class=A_0.b-Z
               class=xxxxxxxxxxxxxxxxxxxxxxx expires=off quota=off max_conns=off
               rate=2m rate_up=1m rate_down=1m rate_up=off))
 {
@@ -254,8 +252,8 @@ my $defaults = sub { "vmess_users main:1m { @_ }\n" . $resolver . $server };
 good('defaults', $defaults->("vmess_user_defaults quota=1g disabled; alice $id;"));
 good('defaults that are lifted', $defaults->("vmess_user_defaults rate=1m max_conns=1 quota=1g;"
      . " alice $id rate=off max_conns=off quota=off;"));
-good('a default that one cannot rely on', $defaults->("vmess_user_defaults max_ips=1;"
-     . " alice $id max_ips=2;"), qr/"max_ips=" in "vmess_user_defaults" is not enforced/);
+good('a default that one cannot rely on', $defaults->("vmess_user_defaults alter_id=1;"
+     . " alice $id max_ips=2;"), qr/"alter_id" in "vmess_user_defaults" in vmess_users/);
 good('a default for users of old clients', $defaults->("vmess_user_defaults alter_id=1; alice $id;"),
      qr/"alter_id" in "vmess_user_defaults" in vmess_users "main" permits/);
 bad('defaults behind a user', $defaults->("alice $id; vmess_user_defaults quota=1g;"),
@@ -355,9 +353,9 @@ good('a text that is none', user('alice correct-horse-battery-st;') . $resolver
 # the line of the user, not that of the end of the block
 {
     my ($status, $out) = nginx_t("vmess_users main:1m {\n# 2\nalice $id;\n"
-        . "bob $id2 max_ips=1;\ncarol 'a text of 30 bytes at most' alter_id=1;\n\n\n}\n"
+        . "bob password;\ncarol 'a text of 30 bytes at most' alter_id=1;\n\n\n}\n"
         . $resolver . $server);
-    my ($first) = $out =~ /"max_ips=" of user "bob" .*:(\d+)$/m;
+    my ($first) = $out =~ /id of user "bob" .*:(\d+)$/m;
     my ($second) = $out =~ /"alter_id" of user "carol" .*:(\d+)$/m;
     is($second - $first, 1, 'warnings are at the line of the user');
 }

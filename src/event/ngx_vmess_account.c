@@ -47,6 +47,7 @@ static ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user,
 static ngx_vmess_status_e ngx_vmess_account_standing(
     ngx_vmess_account_t *account);
 static void ngx_vmess_account_begin(ngx_vmess_account_t *account);
+static ngx_int_t ngx_vmess_account_enter(ngx_vmess_account_t *account);
 static void ngx_vmess_account_end(ngx_vmess_account_t *account,
     ngx_vmess_status_e status);
 static void ngx_vmess_account_enforce(ngx_vmess_zone_t *zone);
@@ -66,6 +67,7 @@ static ngx_vmess_status_t  ngx_vmess_account_statuses[NGX_VMESS_STATUSES] = {
     { ngx_string("limited"), 0, "has used up the quota" },
     { ngx_string("kicked"), 0, "was kicked" },
     { ngx_string("max_conns"), 0, "has as many flows as allowed" },
+    { ngx_string("max_ips"), 0, "comes from as many addresses as allowed" },
     { ngx_string("time"), 0, NULL },
     { ngx_string("replay"), 0, NULL },
     { ngx_string("full"), 0, NULL },
@@ -459,6 +461,16 @@ ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
         return NGX_VMESS_STATUS_MAX_CONNS;
     }
 
+    if (account->limits.max_ips
+        && ngx_vmess_clients_check(account->zone->sh->clients, account->user,
+                                   account->connection->sockaddr,
+                                   account->limits.max_ips,
+                                   account->zone->epoch & 1)
+           == NGX_DECLINED)
+    {
+        return NGX_VMESS_STATUS_MAX_IPS;
+    }
+
     return ngx_vmess_account_limit(account->user, limits);
 }
 
@@ -537,6 +549,7 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
         account->counted = 0;
         account->ended = 0;
         account->rest = 0;
+        account->client.client = NULL;
 
         ngx_vmess_account_hold(account);
     }
@@ -557,6 +570,13 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
         return NGX_VMESS_STATUS_MAX_CONNS;
     }
 
+    if (account->limits.max_ips
+        && ngx_vmess_account_enter(account) != NGX_OK)
+    {
+        ngx_vmess_account_leave(account);
+        return NGX_VMESS_STATUS_MAX_IPS;
+    }
+
     account->opened = 1;
 
     ngx_vmess_usage_open(&account->user->usage, ngx_time());
@@ -564,6 +584,45 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
     account->user->usage.seen = ngx_time();
 
     return NGX_VMESS_STATUS_OK;
+}
+
+
+/* holds the client's address as long as the flow is open */
+
+static ngx_int_t
+ngx_vmess_account_enter(ngx_vmess_account_t *account)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+    static time_t      full;
+
+    c = account->connection;
+
+    rc = ngx_vmess_clients_enter(account->zone->sh->clients, account->user,
+                                 c->sockaddr, account->limits.max_ips,
+                                 account->zone->epoch & 1, &account->client);
+
+    if (rc == NGX_BUSY && full != ngx_time()) {
+        full = ngx_time();
+
+        ngx_log_error(NGX_LOG_ALERT, c->log, 0,
+                      "vmess_users \"%V\": no room for more addresses of "
+                      "users with \"max_ips=\", use a larger size",
+                      &account->zone->name);
+    }
+
+    return rc;
+}
+
+
+void
+ngx_vmess_account_touch(ngx_vmess_account_t *account)
+{
+    if (account->client.client && !account->ended
+        && ngx_vmess_clients_touch(&account->client) != NGX_OK)
+    {
+        ngx_vmess_account_end(account, NGX_VMESS_STATUS_MAX_IPS);
+    }
 }
 
 
@@ -795,6 +854,9 @@ ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log)
 void
 ngx_vmess_account_leave(ngx_vmess_account_t *account)
 {
+    ngx_vmess_clients_leave(account->zone->sh->clients, &account->client,
+                            account->zone->epoch & 1);
+
     if (account->counted) {
         account->counted = 0;
         (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
@@ -893,6 +955,9 @@ ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
         if (account->counted) {
             (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), 1);
         }
+
+        ngx_vmess_clients_count(zone->sh->clients, &account->client,
+                                zone->epoch & 1);
     }
 
     ngx_vmess_epoch_enter(zone);

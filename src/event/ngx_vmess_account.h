@@ -24,6 +24,7 @@ typedef enum {
     NGX_VMESS_STATUS_LIMITED,
     NGX_VMESS_STATUS_KICKED,
     NGX_VMESS_STATUS_MAX_CONNS,
+    NGX_VMESS_STATUS_MAX_IPS,
     NGX_VMESS_STATUS_TIME,
     NGX_VMESS_STATUS_REPLAY,
     NGX_VMESS_STATUS_FULL,
@@ -71,6 +72,7 @@ typedef struct {
     ngx_int_t                  rest;       /* thousandths not counted yet */
     ngx_uint_t                 tried;      /* keys, before this was found */
     int64_t                    time;       /* stamped by the client */
+    ngx_vmess_client_hold_t    client;     /* of a flow */
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
     unsigned                   claimed:1;  /* it was let in */
@@ -156,6 +158,12 @@ void ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up,
  */
 void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
     ngx_vmess_status_e status, const u_char *eauid);
+
+/*
+ * The flow has read or written: it is not silent.  If its address was taken over
+ * by another one, it is closed by an event.
+ */
+void ngx_vmess_account_touch(ngx_vmess_account_t *account);
 
 /* logs the user's counters */
 void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);

@@ -168,6 +168,7 @@ ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf, size_t size)
     if (len) {
         ngx_vmess_account_count(&vc->account, len, 0);
         ngx_vmess_rate_received(&vc->rate, &vc->account, len);
+        ngx_vmess_account_touch(&vc->account);
 
         /* no event of the socket will tell of what is held here */
 

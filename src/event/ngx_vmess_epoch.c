@@ -192,6 +192,8 @@ ngx_vmess_epoch_begin(ngx_vmess_zone_t *zone)
         user->refs[next & 1] = 0;
     }
 
+    ngx_vmess_clients_clear(sh->clients, next & 1);
+
     ngx_vmess_memory_barrier();
 
     sh->epoch = next;

@@ -90,7 +90,7 @@ ngx_vmess_param_t  ngx_vmess_limits_params[] = {
 
     { ngx_string("max_ips="), ngx_vmess_limits_number,
       offsetof(ngx_vmess_limits_t, max_ips), 1, NGX_MAX_INT32_VALUE,
-      "a number from 1 to 2147483647, or \"off\"", "is not enforced", 0 },
+      "a number from 1 to 2147483647, or \"off\"", NULL, 0 },
 
     { ngx_string("class="), ngx_vmess_limits_class,
       offsetof(ngx_vmess_limits_t, class), 0, 0,

@@ -60,9 +60,8 @@ typedef struct {
 
 /*
  * The parameters of a user, in the order of bits of "given", which must not
- * change, as they are kept: of which "post" is what nginx -t says of one without
- * effect.  The setters need no ngx_conf_t, and fail with NGX_DECLINED only:
- * "text" says what would be right then.
+ * change, as they are kept.  The setters need no ngx_conf_t, and fail with
+ * NGX_DECLINED only: "text" says what would be right then.
  */
 extern ngx_vmess_param_t  ngx_vmess_limits_params[];
 

@@ -475,6 +475,7 @@ ngx_vmess_mux_flow_recv_limited(ngx_connection_t *fc, u_char *buf, size_t size)
     if (n > 0) {
         ngx_vmess_rate_received(&vc->rate, &vc->account,
                                 n - (vc->cone ? sizeof(ngx_vmess_peer_t) : 0));
+        ngx_vmess_account_touch(&vc->account);
     }
 
     return n;
@@ -495,6 +496,10 @@ ngx_vmess_mux_flow_send_limited(ngx_connection_t *fc, ngx_chain_t *in,
     in = vc->send_chain(fc, in, limit);
 
     ngx_vmess_rate_sent(&vc->rate, &vc->account, fc->sent - sent);
+
+    if (fc->sent != sent) {
+        ngx_vmess_account_touch(&vc->account);
+    }
 
     return in;
 }

@@ -177,6 +177,10 @@ ngx_vmess_output_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     ngx_vmess_account_count(&vc->account, 0, plain);
     ngx_vmess_rate_sent(&vc->rate, &vc->account, plain);
 
+    if (plain) {
+        ngx_vmess_account_touch(&vc->account);
+    }
+
     if (rc == NGX_ERROR) {
         c->write->error = 1;
         return NGX_CHAIN_ERROR;

@@ -187,6 +187,7 @@ ngx_vmess_packet_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
     ngx_vmess_account_count(&vc->account, out.len, 0);
     ngx_vmess_rate_received(&vc->rate, &vc->account, out.len);
+    ngx_vmess_account_touch(&vc->account);
 
     /* no event of the socket will tell of what is held here */
 
@@ -348,6 +349,7 @@ ngx_vmess_packet_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
     ngx_vmess_account_count(&vc->account, 0, plain);
     ngx_vmess_rate_sent(&vc->rate, &vc->account, plain);
+    ngx_vmess_account_touch(&vc->account);
 
     /* $bytes_sent is of the flow, not of the wire */
 

@@ -201,6 +201,17 @@ ngx_vmess_zone_create(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     sh->hints_mask = size / sizeof(uint64_t) - 1;
 
+    /* and twice of it for addresses */
+
+    size = zone->size / 32;
+
+    p = ngx_slab_alloc(shpool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    sh->clients = ngx_vmess_clients_create(p, size);
+
     /* all the rest is for users: nothing is allocated from now on */
 
     size = shpool->pfree * ngx_pagesize;

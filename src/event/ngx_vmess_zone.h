@@ -8,6 +8,7 @@
 
 
 #include "ngx_vmess.h"
+#include "ngx_vmess_clients.h"
 #include "ngx_vmess_table.h"
 #include "ngx_vmess_token.h"
 
@@ -34,6 +35,8 @@ typedef struct {
 
     uint64_t                  *hints;
     ngx_uint_t                 hints_mask;
+
+    ngx_vmess_clients_t       *clients;           /* addresses of users */
 
     /*
      * Of two sets of counters that workers give back, one is in use: that of

@@ -673,8 +673,7 @@ static void
 ngx_stream_vmess_users_warn(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     ngx_vmess_limits_t *limits, ngx_str_t *where)
 {
-    ngx_uint_t          i, seen;
-    ngx_vmess_param_t  *param;
+    ngx_uint_t  seen;
 
     seen = limits->given & ~ctx->seen;
 
@@ -682,19 +681,6 @@ ngx_stream_vmess_users_warn(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 
     if (limits->alter_id == 0) {
         seen &= ~NGX_VMESS_LIMITS_ALTER_ID;
-    }
-
-    for (i = 0; ngx_vmess_limits_params[i].name.len; i++) {
-
-        param = &ngx_vmess_limits_params[i];
-
-        if (param->post == NULL || !(seen & ((ngx_uint_t) 1 << i))) {
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "parameter \"%V\" %V %s in this version",
-                           &param->name, where, param->post);
     }
 
     if (seen & NGX_VMESS_LIMITS_ALTER_ID) {

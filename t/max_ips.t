@@ -1,0 +1,316 @@
+# max_ips= of a user.  nginx gets its monotonic time through a library of this
+# file, so that a minute passes at once.
+
+use File::Temp qw(tempdir);
+
+my $tmp;
+
+BEGIN {
+
+$tmp = tempdir('vmess-clock-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+
+open my $fh, '>', "$tmp/clock.c" or die $!;
+print $fh <<'C';
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static char  *path;
+
+static void __attribute__((constructor))
+init(void)
+{
+    char  *env = getenv("VMESS_TEST_CLOCK");
+
+    /* nginx writes its title over the environment */
+
+    path = env ? strdup(env) : NULL;
+}
+
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+    int   fd, n, rc;
+    char  buf[32];
+
+    rc = syscall(SYS_clock_gettime, id, ts);
+
+    if (id == CLOCK_REALTIME) {
+        return rc;
+    }
+
+    fd = path ? open(path, O_RDONLY) : -1;
+
+    if (fd != -1) {
+        n = read(fd, buf, sizeof(buf) - 1);
+        buf[n > 0 ? n : 0] = '\0';
+        ts->tv_sec += atol(buf);
+        close(fd);
+    }
+
+    return rc;
+}
+C
+close $fh;
+
+system($ENV{CC} || 'cc', '-shared', '-fPIC', '-o', "$tmp/clock.so",
+       "$tmp/clock.c") == 0 or die "no library of a clock\n";
+
+chmod 0755, $tmp;
+
+$ENV{VMESS_TEST_CLOCK} = "$tmp/clock";
+$ENV{ASAN_OPTIONS} = join ',', 'verify_asan_link_order=0', $ENV{ASAN_OPTIONS} // ();
+$ENV{TEST_NGINX_LD_PRELOAD} = join ' ', $ENV{TEST_NGINX_LD_PRELOAD} // (),
+                                   "$tmp/clock.so";
+
+}
+
+use lib "t/lib";
+use TestVMess;
+use VMess::Mux;
+
+plan "no_plan";
+no_shuffle();
+workers(4);
+
+sub slurp_clock {
+    open my $fh, '<', "$tmp/clock" or return 0;
+    return <$fh>;
+}
+
+sub clock {
+    my ($seconds) = @_;
+    my $passed = slurp_clock() + $seconds;
+    open my $fh, '>', "$tmp/clock.new" or die $!;
+    print $fh $passed;
+    close $fh;
+    rename "$tmp/clock.new", "$tmp/clock" or die $!;
+}
+
+sub users {
+    my ($alice) = @_;
+    return "vmess_users main:1m {\nalice $User{alice} $alice;\nbob $User{bob};\n}\n"
+           . "log_format status '\$vmess_status';\naccess_log %%DIR%%/stream.log status;\n";
+}
+
+our $site = <<'END';
+server {
+    vmess_listen site;
+    proxy_pass 127.0.0.1:%%site%%;
+}
+END
+
+our $server = <<'END';
+vmess main;
+vmess_fallback site;
+set_real_ip_from 127.0.0.1;
+proxy_pass vmess_target;
+END
+
+# a connection from an address
+
+sub from {
+    my ($addr) = @_;
+    my $s = tcp();
+    my $v = $addr =~ /:/ ? "TCP6 $addr ::1" : "TCP4 $addr 192.0.2.1";
+    put($s, "PROXY $v 1024 10086\r\n");
+    return $s;
+}
+
+# the first bytes from nginx
+
+sub answer {
+    my ($s) = @_;
+    my $in = '';
+    $s->blocking(0);
+    while (length $in < 5) {
+        IO::Select->new($s)->can_read(20) or last;
+        sysread($s, $in, 4096, length $in) or last;
+    }
+    return $in;
+}
+
+# a flow from there with a byte that came back, undef if it is at the site
+
+sub try {
+    my ($addr, @o) = @_;
+    my $v = vmess(to => 'echo', @o);
+    my $s = from($addr);
+    my $f = $v->connect($s, quiet => 1);
+    put($s, $v->header . $v->chunk('a'));
+    my $in = answer($s);
+    return undef if $in =~ /^site:/;
+    $f->feed($in);
+    return $f->read(1) eq 'a' ? $f : undef;
+}
+
+clock(0);
+run_tests();
+
+__DATA__
+
+=== TEST 1: another address is refused as an unknown user is
+--- servers
+echo echo
+site tag site
+udp udp_echo
+--- stream_config eval: $::site . main::users('max_ips=2')
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+my @in = map { main::try($_) } '10.0.0.1', '2001:db8:0:1::1';
+is(scalar(grep { $_ } @in), 2, 'two addresses');
+push @in, main::try('10.0.0.1'), main::try('2001:db8:0:1:ffff::2');
+is(scalar(grep { $_ } @in), 4, 'again, and of the same network');
+ok(!main::try($_), $_) for '10.0.0.2', '2001:db8:0:2::1';
+for my $user (qw(alice mallory)) {
+    my $s = main::from('10.0.0.3');
+    my $bytes = vmess(user => $user, to => 'echo')->header . 'x' x 3000;
+    put($s, $bytes);
+    is(read_n($s, 5 + length $bytes), "site:$bytes", "$user is at the site");
+}
+ok(main::try('10.0.0.2', user => 'bob'), 'bob may come from everywhere');
+is(wait_log(qr/client opened a flow of user "alice", who comes from as many addresses as allowed/),
+   1, 'the log says why');
+
+my $s = main::from('10.0.0.4');
+my $v = vmess(cmd => 'mux');
+put($s, $v->header . 'x' x 5000);
+like(read_n($s, 20), qr/^site:/, 'a connection of mux');
+
+my $m = VMess::Mux->new(flow(cmd => 'mux', via => main::from('10.0.0.1')));
+$m->open(1, port => port('echo'), data => 'm');
+$m->open(2, net => 'udp', port => port('udp'), data => 'm');
+is($m->read(1, 1) . $m->receive(2), 'mm', 'one from an address that is there');
+$m->close;
+$_->send('b') for @in;
+is(join('', map { $_->read(1) } @in), 'bbbb', 'nobody is banned');
+$_->close for @in;
+wait_for(sub { access_log() =~ /max_ips/ });
+--- stream_response: 1
+
+
+=== TEST 2: never more, at four workers at once
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_ips=3')
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+my ($wrong, $n) = (0, 0);
+for my $round (1 .. 3) {
+    my %in;
+    my @try = map {
+        my ($addr, $v) = ("10.$round.0." . (1 + $_ % 12), vmess(to => 'echo'));
+        my $s = main::from($addr);
+        $v->connect($s, quiet => 1);
+        [ $addr, $v, $s, $v->header . $v->chunk('a') ]
+    } 1 .. 36;
+    put($_->[2], $_->[3]) for @try;
+    for (@try) {
+        my ($addr, $v, $s) = @$_;
+        $in{$addr} = 1, $n++ if main::answer($s) !~ /^site:/;
+    }
+    $wrong++ if keys %in > 3 || keys %in < 1;
+    close $_->[2] for @try;
+    wait_log(qr/vmess user "alice": /, $n);
+    main::clock(61);
+}
+$wrong;
+--- stream_response: 0
+
+
+=== TEST 3: an address is held for a minute after its last flow
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_ips=1')
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+my $f = main::try('10.0.0.1');
+$f->close;
+wait_log(qr/vmess user "alice": up:1 /);
+ok(!main::try('10.0.0.2'), 'at once');
+main::clock(55);
+ok(!main::try('10.0.0.2'), 'soon');
+main::clock(10);
+ok(main::try('10.0.0.2'), 'after a minute');
+ok(!main::try('10.0.0.1'), 'the first one is free');
+1;
+--- stream_response: 1
+
+
+=== TEST 4: of silent flows it may be taken over
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_ips=2')
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+my @old = map { main::try('10.0.0.1') } 1 .. 2;
+my $m = VMess::Mux->new(flow(cmd => 'mux', via => main::from('10.0.0.1')));
+$m->open(1, port => port('echo'), data => 'm');
+is($m->read(1, 1), 'm', 'a sub-connection');
+my $talks = main::try('10.0.0.2');
+main::clock(10);
+$talks->send('b');
+is($talks->read(1), 'b', 'one that talks');
+main::clock(10);
+my $new = main::try('10.0.0.3');
+ok($new, 'in place of the silent one');
+ok(!main::try('10.0.0.4'), 'and no other');
+$_->send('b') for @old, $talks, $new;
+is($_->read_eof, '', 'a flow of the first ends') for @old;
+$m->keep(1, 'b');
+is($m->read_all(1), '', 'and a sub-connection');
+is($_->read(1), 'b', 'others go on') for $talks, $new;
+log_count(qr/flow of user "alice", who comes from as many addresses as allowed, is closed/);
+--- stream_response: 3
+
+
+=== TEST 5: what a killed worker held is free again
+--- servers
+echo echo
+site tag site
+--- may_alert
+--- stream_config eval: $::site . main::users('max_ips=1')
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+my $f = main::try('10.0.0.1');
+my @g = map { main::try('10.0.0.1') } 1 .. 8;
+kill 'KILL', children();
+$_->read_eof for $f, @g;
+wait_for(sub { workers_alive() == 4 });
+ok(!main::try('10.0.0.2'), 'not at once');
+my $n = 0;
+wait_for(sub { $n++ < 30 ? do { select undef, undef, undef, 0.1; 0 } : 1 });
+main::clock(61);
+wait_for(sub { main::try('10.0.0.2') ? 1 : 0 });
+--- stream_response: 1
+
+
+=== TEST 6: a zone that has no room
+--- servers
+echo echo
+site tag site
+--- may_alert
+--- stream_config eval: $::site . main::users('max_ips=2000')
+--- stream_server_config eval: $::server
+--- listen: reuseport proxy_protocol
+--- stream_client
+my $refused;
+for (0 .. 999) {
+    my $f = main::try('10.1.' . int($_ / 250) . '.' . $_ % 250);
+    $refused = $_, last if !$f;
+    $f->close;
+}
+cmp_ok($refused, '>', 700, "after $refused");
+wait_log(qr/\[alert\] .*vmess_users "main": no room for more addresses of users with "max_ips="/);
+--- stream_response: 1
