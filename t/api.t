@@ -214,6 +214,7 @@ my @bad = (
     [{ %id, max_conns => 2147483648 }, 'max_conns: must be a number from 1 to 2147483647'],
     [{ %id, quota_reset => 'month@32' }, 'quota_reset: must be never, day, week'],
     [{ %id, class => 'a b' }, 'class: must be a word'],
+    [{ %id, class => 1 }, 'class: must be a word'],
     [{ %id, disabled => 'yes' }, 'disabled: must be true or false'],
     [{ %id, hold_until => '2040-01-31' }, ': "hold_until" has no effect without "hold"'],
     [{ %id, tags => [64] }, 'tags: must be a list of numbers from 0 to 63'],
@@ -582,4 +583,27 @@ put($s, "PUT /api/users/dave HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r
 put($s, "1\r\n$_\r\n") for split //, qq({"id":"$Dave"});
 put($s, "0\r\n\r\n");
 like(join('', <$s>), qr{^HTTP/1\.1 201 }, 'a body in chunks');
+--- stream_response: 1
+
+
+=== TEST 12: changes of one user at the same time
+--- config eval: $::write
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_client
+my @fields = qw(max_conns max_ips quota rate rate_up rate_down hold);
+is(api(PUT => 'users/carol', { id => $Carol })->{status}, 201, 'a user');
+my $lost = 0;
+for my $round (1 .. 20) {
+    my @s = map { tcp(http_port()) } @fields;
+    for my $i (0 .. $#fields) {
+        my $body = qq({"$fields[$i]":) . (1000 * $round + $i) . '}';
+        put($s[$i], "PATCH /api/users/carol HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                    . "Content-Type: application/json\r\nContent-Length: " . length($body) . "\r\n\r\n$body");
+    }
+    $lost += !grep { m{^HTTP/1.1 200 } } join '', readline $_ for @s;
+    my $u = api(GET => 'users/carol')->{json};
+    $lost += $u->{$fields[$_]} != 1000 * $round + $_ for 0 .. $#fields;
+}
+is($lost, 0, 'no change is lost');
 --- stream_response: 1

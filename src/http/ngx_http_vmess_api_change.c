@@ -324,8 +324,12 @@ ngx_http_vmess_api_change_limit(ngx_http_vmess_api_reader_t *rd,
         value = NULL;
 
     } else if (js->event != NGX_VMESS_JSON_STRING
-               && js->event != NGX_VMESS_JSON_INTEGER)
+               && (js->event != NGX_VMESS_JSON_INTEGER
+                   || rd->field->kind == NGX_HTTP_VMESS_API_PERIOD
+                   || rd->field->kind == NGX_HTTP_VMESS_API_WORD))
     {
+        /* what is no value at all */
+
         value->len = 0;
     }
 
