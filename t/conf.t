@@ -252,6 +252,8 @@ my $defaults = sub { "vmess_users main:1m { @_ }\n" . $resolver . $server };
 good('defaults', $defaults->("vmess_user_defaults quota=1g disabled; alice $id;"));
 good('defaults that are lifted', $defaults->("vmess_user_defaults rate=1m max_conns=1 quota=1g;"
      . " alice $id rate=off max_conns=off quota=off;"));
+good('defaults of time that are lifted', $defaults->("vmess_user_defaults hold=1d hold_until=2030-01-31"
+     . " expires=2030-01-31; alice $id hold=off expires=off;"));
 good('a default that one cannot rely on', $defaults->("vmess_user_defaults alter_id=1;"
      . " alice $id max_ips=2;"), qr/"alter_id" in "vmess_user_defaults" in vmess_users/);
 good('a default for users of old clients', $defaults->("vmess_user_defaults alter_id=1; alice $id;"),

@@ -118,5 +118,7 @@ is($get->('carol'), '4 - 1048576', 'carol has the new ones');
 is($get->('dave'), '7 gold 1048576', 'and dave what he has not');
 is($api->call(PATCH => 'users/dave', { max_conns => undef })->{status}, 200, 'gives it up');
 is($get->('dave'), '4 gold 1048576', 'for the default');
+is($api->call(PATCH => 'users/dave', { rate => '2m' })->{status}, 200, 'a rate of his own');
+is($get->('dave'), '4 gold -', 'stands for both directions');
 is("@{ $api->{problems} }", '', 'all is as the document says');
 --- stream_response: 1

@@ -314,3 +314,27 @@ main::at('2033-04-02');
 is(main::refused(), 1, 'of 90');
 wait_for(sub { workers_alive() == 2 });
 --- stream_response: 1
+
+
+=== TEST 7: a period begins once, though flows of all workers count at once
+--- servers
+echo echo
+--- stream_config eval: main::users('quota=100000 quota_reset=day')
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+main::at('2034-01-01');
+my @f = map { main::client(to => 'echo', data => 'x' x 1000) } 1 .. 24;
+is(length join('', map { $_->read(1000) } @f), 24000, 'flows of a day');
+for my $day (2, 3, 7) {
+    main::at("2034-01-0$day", 1);
+    $_->send('x' x 100) for @f;
+    is(length join('', map { $_->read(100) } @f), 2400, "and of day $day");
+    main::use_up(1);
+    my $n = { 2 => 1, 3 => 2, 7 => 3 }->{$day};
+    like(main::logged($n), qr/^ok 95198 -$/, 'of which everything counts');
+}
+log_count(qr/\[alert\]/);
+--- stream_response: 0

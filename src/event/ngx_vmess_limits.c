@@ -182,26 +182,34 @@ void
 ngx_vmess_limits_inherit(ngx_vmess_limits_t *limits,
     ngx_vmess_limits_t *defaults)
 {
-    uint32_t            bit, given;
+    u_char             *field;
+    uint32_t            bit, none;
     ngx_vmess_param_t  *param;
 
-    given = limits->given;
+    none = 0;
 
-    if (given & NGX_VMESS_LIMITS_RATE) {
-        given |= NGX_VMESS_LIMITS_RATES;
+    if (limits->given & NGX_VMESS_LIMITS_RATE) {
+        none |= NGX_VMESS_LIMITS_RATES;
     }
 
-    if ((given & NGX_VMESS_LIMITS_HOLD) && limits->hold == 0) {
-        given |= NGX_VMESS_LIMITS_HOLDS;
+    if ((limits->given & NGX_VMESS_LIMITS_HOLD) && limits->hold == 0) {
+        none |= NGX_VMESS_LIMITS_HOLDS;
     }
 
     bit = 1;
 
     for (param = ngx_vmess_limits_params; param->name.len; param++, bit <<= 1) {
 
-        if (!(given & bit)) {
-            ngx_memcpy((u_char *) limits + param->offset,
-                       (u_char *) defaults + param->offset,
+        if (limits->given & bit) {
+            continue;
+        }
+
+        field = (u_char *) limits + param->offset;
+
+        ngx_memzero(field, ngx_vmess_limits_size(param));
+
+        if (!(none & bit)) {
+            ngx_memcpy(field, (u_char *) defaults + param->offset,
                        ngx_vmess_limits_size(param));
         }
     }
