@@ -279,20 +279,27 @@ log_count(qr/flow of user "alice", who comes from as many addresses as allowed, 
 echo echo
 site tag site
 --- may_alert
---- stream_config eval: $::site . main::users('max_ips=1')
+--- stream_config eval: $::site . main::users('max_ips=1 max_conns=12')
 --- listen: reuseport proxy_protocol
 --- stream_server_config eval: $::server
 --- stream_client
-my $f = main::try('10.0.0.1');
-my @g = map { main::try('10.0.0.1') } 1 .. 8;
-kill 'KILL', children();
-$_->read_eof for $f, @g;
+my @f = map { main::try('10.0.0.1') } 1 .. 12;
+ok(!main::try('10.0.0.1'), 'as many flows as allowed');
+my @w = grep { error_log() =~ /\[info\] $_#.* proxy .* connected/ } children();
+kill 'KILL', $w[0];
 wait_for(sub { workers_alive() == 4 });
-ok(!main::try('10.0.0.2'), 'not at once');
-my $n = 0;
-wait_for(sub { $n++ < 30 ? do { select undef, undef, undef, 0.1; 0 } : 1 });
+my $new;
+wait_for(sub { $new = main::try('10.0.0.1') });
+ok($new, 'its flows are not counted any more');
+ok(!main::try('10.0.0.2'), 'the others hold their address');
+main::clock(20);
+ok(main::try('10.0.0.2'), 'as long as they are not silent');
+
+kill 'KILL', children();
+wait_for(sub { workers_alive() == 4 });
+ok(!main::try('10.0.0.3'), 'that of all is held');
 main::clock(61);
-wait_for(sub { main::try('10.0.0.2') ? 1 : 0 });
+wait_for(sub { main::try('10.0.0.3') ? 1 : 0 });
 --- stream_response: 1
 
 

@@ -17,6 +17,7 @@ static ngx_time_t         stub_time = { 1800000000, 0, 0 };
 
 volatile ngx_time_t      *ngx_cached_time = &stub_time;
 volatile ngx_msec_t       ngx_current_msec;
+ngx_pid_t                 ngx_pid;
 
 
 static void stub_init(void) __attribute__((constructor));
