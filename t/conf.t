@@ -125,8 +125,14 @@ for my $p ('hold=30d', 'hold=30d hold_until=2030-01-31',
 }
 
 good('no users', user() . $resolver . $server, qr/"main" has no users/);
-good('state is not kept yet', "vmess_users main:1m state=x { alice $id; }\n"
-     . $resolver . $server, qr/state/);
+good('state', "vmess_users main:1m state=x/ { alice $id; }\n" . $resolver . $server);
+bad('state without a name', "vmess_users main:1m state= { alice $id; }\n" . $resolver . $server,
+    qr/"state="/, qr/name of a directory/);
+bad('state of two zones', "vmess_users main:1m state=x { alice $id; }\n"
+    . "vmess_users other:1m state=x { bob $id2; }\n" . $resolver . $server,
+    qr/same path name ".*x" used in/);
+bad('state with a long name', "vmess_users main:1m state=" . 'x' x 4080 . " { alice $id; }\n"
+    . $resolver . $server, qr/"state" is too long/);
 good('a part of a UUID', user('alice ' . substr($id, 0, 28) . ';') . $resolver
      . $server, qr/alice.*part of a UUID/);
 good('a text of letters a to f', user('alice ' . 'abcdef' x 3 . ';') . $resolver

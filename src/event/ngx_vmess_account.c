@@ -305,6 +305,12 @@ ngx_vmess_account_known(ngx_vmess_account_t *account, const u_char *eauid,
         return NGX_VMESS_STATUS_TIME;
     }
 
+    /* it may have been used before a restart */
+
+    if (account->time <= zone->sh->started) {
+        return NGX_VMESS_STATUS_TIME;
+    }
+
     expires = account->time + NGX_VMESS_TIME_WINDOW;
 
     rc = ngx_vmess_filter_find(zone->conf, eauid, account->owner, expires);

@@ -8,6 +8,7 @@
 #include "ngx_vmess.h"
 #include "ngx_vmess_vconn.h"
 #include "ngx_vmess_users.h"
+#include "ngx_vmess_state.h"
 #include "ngx_vmess_filter.h"
 #include "proto/ngx_vmess_crypto.h"
 
@@ -191,6 +192,8 @@ ngx_vmess_exit_process(ngx_cycle_t *cycle)
     vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
 
     zone = vcf->zones.elts;
+
+    ngx_vmess_state_exit_worker(cycle);
 
     for (i = 0; i < vcf->zones.nelts; i++) {
         ngx_vmess_epoch_exit_process(zone[i]);

@@ -145,6 +145,12 @@ struct ngx_vmess_user_s {
     ngx_vmess_usage_t          usage;
     ngx_vmess_bucket_t         buckets[2]; /* from the client, and to it */
 
+    /* what of the user is in files, see ngx_vmess_state_user.h */
+
+    uint32_t                   saved_name; /* hash of it, 0: nothing */
+    uint32_t                   saved_stamp;
+    uint32_t                   saved_usage;
+
     /* what workers give back, in two epochs: see ngx_vmess_epoch.h */
 
     ngx_atomic_t               flows[2];   /* open now */

@@ -178,6 +178,14 @@ ngx_vmess_users_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
+    if (zone->load
+        && zone->load(zone, ozone || ngx_vmess_users_replaced(zone),
+                      shm_zone->shm.log)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (ngx_vmess_users_reserve(zone, shm_zone->shm.log) != NGX_OK) {
         return NGX_ERROR;
     }

@@ -50,6 +50,13 @@ typedef struct {
 
     volatile ngx_msec_t        reaped;            /* users, the last time */
 
+    /* of "state": ids of up to "started" may have been used */
+
+    time_t                     started;           /* 0: they are known */
+    uint64_t                   claim;             /* to be who writes */
+    uint64_t                   base;              /* the last good snapshot */
+    ngx_atomic_t               leaving;           /* workers, how often */
+
     ngx_vmess_worker_sh_t      workers[NGX_MAX_PROCESSES];
 } ngx_vmess_zone_sh_t;
 
@@ -71,6 +78,17 @@ typedef struct {
     u_char                    *file_name;
     ngx_uint_t                 line;
 } ngx_vmess_zone_ref_t;
+
+
+/*
+ * Gives a zone the users it had before a restart.
+ *
+ * live  there are users already, which are newer
+ *
+ * NGX_OK or NGX_ERROR
+ */
+typedef ngx_int_t (*ngx_vmess_zone_load_pt)(ngx_vmess_zone_t *zone,
+    ngx_uint_t live, ngx_log_t *log);
 
 
 /* a zone of users as one configuration has it */
@@ -97,6 +115,11 @@ struct ngx_vmess_zone_s {
     ngx_vmess_zone_sh_t       *sh;
 
     time_t                     refresh;    /* of temporary ids, 0: none */
+
+    /* "state", NULL: nothing outlives a restart; called before users are set */
+
+    ngx_vmess_state_t         *state;
+    ngx_vmess_zone_load_pt     load;
 
     ngx_uint_t                 drain;      /* VMess, "Failure behavior" */
 

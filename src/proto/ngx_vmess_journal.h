@@ -84,22 +84,24 @@ typedef struct {
     uint64_t                   hold;         /* a length of time */
     uint64_t                   hold_until;
     uint64_t                   quota;
-    uint64_t                   quota_reset;  /* kind of period << 32, number */
+    uint64_t                   quota_reset;  /* unit << 32 | n of a period */
+    uint64_t                   rate;
     uint64_t                   rate_up;
     uint64_t                   rate_down;
     uint64_t                   max_conns;
     uint64_t                   max_ips;
     uint64_t                   alter_id;
     uint64_t                   disabled;
+    uint64_t                   given;        /* which of these are the user's */
     uint64_t                   tags;
     uint64_t                   origin;
 
     /* counters */
 
-    uint64_t                   up;           /* since the last reset */
+    uint64_t                   up;           /* bytes ever */
     uint64_t                   down;
-    uint64_t                   total_up;     /* ever */
-    uint64_t                   total_down;
+    uint64_t                   reset_up;     /* as they were at a reset */
+    uint64_t                   reset_down;
     uint64_t                   total;        /* flows ever */
     uint64_t                   refused;
     uint64_t                   extra;        /* counts beside up and down */

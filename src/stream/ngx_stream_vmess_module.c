@@ -24,6 +24,7 @@
 #include "ngx_vmess_param.h"
 #include "event/ngx_vmess_xudp.h"
 #include "event/ngx_vmess_users.h"
+#include "event/ngx_vmess_state.h"
 
 
 static ngx_int_t ngx_stream_vmess_preconfiguration(ngx_conf_t *cf);
@@ -355,6 +356,7 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
         || ngx_process == NGX_PROCESS_SINGLE)
     {
         ngx_vmess_users_init_worker(cycle);
+        ngx_vmess_state_init_worker(cycle);
         ngx_vmess_worker_init(cycle);
         ngx_vmess_xudp_init();
         ngx_stream_vmess_quic_init(cycle);

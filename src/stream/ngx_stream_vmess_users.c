@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_stream_vmess_users.h"
+#include "event/ngx_vmess_state.h"
 #include "event/ngx_vmess_users.h"
 #include "proto/ngx_vmess_hash.h"
 #include "proto/ngx_vmess_id.h"
@@ -60,7 +61,7 @@ static ngx_int_t ngx_stream_vmess_users_state(ngx_conf_t *cf,
 static ngx_vmess_param_t  ngx_stream_vmess_users_params[] = {
 
     { ngx_string("state="), ngx_stream_vmess_users_state, 0, 0, 0,
-      "the name of a file", NULL, 0 },
+      "the name of a directory", NULL, 0 },
 
       ngx_vmess_null_param
 };
@@ -852,9 +853,5 @@ ngx_stream_vmess_users_state(ngx_conf_t *cf, ngx_vmess_param_t *param,
         return NGX_DECLINED;
     }
 
-    ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                       "\"state\" of vmess_users \"%V\" has no effect "
-                       "in this version: nothing is saved", &zone->name);
-
-    return NGX_OK;
+    return ngx_vmess_state_add(cf, zone, value);
 }

@@ -1,0 +1,31 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_STATE_LOAD_H_INCLUDED_
+#define _NGX_VMESS_STATE_LOAD_H_INCLUDED_
+
+
+#include "ngx_vmess_zone.h"
+
+
+/* the file that one worker has locked; its first 8 bytes are the last claim */
+
+#define NGX_VMESS_STATE_LOCK      "/lock"
+
+
+/*
+ * Gives a zone what was kept in the directory, and writes nothing there.
+ *
+ * apply  the memory of the zone is new; otherwise files are checked only
+ *
+ * NGX_OK     users and counters are what they were, or there is nothing
+ * NGX_ERROR  a file cannot be read, is damaged, of another zone or of a newer
+ *            version, which was logged
+ */
+ngx_int_t ngx_vmess_state_load(ngx_vmess_zone_t *zone, ngx_str_t *dir,
+    ngx_uint_t apply, ngx_log_t *log);
+
+
+#endif /* _NGX_VMESS_STATE_LOAD_H_INCLUDED_ */

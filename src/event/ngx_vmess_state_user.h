@@ -1,0 +1,39 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_STATE_USER_H_INCLUDED_
+#define _NGX_VMESS_STATE_USER_H_INCLUDED_
+
+
+#include "ngx_vmess_users.h"
+#include "proto/ngx_vmess_journal.h"
+
+
+/* while users are written */
+
+typedef struct {
+    ngx_uint_t                 all;        /* or only those that have changed */
+    ngx_uint_t                 lost;       /* one has gone, and its name, too */
+    uint64_t                   count;      /* records written */
+} ngx_vmess_state_round_t;
+
+
+/*
+ * Writes what has to be kept of the user of number i at p, where
+ * NGX_VMESS_JOURNAL_RECORD_MAX bytes must be free; returns the end of it.  Called
+ * by one process at a time.
+ */
+u_char *ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i,
+    u_char *p, ngx_vmess_state_round_t *round);
+
+/*
+ * Applies a record to a zone that nobody else has yet: NGX_OK, or NGX_ERROR if
+ * there is no room for the user, or libcrypto failed
+ */
+ngx_int_t ngx_vmess_state_user_put(ngx_vmess_zone_t *zone,
+    ngx_vmess_journal_record_t *record);
+
+
+#endif /* _NGX_VMESS_STATE_USER_H_INCLUDED_ */

@@ -1,0 +1,577 @@
+# "state" of vmess_users: what outlives a restart, and files that are damaged.
+
+use lib "t/lib";
+use TestVMess;
+use File::Copy qw(copy);
+use File::Path qw(make_path remove_tree);
+use Test::Nginx::Util qw($ServRoot $PidFile $ConfFile);
+
+plan "no_plan";
+no_shuffle();
+workers(2);
+
+our $config = <<'END';
+vmess main;
+proxy_pass vmess_target;
+END
+
+our $state;                     # the directory
+
+# adds the directory to the configuration of a block
+
+sub users {
+    my ($name) = @_;
+    remove_tree("$Dir/$name");
+    return "vmess_users main:1m state=%%DIR%%/$name {\n"
+           . join('', map { "$_ %%\U$_\E%%;\n" } qw(alice bob)) . "}\n";
+}
+
+
+# whether a process is there, and not only its status
+
+sub alive { return TestVMess::file_text("/proc/$_[0]/stat") =~ /\) [^ZX]/ }
+
+
+# ends nginx by a signal; KILL is for all of its processes
+
+sub stop_nginx {
+    my ($signal) = @_;
+    my $pid = TestVMess::master_pid();
+    my @all = ($pid, children());
+    kill $signal, $signal eq 'KILL' ? @all : $pid;
+    my $gone = wait_for(sub { !grep { alive($_) } @all });
+    unlink $PidFile if $signal eq 'KILL';
+    return $gone;
+}
+
+
+sub run_nginx {
+    my $bin = $ENV{TEST_NGINX_BINARY} || 'nginx';
+    my $preload = $ENV{TEST_NGINX_LD_PRELOAD};
+    local $ENV{LD_PRELOAD} = $preload if $preload;
+    my $out = `$bin @_ -p $ServRoot/ -c $ConfFile 2>&1`;
+    return ($? >> 8 || $? & 127, $out);
+}
+
+
+sub start_nginx {
+    my ($status, $out) = run_nginx();
+    diag($out) if $status;
+    return $status == 0 && wait_for(sub { -e $PidFile && workers_alive() >= 2 });
+}
+
+
+# the id of a flow has to be of a second after the start
+
+sub one_flow {
+    my ($user, $text) = @_;
+    my $f = flow(to => 'echo', user => $user, data => $text, skew => 2);
+    my $got = $f->read(length $text);
+    $f->close;
+    return $got;
+}
+
+
+# counters of a user as the log had them last
+
+sub counted {
+    my ($user) = @_;
+    my @all = error_log() =~ /user "$user": (up:\d+ down:\d+) flows:\d+ (total:\d+)/g;
+    return join ' ', @all[-2, -1];
+}
+
+
+# waits until so many flows are in the last line
+
+sub wait_total {
+    my ($user, $n) = @_;
+    return wait_for(sub { counted($user) =~ /total:$n$/ }) && counted($user);
+}
+
+
+# a flow, and how many the user has had with it
+
+sub flow_total {
+    my ($user) = @_;
+    my $n = log_count(qr/user "$user": up/);
+    one_flow($user, 'hello');
+    wait_log(qr/user "$user": up/, $n + 1);
+    return (counted($user) =~ /total:(\d+)/)[0];
+}
+
+
+# waits until a file has the number of a user's flows
+
+sub saved {
+    my ($user, $n) = @_;
+    return wait_for(sub { grep { (totals($_)->{$user} // 0) == $n } files() });
+}
+
+# flows of users as a file has them last
+
+sub totals {
+    my $records = records($_[0]);
+    return { map { $_ => hex unpack 'H*', $records->{$_}{36} // '' } keys %$records };
+}
+
+# the last record of each user
+
+sub records {
+    my $text = text($_[0]);
+    my %record;
+    return \%record if length $text < 34;
+    substr($text, 0, unpack('x10 n', $text)) = '';
+    while (length $text > 6) {
+        my ($body) = unpack 'x4 n/a', $text;
+        substr($text, 0, 6 + length $body) = '';
+        my %field = unpack 'x (C C/a)*', $body;
+        $record{$field{1}} = \%field if defined $field{1};
+    }
+    return \%record;
+}
+
+
+sub files {
+    opendir my $d, $state or return;
+    return sort grep { !/^\.|lock/ } readdir $d;
+}
+
+sub text { return TestVMess::file_text("$state/$_[0]") }
+
+sub put_file {
+    my ($name, $text) = @_;
+    open my $fh, '>', "$state/$name" or die "$name: $!";
+    binmode $fh;
+    print $fh $text;
+    CORE::close $fh;
+}
+
+
+# the number of the newest snapshot, 0: none
+
+sub snapshot {
+    return (sort { $a <=> $b } 0, map { /^snapshot\.(\d+)$/ } files())[-1];
+}
+
+
+sub crc32c {
+    my $crc = 0xffffffff;
+    for my $c (unpack 'C*', $_[0]) {
+        $crc ^= $c;
+        $crc = $crc & 1 ? $crc >> 1 ^ 0x82f63b78 : $crc >> 1 for 1 .. 8;
+    }
+    return $crc ^ 0xffffffff;
+}
+
+
+# a file as nginx makes it
+
+sub header {
+    my ($kind, $number, $zone, $version) = @_;
+    my $head = "\x89VMST\r\n\x1a" . pack 'nn', $version // 1, 34 + length $zone;
+    my $rest = pack 'CCQ>Q>a*', $kind, length $zone, $number, 1767225600, $zone;
+    return $head . pack('N', crc32c($head . $rest)) . $rest;
+}
+
+sub record {
+    my ($kind, %fields) = @_;
+    my $body = pack 'C', $kind;
+    $body .= pack 'C C/a', $_, $fields{$_} for sort { $a <=> $b } keys %fields;
+    my $all = pack('n', length $body) . $body;
+    return pack('N', crc32c($all)) . $all;
+}
+
+# a user with counters: bytes up, flows
+
+sub counters {
+    my ($user, $up, $total) = @_;
+    my $id = pack 'H*', $User{$user} =~ tr/-//dr;
+    return record(1, 1 => $user, 2 => $id, 19 => "\x01", 32 => pack('N', $up),
+                  36 => pack('N', $total));
+}
+
+our ($snapshot, $changes, $end) = (1, 2, record(5));
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: counters outlive a restart of each kind
+--- servers
+echo echo
+--- stream_config eval
+main::users('one')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/one";
+is(one_flow('alice', 'hello'), 'hello', 'a flow');
+is(wait_total('alice', 1), 'up:5 down:5 total:1', 'is counted');
+
+ok(stop_nginx('QUIT'), 'a quiet stop');
+ok(start_nginx(), 'a start');
+one_flow('alice', 'world!');
+is(wait_total('alice', 2), 'up:11 down:11 total:2', 'counters go on');
+one_flow('bob', 'x');
+
+ok(stop_nginx('TERM'), 'a fast stop');
+ok(start_nginx(), 'a start');
+one_flow('alice', '1');
+is(wait_total('alice', 3), 'up:12 down:12 total:3', 'nothing is lost');
+
+# what is in a file is safe
+
+one_flow('bob', 'y');
+is(saved('bob', 2), 1, 'a flow is written soon');
+ok(stop_nginx('KILL'), 'killed');
+ok(start_nginx(), 'a start');
+one_flow('alice', '2');
+one_flow('bob', 'z');
+is(wait_total('alice', 4) || counted('alice'), 'up:13 down:13 total:4', 'alice');
+is(wait_total('bob', 3), 'up:3 down:3 total:3', 'bob');
+
+is(sprintf('%o', (stat $state)[2] & 07777), '700', 'the directory is private');
+is(join(' ', map { sprintf '%o', (stat "$state/$_")[2] & 07777 } (files())[0]), '600',
+   'and so are files');
+1;
+--- stream_response: 1
+
+
+=== TEST 2: what was used before a restart is refused after it
+--- servers
+echo echo
+--- stream_config eval
+main::users('two') . <<'END';
+log_format status '$vmess_status $vmess_user';
+access_log %%DIR%%/stream.log status;
+END
+--- stream_server_config eval
+$main::config
+--- stream_client
+$state = "$Dir/two";
+my $c = vmess(to => 'echo');
+my $s = tcp();
+$c->connect($s, data => 'once');
+is($c->read(4), 'once', 'the first start refuses nobody');
+my $header = $c->header;
+$c->close;
+
+wait_for(sub { -e "$state/lock" });
+stop_nginx('QUIT');
+ok(start_nginx(), 'a start');
+
+my $r = tcp();
+put($r, $header);
+shutdown $r, 1;
+is(slurp($r), '', 'the header is refused');
+is(wait_for(sub { access_log() =~ /^time -$/m }), 1, 'as one of another time');
+is(one_flow('alice', 'new'), 'new', 'a new one is not');
+
+# the zone was not in use for long
+
+stop_nginx('QUIT');
+utime time - 400, time - 400, "$state/lock" or die $!;
+ok(start_nginx(), 'a start much later');
+my $f = flow(to => 'echo', data => 'old', skew => -30);
+is($f->read(3), 'old', 'nothing is refused');
+$f->close;
+1;
+--- stream_response: 1
+
+
+=== TEST 3: reload: another worker writes, counters go on
+--- servers
+echo echo
+--- stream_config eval
+main::users('three')
+--- stream_server_config eval
+$main::config
+--- stream_client
+$state = "$Dir/three";
+is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
+my $f = flow(to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+
+for my $n (2 .. 4) {
+    reload();
+    is(wait_for(sub { snapshot() == $n }), 1, "snapshot $n");
+}
+
+is(wait_for(sub { join(' ', files()) eq 'journal.3 journal.4 snapshot.3 snapshot.4' }), 1,
+   'the snapshot before the last is kept');
+
+$f->send('still');
+is($f->read(5), 'still', 'the flow goes on');
+$f->close;
+wait_total('alice', 1);
+wait_for(sub { workers_alive() == 2 });
+stop_nginx('QUIT');
+ok(start_nginx(), 'a start');
+one_flow('alice', 'x');
+is(wait_total('alice', 2), 'up:11 down:11 total:2', 'what an old worker counted is there');
+1;
+--- stream_response: 1
+
+
+=== TEST 4: a worker is killed, another one writes
+--- servers
+echo echo
+--- stream_config eval
+main::users('four')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/four";
+is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
+kill 'KILL', children();
+is(wait_for(sub { snapshot() == 2 }), 1, 'the next one');
+one_flow('alice', 'hello');
+wait_total('alice', 1);
+stop_nginx('TERM');
+ok(start_nginx(), 'a start');
+one_flow('alice', 'hello');
+is(wait_total('alice', 2), 'up:10 down:10 total:2', 'all is there');
+1;
+--- stream_response: 1
+
+
+=== TEST 5: killed at any time, the state is good, at most a second is lost
+--- servers
+echo echo
+--- stream_config eval
+main::users('five')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/five";
+my ($flows, $saved, $bad) = (0, 0, 0);
+
+for my $round (1 .. $ENV{TEST_VMESS_ROUNDS} || 20) {
+
+    $flows = flow_total('alice') for 0 .. rand 3;
+
+    # what is in a file is safe
+
+    if ($round % 2) {
+        $bad++ if !saved('alice', $flows);
+        $saved = $flows;
+    }
+
+    select undef, undef, undef, rand 0.1;
+
+    if ($round % 3 == 0) {
+        my $pid = (children())[rand 2];
+        kill 'KILL', $pid;
+        wait_for(sub { !alive($pid) && workers_alive() == 2 });
+        next;
+    }
+
+    stop_nginx('KILL');
+
+    if (!start_nginx()) {
+        $bad++;
+        last;
+    }
+
+    my $total = flow_total('alice');
+
+    $bad++ if $total <= $saved || $total > $flows + 1;
+    $flows = $total;
+}
+
+is($bad, 0, 'each time it was there');
+is(log_count(qr/damaged|not whole|missing/), 0, 'and good');
+1;
+--- stream_response: 1
+
+
+=== TEST 6: damaged, foreign and newer files
+--- servers
+echo echo
+--- stream_config eval
+main::users('six')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/six";
+stop_nginx('QUIT');
+
+my $snap = header($snapshot, 1, 'main') . counters('alice', 100, 10)
+           . counters('bob', 1, 1) . $end;
+my $snap1 = $snap . record(6, 66 => "\x02");
+my $snap2 = header($snapshot, 2, 'main') . counters('alice', 200, 20) . $end
+            . record(6, 66 => "\x01");
+my $one = header($changes, 1, 'main') . counters('alice', 150, 15) . $end
+          . counters('alice', 180, 18) . $end;
+my $two = header($changes, 2, 'main') . counters('alice', 300, 30) . $end;
+
+# name, files, what is said, and what is counted after a start: undef, there is none
+
+sub with {
+    my ($name, $files, $said, $up, $level) = @_;
+    remove_tree($state);
+    make_path($state, { mode => 0700 });
+    put_file($_, $files->{$_}) for keys %$files;
+    my $error = "$Dir/error.log";
+    my $from = -s $error;
+
+    my ($status, $out) = run_nginx('-t', '-e stderr');
+    is($status, defined $up ? 0 : 1, "$name: nginx -t");
+
+    if (defined $up) {
+        ok(start_nginx(), "$name: start");
+        one_flow('alice', 'x');
+        my ($n, $total) = @$up;
+        $n++, $total++;
+        is(wait_for(sub { counted('alice') =~ /up:$n .*total:$total$/ }), 1, "$name: counters")
+            or diag(counted('alice'));
+        stop_nginx('QUIT');
+
+    } else {
+        is((run_nginx())[0], 1, "$name: no start");
+        is(text($_), $files->{$_}, "$name: $_ is as before") for keys %$files;
+        is(scalar(my @f = files()), keys %$files, "$name: there is no other file");
+    }
+
+    my $log = substr(error_log(), $from);
+    like($log, $said, "$name: log") if $said;
+    unlike($log, qr/\[(emerg|alert|crit)\]/, "$name: is no fault") if !$said;
+}
+
+with('whole', { 'snapshot.1' => $snap1, 'journal.1' => $one }, undef, [180, 18]);
+with('journals only', { 'journal.1' => $one, 'journal.2' => $two }, undef, [300, 30]);
+with('a snapshot before journals of two starts',
+     { 'snapshot.1' => $snap1, 'journal.1' => $one, 'journal.2' => $two }, undef, [300, 30]);
+with('other files', { 'snapshot.1' => $snap1, 'journal.1' => $one, 'journal.x' => 'y',
+     'snapshot.2.tmp' => 'z', 'journal.' => '', 'notes' => 'w' }, undef, [180, 18]);
+with('a torn journal', { 'snapshot.1' => $snap1, 'journal.1' => substr($one, 0, -3) },
+     qr/notice.*journal\.1" was not written.*offset 92/, [150, 15]);
+with('a journal that was just begun',
+     { 'snapshot.1' => $snap1, 'journal.1' => header($changes, 1, 'main') }, undef, [100, 10]);
+with('a torn snapshot falls back', { 'snapshot.1' => $snap1, 'journal.1' => $one,
+     'snapshot.2' => substr($snap2, 0, -2), 'journal.2' => $two },
+     qr/alert.*snapshot\.2" is not whole/, [300, 30]);
+with('a flipped bit in a snapshot falls back', { 'snapshot.1' => $snap1, 'journal.1' => $one,
+     'snapshot.2' => $snap2 ^ ("\0" x 50 . "\1"), 'journal.2' => header($changes, 2, 'main') },
+     qr/alert.*snapshot\.2" is not whole/, [180, 18]);
+with('no good snapshot', { 'snapshot.2' => substr($snap2, 0, -2), 'journal.2' => $two },
+     qr/emerg.*no good snapshot/);
+with('a bad first snapshot, and all journals',
+     { 'snapshot.1' => substr($snap1, 0, -1), 'journal.1' => $one },
+     qr/alert.*snapshot\.1" is not whole/, [180, 18]);
+with('a flipped bit in a journal', { 'snapshot.1' => $snap1,
+     'journal.1' => $one ^ ("\0" x 45 . "\1") },
+     qr/emerg.*journal\.1" is damaged, at offset 38; restore/);
+with('a flipped bit in a header', { 'journal.1' => $one ^ ("\0" x 20 . "\1") },
+     qr/emerg.*journal\.1" has a damaged header/);
+with('an empty file', { 'snapshot.1' => $snap1, 'journal.1' => '' },
+     qr/emerg.*journal\.1" is empty/);
+with('an empty snapshot', { 'snapshot.1' => '', 'journal.1' => $one },
+     qr/emerg.*snapshot\.1" is empty/);
+with('a file of something else', { 'journal.1' => 'x' x 100 },
+     qr/emerg.*journal\.1" is not one of "state"/);
+with('a newer version', { 'journal.1' => header($changes, 1, 'main', 2) },
+     qr/emerg.*journal\.1" is of a newer version/);
+with('a newer record', { 'journal.1' => header($changes, 1, 'main') . record(0x30) . $end },
+     qr/emerg.*journal\.1" has a record of a newer version, at offset 38/);
+with('another zone', { 'journal.1' => header($changes, 1, 'other') },
+     qr/emerg.*journal\.1" is of another zone/);
+with('another name', { 'journal.1' => $two },
+     qr/emerg.*journal\.1" was given another name/);
+with('a missing journal', { 'snapshot.1' => $snap1, 'journal.2' => $two },
+     qr/emerg.*journal\.1" is missing/);
+with('a snapshot and no journal', { 'snapshot.1' => $snap1 },
+     qr/emerg.*journal\.1" is missing/);
+
+remove_tree($state);
+open my $fh, '>', $state or die $!;
+is((run_nginx('-t'))[0], 1, 'a file in place of the directory');
+unlink $state;
+ok(start_nginx(), 'a start without files');
+1;
+--- stream_response: 1
+
+
+=== TEST 7: a full disk
+--- servers
+echo echo
+--- stream_config eval
+main::users('seven')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/seven";
+SKIP: {
+    stop_nginx('QUIT');
+    remove_tree($state);
+    mkdir $state;
+    skip 'no mount', 1 if system("mount -t tmpfs -o size=64k none $state 2>/dev/null") != 0;
+
+    ok(start_nginx(), 'a start');
+    is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
+    one_flow('alice', 'hello');
+
+    open my $fh, '>', "$state/big" or die $!;
+    1 while syswrite $fh, 'x' x 4096;
+    CORE::close $fh;
+
+    # another worker begins a journal
+
+kill 'KILL', children();
+is(wait_log(qr/alert.*No space left on device/), 1, 'an alert');
+is(one_flow('alice', 'hello'), 'hello', 'serving goes on');
+
+is(log_count(qr/No space left/), 1, 'there is one');
+    unlink "$state/big";
+    is(wait_log(qr/notice.*is written to again/), 1, 'and it succeeds');
+    wait_for(sub { snapshot() > 1 });
+
+    stop_nginx('QUIT');
+    ok(start_nginx(), 'a start');
+    one_flow('alice', 'hello');
+    is(wait_total('alice', 3), 'up:15 down:15 total:3', 'all is there');
+    stop_nginx('QUIT');
+    system("umount $state") == 0 or die;
+    start_nginx();
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 8: binary upgrade: the new master gets the lock, and the old one again
+--- servers
+echo echo
+--- stream_config eval
+main::users('eight')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/eight";
+is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
+one_flow('alice', 'hello');
+wait_total('alice', 1);
+my $old = TestVMess::master_pid();
+saved('alice', 1);
+
+kill 'USR2', $old;
+is(wait_for(sub { my $pid = TestVMess::master_pid();
+                  $pid && $pid != $old && workers_alive() >= 2 }), 1, 'a new master');
+is(wait_for(sub { snapshot() == 2 }), 1, 'its worker writes');
+my $new = TestVMess::master_pid();
+
+# the old one is to stay
+
+kill 'KILL', $new, children();
+is(wait_for(sub { !alive($new) }), 1, 'the new one is killed');
+is(wait_for(sub { snapshot() == 3 }, 30), 1, 'the old one writes');
+rename "$PidFile.oldbin", $PidFile;
+one_flow('alice', 'hello');
+like(wait_total('alice', 2), qr/total:2/, 'it has counted on');
+1;
+--- stream_response: 1
