@@ -155,7 +155,7 @@ ngx_vmess_account_find_hint(ngx_vmess_account_t *account, uint64_t *hint,
         h = hint[k];
 
         if ((uint32_t) (h >> 32) == tag
-            && ngx_vmess_table_try(table, (uint32_t) h, eauid, &t)
+            && ngx_vmess_hit_try(table, (uint32_t) h, eauid, &t)
             && ngx_vmess_account_take(account, (uint32_t) h, eauid, now)
                == NGX_OK)
         {
@@ -182,9 +182,9 @@ ngx_vmess_account_find(ngx_vmess_account_t *account, ngx_uint_t *slot,
 
     for (i = 0; /* void */ ; i++) {
 
-        i = ngx_vmess_table_scan(table, i, eauid, &t);
+        i = ngx_vmess_hit_scan(table, i, eauid, &t);
 
-        if (i == NGX_VMESS_TABLE_NONE) {
+        if (i == NGX_VMESS_SLOT_NONE) {
             return NGX_DECLINED;
         }
 
@@ -250,14 +250,14 @@ ngx_vmess_account_take(ngx_vmess_account_t *account, ngx_uint_t slot,
 
     table = account->zone->sh->table;
 
-    rc = ngx_vmess_table_hit(table, slot, eauid, now, &hit);
+    rc = ngx_vmess_hit_take(table, slot, eauid, now, &hit);
 
     if (rc == NGX_OK) {
         account->user = hit.user;
 
         ngx_vmess_account_hold(account);
 
-        rc = ngx_vmess_table_check(table, &hit, now);
+        rc = ngx_vmess_hit_check(table, &hit, now);
 
         if (rc != NGX_OK) {
             ngx_vmess_account_close(account);
@@ -437,8 +437,8 @@ ngx_vmess_account_try_rest(ngx_vmess_account_t *account, const u_char *eauid)
 
     /* the key that fits ends a scan: go on behind it */
 
-    for (i = account->tried; i < NGX_VMESS_TABLE_NONE; i++) {
-        i = ngx_vmess_table_scan(zone->sh->table, i, eauid, &t);
+    for (i = account->tried; i < NGX_VMESS_SLOT_NONE; i++) {
+        i = ngx_vmess_hit_scan(zone->sh->table, i, eauid, &t);
     }
 
     if (zone->tokens) {
@@ -454,7 +454,7 @@ ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
 
     limits = &account->limits;
 
-    if (ngx_vmess_table_knows(account->user, account->serial, ngx_time(),
+    if (ngx_vmess_hit_knows(account->user, account->serial, ngx_time(),
                               limits)
         != NGX_OK)
     {
@@ -513,7 +513,7 @@ ngx_vmess_account_standing(ngx_vmess_account_t *account)
 
     zone = account->zone;
 
-    switch (ngx_vmess_table_knows(account->user, account->serial, ngx_time(),
+    switch (ngx_vmess_hit_knows(account->user, account->serial, ngx_time(),
                                   &limits))
     {
     case NGX_OK:

@@ -29,7 +29,7 @@ ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
     refresh = ngx_vmess_table_refresh(t);
 
     if (refresh == 0
-        || ngx_vmess_table_own(user, serial, own) != NGX_OK)
+        || ngx_vmess_hit_own(user, serial, own) != NGX_OK)
     {
         return NGX_DECLINED;
     }

@@ -9,33 +9,6 @@
 #include "proto/ngx_vmess_id.h"
 
 
-/* keys in a row: as many as make the call of a scan cheap */
-
-#define NGX_VMESS_TABLE_SLOTS  64
-
-
-/* in the number of a slot's user: the id is a temporary one */
-
-#define NGX_VMESS_TABLE_TEMPORARY  0x80000000
-
-
-/* beside a key; a slot without a user is free */
-
-typedef struct {
-    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
-    volatile uint32_t          serial;     /* of the user's id, 0: none */
-    volatile uint32_t          until;      /* of a temporary one */
-    volatile uint32_t          user;
-    uint32_t                   next;       /* of its hash, or free */
-} ngx_vmess_slot_t;
-
-
-typedef struct {
-    ngx_vmess_auth_key_t       keys[NGX_VMESS_TABLE_SLOTS];
-    ngx_vmess_slot_t           slots[NGX_VMESS_TABLE_SLOTS];
-} ngx_vmess_block_t;
-
-
 /*
  * Blocks of slots grow from the start of the memory, users from its end.  In
  * chains and lists there are numbers plus one, zero is none.
@@ -44,19 +17,15 @@ typedef struct {
 struct ngx_vmess_table_s {
     ngx_uint_t                 changing;   /* between begin() and end() */
 
-    ngx_vmess_block_t         *blocks;
+    ngx_vmess_slots_t          slots;
     ngx_vmess_user_t          *users;      /* the end: behind that of number 0 */
-    volatile uint32_t          nblocks;    /* ever used */
-    volatile uint32_t          nusers;
+    volatile uint32_t          nusers;     /* ever used */
 
     uint32_t                  *names;      /* by hashes of names */
-    uint32_t                  *ids;        /* by CmdKeys */
     uint32_t                   mask;
 
-    uint32_t                   free_slots;
     uint32_t                   free_users;
     uint32_t                   removed;    /* users */
-    uint32_t                   nfree_slots;
     uint32_t                   nfree_users;
     uint32_t                   count;      /* users there are */
 
@@ -69,8 +38,6 @@ struct ngx_vmess_table_s {
 
     ngx_vmess_user_set_t      *spare;      /* where a change is written */
     ngx_vmess_user_set_t       memory;
-
-    ngx_vmess_auth_key_t       none;       /* known to nobody */
 };
 
 
@@ -85,12 +52,8 @@ typedef struct {
 } ngx_vmess_change_t;
 
 
-static ngx_int_t ngx_vmess_table_look(ngx_vmess_user_t *user, uint32_t serial,
-    uint32_t slot, time_t now, ngx_vmess_user_set_t *copy);
 static ngx_vmess_user_t *ngx_vmess_table_lookup(ngx_vmess_table_t *t,
     ngx_str_t *name, uint32_t hash, ngx_uint_t removed);
-static uint32_t ngx_vmess_table_lookup_key(ngx_vmess_table_t *t,
-    const u_char *cmd_key);
 static ngx_uint_t ngx_vmess_table_same(ngx_vmess_user_t *user,
     ngx_vmess_value_t *value);
 static ngx_vmess_table_e ngx_vmess_table_prepare(ngx_vmess_table_t *t,
@@ -105,60 +68,12 @@ static ngx_uint_t ngx_vmess_table_fits(ngx_vmess_table_t *t, ngx_uint_t users,
     ngx_uint_t slots);
 static ngx_vmess_user_t *ngx_vmess_table_alloc_user(ngx_vmess_table_t *t,
     ngx_str_t *name, uint32_t hash);
-static uint32_t ngx_vmess_table_alloc_slot(ngx_vmess_table_t *t);
-static void ngx_vmess_table_fill_slot(ngx_vmess_table_t *t, uint32_t i,
-    ngx_vmess_user_t *user, uint32_t serial, const u_char *cmd_key,
-    ngx_vmess_auth_key_t *key);
-static void ngx_vmess_table_free_slot(ngx_vmess_table_t *t, uint32_t i);
-static void ngx_vmess_table_clear_slot(ngx_vmess_table_t *t, uint32_t i);
 static void ngx_vmess_table_free_temporary(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
-static ngx_uint_t ngx_vmess_table_names_slot(ngx_vmess_table_t *t, uint32_t i);
+static ngx_uint_t ngx_vmess_table_names_slot(void *data, uint32_t i);
 static void ngx_vmess_table_stamp(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
 static void ngx_vmess_table_recover(ngx_vmess_table_t *t);
-
-
-static ngx_inline ngx_vmess_slot_t *
-ngx_vmess_table_slot(ngx_vmess_table_t *t, ngx_uint_t i)
-{
-    return &t->blocks[i / NGX_VMESS_TABLE_SLOTS]
-            .slots[i % NGX_VMESS_TABLE_SLOTS];
-}
-
-
-static ngx_inline ngx_vmess_auth_key_t *
-ngx_vmess_table_key(ngx_vmess_table_t *t, ngx_uint_t i)
-{
-    return &t->blocks[i / NGX_VMESS_TABLE_SLOTS]
-            .keys[i % NGX_VMESS_TABLE_SLOTS];
-}
-
-
-/* CmdKeys are digests, and secret: nobody chooses his place */
-
-static ngx_inline uint32_t *
-ngx_vmess_table_bucket(ngx_vmess_table_t *t, const u_char *cmd_key)
-{
-    uint32_t  hash;
-
-    ngx_memcpy(&hash, cmd_key + 4, sizeof(uint32_t));
-
-    return &t->ids[hash & t->mask];
-}
-
-
-/* who shares a counter of the replay filter */
-
-static ngx_inline uint32_t
-ngx_vmess_table_owner(const u_char *cmd_key)
-{
-    uint32_t  owner;
-
-    ngx_memcpy(&owner, cmd_key, sizeof(uint32_t));
-
-    return owner | 1;
-}
 
 
 ngx_vmess_table_t *
@@ -173,10 +88,6 @@ ngx_vmess_table_create(void *p, size_t size)
 
     ngx_memzero(t, sizeof(ngx_vmess_table_t));
 
-    if (RAND_bytes((u_char *) &t->none, sizeof(ngx_vmess_auth_key_t)) != 1) {
-        return NULL;
-    }
-
     n = size / (ngx_vmess_table_size(64, 64) / 64);
 
     for (buckets = 64; buckets * 2 <= n; buckets *= 2) { /* void */ }
@@ -185,14 +96,19 @@ ngx_vmess_table_create(void *p, size_t size)
 
     t->mask = buckets - 1;
     t->names = (uint32_t *) data;
-    t->ids = t->names + buckets;
 
     ngx_memzero(data, 2 * buckets * sizeof(uint32_t));
 
-    t->blocks = (ngx_vmess_block_t *) (data + 2 * buckets * sizeof(uint32_t));
     t->users = (ngx_vmess_user_t *)
                ((u_char *) p + (size & ~(sizeof(uint64_t) - 1)));
     t->spare = &t->memory;
+
+    if (ngx_vmess_slot_init(&t->slots, data + 2 * buckets * sizeof(uint32_t),
+                            t->names + buckets, buckets)
+        != NGX_OK)
+    {
+        return NULL;
+    }
 
     return t;
 }
@@ -204,8 +120,8 @@ size_t
 ngx_vmess_table_size(ngx_uint_t users, ngx_uint_t ids)
 {
     return users * (sizeof(ngx_vmess_user_t) + 2 * sizeof(uint32_t))
-           + (ids + NGX_VMESS_TABLE_SLOTS - 1) / NGX_VMESS_TABLE_SLOTS
-             * sizeof(ngx_vmess_block_t);
+           + (ids + NGX_VMESS_SLOTS - 1) / NGX_VMESS_SLOTS
+             * sizeof(ngx_vmess_slot_block_t);
 }
 
 
@@ -233,205 +149,6 @@ ngx_vmess_table_end(ngx_vmess_table_t *t)
     ngx_memory_barrier();
 
     t->changing = 0;
-}
-
-
-ngx_uint_t
-ngx_vmess_table_scan(ngx_vmess_table_t *t, ngx_uint_t slot,
-    const u_char *eauid, int64_t *time)
-{
-    ngx_uint_t                      b, i, n;
-    const ngx_vmess_auth_method_t  *method;
-
-    method = ngx_vmess_auth_method();
-
-    n = t->nblocks;
-    i = slot % NGX_VMESS_TABLE_SLOTS;
-
-    for (b = slot / NGX_VMESS_TABLE_SLOTS; b < n; b++) {
-
-        i = method->scan(t->blocks[b].keys, i, NGX_VMESS_TABLE_SLOTS, eauid,
-                         time);
-
-        if (i < NGX_VMESS_TABLE_SLOTS) {
-            return b * NGX_VMESS_TABLE_SLOTS + i;
-        }
-
-        i = 0;
-    }
-
-    return NGX_VMESS_TABLE_NONE;
-}
-
-
-ngx_uint_t
-ngx_vmess_table_try(ngx_vmess_table_t *t, ngx_uint_t slot, const u_char *eauid,
-    int64_t *time)
-{
-    if (slot / NGX_VMESS_TABLE_SLOTS >= t->nblocks) {
-        return 0;
-    }
-
-    return ngx_vmess_auth_method()->scan(ngx_vmess_table_key(t, slot), 0, 1,
-                                         eauid, time)
-           == 0;
-}
-
-
-/*
- * A slot that is filled gets its key last, and one that is freed loses it first;
- * so if the key fits once more, what was read before is what goes with it.
- */
-
-ngx_int_t
-ngx_vmess_table_hit(ngx_vmess_table_t *t, ngx_uint_t slot, const u_char *eauid,
-    time_t now, ngx_vmess_hit_t *hit)
-{
-    u_char             cmd_key[NGX_VMESS_KEY_LEN];
-    uint32_t           user;
-    ngx_vmess_slot_t  *s;
-
-    s = ngx_vmess_table_slot(t, slot);
-
-    hit->slot = slot;
-    hit->serial = s->serial;
-
-    ngx_vmess_memory_barrier();
-
-    user = s->user & ~NGX_VMESS_TABLE_TEMPORARY;
-    hit->temporary = (s->user != user);
-    ngx_memcpy(hit->cmd_key, s->cmd_key, NGX_VMESS_KEY_LEN);
-
-    ngx_vmess_memory_barrier();
-
-    if (hit->serial == 0 || user >= t->nusers
-        || (eauid && !ngx_vmess_table_try(t, slot, eauid, &hit->time)))
-    {
-        return NGX_DECLINED;
-    }
-
-    hit->user = ngx_vmess_table_user(t, user);
-
-    if (ngx_vmess_table_check(t, hit, now) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    if (!hit->temporary) {
-        hit->owner = ngx_vmess_table_owner(hit->cmd_key);
-        return NGX_OK;
-    }
-
-    if (ngx_vmess_table_own(hit->user, hit->serial, cmd_key) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    hit->owner = ngx_vmess_table_owner(cmd_key);
-
-    ngx_explicit_memzero(cmd_key, NGX_VMESS_KEY_LEN);
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_vmess_table_check(ngx_vmess_table_t *t, ngx_vmess_hit_t *hit, time_t now)
-{
-    ngx_int_t              rc;
-    ngx_vmess_slot_t      *s;
-    ngx_vmess_user_set_t   conf;
-
-    ngx_vmess_memory_barrier();
-
-    s = ngx_vmess_table_slot(t, hit->slot);
-
-    if (s->serial != hit->serial
-        || (hit->temporary
-            && ((time_t) s->until < now
-                || (hit->user->temporary[0] != hit->slot
-                    && hit->user->temporary[1] != hit->slot))))
-    {
-        return NGX_DECLINED;
-    }
-
-    rc = ngx_vmess_table_look(hit->user, hit->serial,
-                              hit->temporary ? NGX_VMESS_TABLE_NONE
-                                             : (uint32_t) hit->slot,
-                              now, &conf);
-
-    hit->limits = conf.limits;
-
-    ngx_explicit_memzero(conf.id, sizeof(conf.id));
-
-    return (rc == NGX_OK) ? NGX_OK : NGX_DECLINED;
-}
-
-
-/*
- * Whether the user has the id, in that slot if it is one, and what goes with it.
- * After a change, what is read here may be what the next one writes.
- */
-
-static ngx_int_t
-ngx_vmess_table_look(ngx_vmess_user_t *user, uint32_t serial, uint32_t slot,
-    time_t now, ngx_vmess_user_set_t *copy)
-{
-    uint32_t               version;
-    ngx_uint_t             k, state;
-    ngx_vmess_user_set_t  *conf;
-
-    do {
-        version = user->version;
-
-        ngx_vmess_memory_barrier();
-
-        conf = user->conf;
-
-        ngx_memcpy(copy, conf, sizeof(ngx_vmess_user_set_t));
-
-        state = user->state;
-
-        ngx_vmess_memory_barrier();
-
-    } while (version != user->version || conf != user->conf);
-
-    for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
-
-        if (copy->serial[k] == serial
-            && (slot == NGX_VMESS_TABLE_NONE || copy->slot[k] == slot))
-        {
-            break;
-        }
-    }
-
-    if (k == NGX_VMESS_USER_IDS
-        || (k == NGX_VMESS_USER_ALSO && copy->until && copy->until <= now))
-    {
-        return NGX_DECLINED;
-    }
-
-    if (state == NGX_VMESS_USER_USED) {
-        return NGX_OK;
-    }
-
-    return (ngx_current_msec - user->removed < NGX_VMESS_USER_GRACE)
-           ? NGX_AGAIN : NGX_DECLINED;
-}
-
-
-ngx_int_t
-ngx_vmess_table_knows(ngx_vmess_user_t *user, uint32_t serial, time_t now,
-    ngx_vmess_limits_t *limits)
-{
-    ngx_int_t             rc;
-    ngx_vmess_user_set_t  conf;
-
-    rc = ngx_vmess_table_look(user, serial, NGX_VMESS_TABLE_NONE, now, &conf);
-
-    *limits = conf.limits;
-
-    ngx_explicit_memzero(conf.id, sizeof(conf.id));
-
-    return rc;
 }
 
 
@@ -568,7 +285,7 @@ ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     users = (user == NULL);
     slots = change->slots;
 
-    if (t->refresh && (!used || user->temporary[0] == NGX_VMESS_TABLE_NONE)) {
+    if (t->refresh && (!used || user->temporary[0] == NGX_VMESS_SLOT_NONE)) {
         slots += 2;
     }
 
@@ -607,7 +324,7 @@ ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
 
     for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
 
-        conf->slot[k] = NGX_VMESS_TABLE_NONE;
+        conf->slot[k] = NGX_VMESS_SLOT_NONE;
 
         if (k >= value->ids) {
             continue;
@@ -628,7 +345,7 @@ ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
             }
         }
 
-        if (conf->slot[k] != NGX_VMESS_TABLE_NONE) {
+        if (conf->slot[k] != NGX_VMESS_SLOT_NONE) {
             continue;
         }
 
@@ -640,11 +357,11 @@ ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
             }
         }
 
-        slot = ngx_vmess_table_lookup_key(t, change->keys->cmd_key[k]);
+        slot = ngx_vmess_slot_find(&t->slots, change->keys->cmd_key[k]);
 
-        if (slot != NGX_VMESS_TABLE_NONE) {
-            *userp = ngx_vmess_table_user(t, ngx_vmess_table_slot(t,
-                                                                  slot)->user);
+        if (slot != NGX_VMESS_SLOT_NONE) {
+            *userp = ngx_vmess_table_user(t,
+                                     ngx_vmess_slot(&t->slots, slot)->user);
             return NGX_VMESS_TABLE_TAKEN;
         }
 
@@ -668,9 +385,11 @@ ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     old = user->conf;
     state = user->state;
 
+    conf->user = ngx_vmess_table_number(t, user);
+
     for (k = 0; k < change->ids; k++) {
 
-        if (conf->slot[k] != NGX_VMESS_TABLE_NONE) {
+        if (conf->slot[k] != NGX_VMESS_SLOT_NONE) {
             continue;
         }
 
@@ -678,14 +397,12 @@ ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
             conf->serial[k] = ++t->serial;
         }
 
-        conf->slot[k] = ngx_vmess_table_alloc_slot(t);
+        conf->slot[k] = ngx_vmess_slot_alloc(&t->slots);
 
-        ngx_vmess_table_fill_slot(t, conf->slot[k], user, conf->serial[k],
-                                  change->keys->cmd_key[k],
-                                  &change->keys->key[k]);
+        ngx_vmess_slot_fill(&t->slots, conf->slot[k], conf->user,
+                            conf->serial[k], change->keys->cmd_key[k],
+                            &change->keys->key[k]);
     }
-
-    conf->user = ngx_vmess_table_number(t, user);
 
     ngx_memcpy(t->spare, conf, sizeof(ngx_vmess_user_set_t));
 
@@ -712,10 +429,10 @@ ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
 
     for (k = 0; state == NGX_VMESS_USER_USED && k < NGX_VMESS_USER_IDS; k++) {
 
-        if (old->slot[k] != NGX_VMESS_TABLE_NONE
+        if (old->slot[k] != NGX_VMESS_SLOT_NONE
             && old->slot[k] != conf->slot[0] && old->slot[k] != conf->slot[1])
         {
-            ngx_vmess_table_free_slot(t, old->slot[k]);
+            ngx_vmess_slot_free(&t->slots, old->slot[k]);
         }
     }
 
@@ -757,8 +474,8 @@ ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
     conf = user->conf;
 
     for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
-        if (conf->slot[k] != NGX_VMESS_TABLE_NONE) {
-            ngx_vmess_table_free_slot(t, conf->slot[k]);
+        if (conf->slot[k] != NGX_VMESS_SLOT_NONE) {
+            ngx_vmess_slot_free(&t->slots, conf->slot[k]);
         }
     }
 
@@ -902,32 +619,20 @@ ngx_vmess_table_find_id(ngx_vmess_table_t *t, const u_char *id)
 
     ngx_vmess_id_cmd_key(cmd_key, id);
 
-    slot = ngx_vmess_table_lookup_key(t, cmd_key);
+    slot = ngx_vmess_slot_find(&t->slots, cmd_key);
 
     ngx_explicit_memzero(cmd_key, NGX_VMESS_KEY_LEN);
 
-    return (slot == NGX_VMESS_TABLE_NONE)
+    return (slot == NGX_VMESS_SLOT_NONE)
            ? NULL
-           : ngx_vmess_table_user(t, ngx_vmess_table_slot(t, slot)->user);
+           : ngx_vmess_table_user(t, ngx_vmess_slot(&t->slots, slot)->user);
 }
 
 
-static uint32_t
-ngx_vmess_table_lookup_key(ngx_vmess_table_t *t, const u_char *cmd_key)
+ngx_vmess_slots_t *
+ngx_vmess_table_slots(ngx_vmess_table_t *t)
 {
-    uint32_t           i;
-    ngx_vmess_slot_t  *s;
-
-    for (i = *ngx_vmess_table_bucket(t, cmd_key); i; i = s->next) {
-
-        s = ngx_vmess_table_slot(t, i - 1);
-
-        if (ngx_vmess_equal(s->cmd_key, cmd_key, NGX_VMESS_KEY_LEN)) {
-            return i - 1;
-        }
-    }
-
-    return NGX_VMESS_TABLE_NONE;
+    return &t->slots;
 }
 
 
@@ -1028,13 +733,13 @@ ngx_vmess_table_find_owner(ngx_vmess_table_t *t, uint32_t owner,
     ngx_uint_t         i, n;
     ngx_vmess_slot_t  *s;
 
-    n = t->nblocks * NGX_VMESS_TABLE_SLOTS;
+    n = t->slots.nblocks * NGX_VMESS_SLOTS;
 
     for (i = 0; i < n; i++) {
 
-        s = ngx_vmess_table_slot(t, i);
+        s = ngx_vmess_slot(&t->slots, i);
 
-        if (s->user < t->nusers && ngx_vmess_table_owner(s->cmd_key) == owner) {
+        if (s->user < t->nusers && ngx_vmess_slot_owner(s->cmd_key) == owner) {
             return ngx_vmess_table_get(t, s->user, info);
         }
     }
@@ -1063,16 +768,16 @@ ngx_vmess_table_fits(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t slots)
     size_t  room;
 
     room = (u_char *) (t->users - t->nusers)
-           - (u_char *) &t->blocks[t->nblocks];
+           - (u_char *) &t->slots.blocks[t->slots.nblocks];
 
     users -= ngx_min(users, t->nfree_users);
-    slots -= ngx_min(slots, t->nfree_slots);
+    slots -= ngx_min(slots, t->slots.nfree);
 
-    slots = (slots + NGX_VMESS_TABLE_SLOTS - 1) / NGX_VMESS_TABLE_SLOTS;
+    slots = (slots + NGX_VMESS_SLOTS - 1) / NGX_VMESS_SLOTS;
 
     return users <= room / sizeof(ngx_vmess_user_t)
            && slots <= (room - users * sizeof(ngx_vmess_user_t))
-                       / sizeof(ngx_vmess_block_t);
+                       / sizeof(ngx_vmess_slot_block_t);
 }
 
 
@@ -1106,8 +811,8 @@ ngx_vmess_table_alloc_user(ngx_vmess_table_t *t, ngx_str_t *name,
         t->nusers++;
     }
 
-    user->temporary[0] = NGX_VMESS_TABLE_NONE;
-    user->temporary[1] = NGX_VMESS_TABLE_NONE;
+    user->temporary[0] = NGX_VMESS_SLOT_NONE;
+    user->temporary[1] = NGX_VMESS_SLOT_NONE;
 
     user->hash = hash;
     user->name.len = name->len;
@@ -1115,115 +820,6 @@ ngx_vmess_table_alloc_user(ngx_vmess_table_t *t, ngx_str_t *name,
     ngx_memcpy(user->text, name->data, name->len);
 
     return user;
-}
-
-
-static uint32_t
-ngx_vmess_table_alloc_slot(ngx_vmess_table_t *t)
-{
-    uint32_t            i, n;
-    ngx_vmess_slot_t   *s;
-    ngx_vmess_block_t  *block;
-
-    if (t->free_slots == 0) {
-
-        block = &t->blocks[t->nblocks];
-        n = (t->nblocks + 1) * NGX_VMESS_TABLE_SLOTS;
-
-        ngx_memzero(block->slots, sizeof(block->slots));
-
-        for (i = NGX_VMESS_TABLE_SLOTS; i; i--, n--) {
-            block->keys[i - 1] = t->none;
-            block->slots[i - 1].user = NGX_VMESS_TABLE_NONE;
-            block->slots[i - 1].next = t->free_slots;
-            t->free_slots = n;
-        }
-
-        ngx_vmess_memory_barrier();
-
-        t->nblocks++;
-        t->nfree_slots += NGX_VMESS_TABLE_SLOTS;
-    }
-
-    i = t->free_slots - 1;
-    s = ngx_vmess_table_slot(t, i);
-
-    t->free_slots = s->next;
-    t->nfree_slots--;
-
-    return i;
-}
-
-
-static void
-ngx_vmess_table_fill_slot(ngx_vmess_table_t *t, uint32_t i,
-    ngx_vmess_user_t *user, uint32_t serial, const u_char *cmd_key,
-    ngx_vmess_auth_key_t *key)
-{
-    uint32_t          *bucket;
-    ngx_vmess_slot_t  *s;
-
-    s = ngx_vmess_table_slot(t, i);
-
-    ngx_memcpy(s->cmd_key, cmd_key, NGX_VMESS_KEY_LEN);
-
-    s->user = ngx_vmess_table_number(t, user);
-    s->serial = serial;
-
-    bucket = ngx_vmess_table_bucket(t, cmd_key);
-
-    s->next = *bucket;
-    *bucket = i + 1;
-
-    ngx_vmess_memory_barrier();
-
-    *ngx_vmess_table_key(t, i) = *key;
-
-    ngx_vmess_memory_barrier();
-}
-
-
-static void
-ngx_vmess_table_free_slot(ngx_vmess_table_t *t, uint32_t i)
-{
-    uint32_t          *p;
-    ngx_vmess_slot_t  *s;
-
-    s = ngx_vmess_table_slot(t, i);
-
-    if (!(s->user & NGX_VMESS_TABLE_TEMPORARY)) {
-
-        for (p = ngx_vmess_table_bucket(t, s->cmd_key);
-             *p != i + 1;
-             p = &ngx_vmess_table_slot(t, *p - 1)->next)
-        {
-            /* void */
-        }
-
-        *p = s->next;
-    }
-
-    ngx_vmess_table_clear_slot(t, i);
-}
-
-
-static void
-ngx_vmess_table_clear_slot(ngx_vmess_table_t *t, uint32_t i)
-{
-    ngx_vmess_slot_t  *s;
-
-    s = ngx_vmess_table_slot(t, i);
-
-    *ngx_vmess_table_key(t, i) = t->none;
-
-    ngx_vmess_memory_barrier();
-
-    ngx_memzero(s, sizeof(ngx_vmess_slot_t));
-
-    s->user = NGX_VMESS_TABLE_NONE;
-    s->next = t->free_slots;
-    t->free_slots = i + 1;
-    t->nfree_slots++;
 }
 
 
@@ -1246,7 +842,6 @@ ngx_vmess_table_add_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 {
     uint32_t           i;
     ngx_uint_t         k;
-    ngx_vmess_slot_t  *s;
 
     if (t->refresh == 0) {
         ngx_vmess_table_free_temporary(t, user);
@@ -1255,18 +850,16 @@ ngx_vmess_table_add_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 
     for (k = 0; k < 2; k++) {
 
-        if (user->temporary[k] != NGX_VMESS_TABLE_NONE
+        if (user->temporary[k] != NGX_VMESS_SLOT_NONE
             || !ngx_vmess_table_fits(t, 0, 1))
         {
             continue;
         }
 
-        i = ngx_vmess_table_alloc_slot(t);
-        s = ngx_vmess_table_slot(t, i);
+        i = ngx_vmess_slot_alloc(&t->slots);
 
-        s->user = ngx_vmess_table_number(t, user) | NGX_VMESS_TABLE_TEMPORARY;
-
-        ngx_vmess_memory_barrier();
+        ngx_vmess_slot_fill_temporary(&t->slots, i,
+                                      ngx_vmess_table_number(t, user));
 
         user->temporary[k] = i;
     }
@@ -1283,41 +876,16 @@ ngx_vmess_table_free_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 
         i = user->temporary[k];
 
-        if (i != NGX_VMESS_TABLE_NONE) {
-            user->temporary[k] = NGX_VMESS_TABLE_NONE;
+        if (i != NGX_VMESS_SLOT_NONE) {
+            user->temporary[k] = NGX_VMESS_SLOT_NONE;
 
             ngx_vmess_memory_barrier();
 
-            ngx_vmess_table_free_slot(t, i);
+            ngx_vmess_slot_free(&t->slots, i);
         }
     }
 }
 
-
-ngx_int_t
-ngx_vmess_table_own(ngx_vmess_user_t *user, uint32_t serial, u_char *cmd_key)
-{
-    ngx_int_t             rc;
-    ngx_vmess_user_set_t  conf;
-
-    rc = ngx_vmess_table_look(user, serial, NGX_VMESS_TABLE_NONE, 0, &conf);
-
-    if (rc != NGX_OK || conf.serial[NGX_VMESS_USER_OWN] != serial) {
-        rc = NGX_DECLINED;
-        goto done;
-    }
-
-    ngx_vmess_id_cmd_key(cmd_key, conf.id[NGX_VMESS_USER_OWN]);
-
-done:
-
-    ngx_explicit_memzero(conf.id, sizeof(conf.id));
-
-    return rc;
-}
-
-
-/* what goes with a key that fits is written behind it: see _hit() */
 
 ngx_int_t
 ngx_vmess_table_set_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
@@ -1326,34 +894,17 @@ ngx_vmess_table_set_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
 {
     uint32_t           i;
     ngx_vmess_user_set_t  *conf;
-    ngx_vmess_slot_t  *s;
 
     i = user->temporary[odd];
     conf = user->conf;
 
-    if (i == NGX_VMESS_TABLE_NONE || !ngx_vmess_table_used(user)
+    if (i == NGX_VMESS_SLOT_NONE || !ngx_vmess_table_used(user)
         || conf->serial[NGX_VMESS_USER_OWN] != serial)
     {
         return NGX_DECLINED;
     }
 
-    s = ngx_vmess_table_slot(t, i);
-
-    s->until = 0;
-    s->serial = 0;
-
-    ngx_vmess_memory_barrier();
-
-    *ngx_vmess_table_key(t, i) = *key;
-
-    ngx_vmess_memory_barrier();
-
-    ngx_memcpy(s->cmd_key, cmd_key, NGX_VMESS_KEY_LEN);
-
-    ngx_vmess_memory_barrier();
-
-    s->serial = serial;
-    s->until = until;
+    ngx_vmess_slot_set_temporary(&t->slots, i, serial, cmd_key, key, until);
 
     return NGX_OK;
 }
@@ -1368,11 +919,11 @@ ngx_vmess_table_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
 
     i = user->temporary[odd];
 
-    if (i == NGX_VMESS_TABLE_NONE) {
+    if (i == NGX_VMESS_SLOT_NONE) {
         return 0;
     }
 
-    s = ngx_vmess_table_slot(t, i);
+    s = ngx_vmess_slot(&t->slots, i);
 
     return (s->serial == serial) ? s->until : 0;
 }
@@ -1384,15 +935,12 @@ static void
 ngx_vmess_table_recover(ngx_vmess_table_t *t)
 {
     uint32_t           i, *list, *bucket;
-    ngx_vmess_slot_t  *s;
     ngx_vmess_user_t  *user;
 
-    ngx_memzero(t->names, 2 * (t->mask + 1) * sizeof(uint32_t));
+    ngx_memzero(t->names, (t->mask + 1) * sizeof(uint32_t));
 
-    t->free_slots = 0;
     t->free_users = 0;
     t->removed = 0;
-    t->nfree_slots = 0;
     t->nfree_users = 0;
     t->count = 0;
 
@@ -1424,21 +972,7 @@ ngx_vmess_table_recover(ngx_vmess_table_t *t)
         }
     }
 
-    for (i = t->nblocks * NGX_VMESS_TABLE_SLOTS; i; i--) {
-
-        if (!ngx_vmess_table_names_slot(t, i - 1)) {
-            ngx_vmess_table_clear_slot(t, i - 1);
-            continue;
-        }
-
-        s = ngx_vmess_table_slot(t, i - 1);
-
-        if (!(s->user & NGX_VMESS_TABLE_TEMPORARY)) {
-            bucket = ngx_vmess_table_bucket(t, s->cmd_key);
-            s->next = *bucket;
-            *bucket = i;
-        }
-    }
+    ngx_vmess_slot_recover(&t->slots, ngx_vmess_table_names_slot, t);
 
     t->changes++;
 }
@@ -1447,16 +981,18 @@ ngx_vmess_table_recover(ngx_vmess_table_t *t)
 /* whether its user names a slot as one of its own */
 
 static ngx_uint_t
-ngx_vmess_table_names_slot(ngx_vmess_table_t *t, uint32_t i)
+ngx_vmess_table_names_slot(void *data, uint32_t i)
 {
+    ngx_vmess_table_t *t = data;
+
     uint32_t           n;
     ngx_vmess_user_set_t  *conf;
     ngx_vmess_slot_t  *s;
     ngx_vmess_user_t  *user;
 
-    s = ngx_vmess_table_slot(t, i);
+    s = ngx_vmess_slot(&t->slots, i);
 
-    n = s->user & ~NGX_VMESS_TABLE_TEMPORARY;
+    n = s->user & ~NGX_VMESS_SLOT_TEMPORARY;
 
     if (n >= t->nusers) {
         return 0;
@@ -1469,7 +1005,7 @@ ngx_vmess_table_names_slot(ngx_vmess_table_t *t, uint32_t i)
         return 0;
     }
 
-    if (s->user & NGX_VMESS_TABLE_TEMPORARY) {
+    if (s->user & NGX_VMESS_SLOT_TEMPORARY) {
         return user->temporary[0] == i || user->temporary[1] == i;
     }
 

@@ -8,8 +8,8 @@
 
 
 #include "ngx_vmess.h"
+#include "ngx_vmess_slot.h"
 #include "ngx_vmess_usage.h"
-#include "proto/ngx_vmess_auth.h"
 
 
 /*
@@ -61,9 +61,6 @@ typedef enum {
     NGX_VMESS_TABLE_FOREIGN,   /* the user is of the configuration */
     NGX_VMESS_TABLE_FAILED     /* of libcrypto: use ngx_ssl_error() */
 } ngx_vmess_table_e;
-
-
-#define NGX_VMESS_TABLE_NONE  NGX_MAX_UINT32_VALUE
 
 
 typedef struct ngx_vmess_table_s  ngx_vmess_table_t;
@@ -163,20 +160,6 @@ struct ngx_vmess_user_s {
 #define ngx_vmess_user_limits(user)  (&(user)->conf->limits)
 
 
-/* a key that fitted: of whom, and what is configured of him */
-
-typedef struct {
-    ngx_vmess_user_t          *user;
-    ngx_uint_t                 slot;
-    uint32_t                   serial;     /* of the user's id */
-    ngx_uint_t                 temporary;  /* by an id made of that one */
-    int64_t                    time;       /* as by a scan */
-    uint32_t                   owner;      /* of ids in the replay filter */
-    u_char                     cmd_key[NGX_VMESS_KEY_LEN];
-    ngx_vmess_limits_t         limits;
-} ngx_vmess_hit_t;
-
-
 /* a user as it is at one moment, for lists */
 
 typedef struct {
@@ -202,47 +185,6 @@ size_t ngx_vmess_table_size(ngx_uint_t users, ngx_uint_t ids);
  */
 void ngx_vmess_table_begin(ngx_vmess_table_t *t);
 void ngx_vmess_table_end(ngx_vmess_table_t *t);
-
-/*
- * Looks for a key that an EAuID was made with, from a slot on.
- *
- * time  gets that stamped by the client, in seconds
- *
- * Returns its slot; NGX_VMESS_TABLE_NONE if there is none.  Takes no lock.
- */
-ngx_uint_t ngx_vmess_table_scan(ngx_vmess_table_t *t, ngx_uint_t slot,
-    const u_char *eauid, int64_t *time);
-
-/* whether the key of one slot fits, which may be any number, as by a scan */
-ngx_uint_t ngx_vmess_table_try(ngx_vmess_table_t *t, ngx_uint_t slot,
-    const u_char *eauid, int64_t *time);
-
-/*
- * Whose the key is that was found to fit.  Without a lock it may be somebody
- * else's the next moment: _check() looks once more, after a reference to
- * hit->user was counted.
- *
- * eauid   has to fit still; NULL: whatever key it is
- *
- * NGX_OK        hit is set
- * NGX_DECLINED  it is not good any more: go on behind it
- */
-ngx_int_t ngx_vmess_table_hit(ngx_vmess_table_t *t, ngx_uint_t slot,
-    const u_char *eauid, time_t now, ngx_vmess_hit_t *hit);
-ngx_int_t ngx_vmess_table_check(ngx_vmess_table_t *t, ngx_vmess_hit_t *hit,
-    time_t now);
-
-/*
- * Whether a user has the id with the serial number yet.
- *
- * limits  get a copy of what is configured of the user now, in any case
- *
- * NGX_OK
- * NGX_AGAIN     the user was removed, and may come again in a moment
- * NGX_DECLINED  it has gone, or has another id
- */
-ngx_int_t ngx_vmess_table_knows(ngx_vmess_user_t *user, uint32_t serial,
-    time_t now, ngx_vmess_limits_t *limits);
 
 /*
  * Keeps room for users and ids of them for the configuration: nobody else gets
@@ -274,13 +216,6 @@ void ngx_vmess_table_set_refresh(ngx_vmess_table_t *t, time_t refresh);
 time_t ngx_vmess_table_refresh(ngx_vmess_table_t *t);
 void ngx_vmess_table_add_temporary(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
-
-/*
- * The CmdKey of a user whose own id has that serial number: NGX_OK, or
- * NGX_DECLINED, it has another one.  Takes no lock.
- */
-ngx_int_t ngx_vmess_table_own(ngx_vmess_user_t *user, uint32_t serial,
-    u_char *cmd_key);
 
 /*
  * Sets the one of even or odd periods, good until that second; serial is that of
@@ -347,6 +282,9 @@ ngx_vmess_user_t *ngx_vmess_table_find_id(ngx_vmess_table_t *t,
 ngx_uint_t ngx_vmess_table_max(ngx_vmess_table_t *t);
 ngx_int_t ngx_vmess_table_get(ngx_vmess_table_t *t, ngx_uint_t i,
     ngx_vmess_user_info_t *info);
+
+/* its keys, for those who read them */
+ngx_vmess_slots_t *ngx_vmess_table_slots(ngx_vmess_table_t *t);
 
 /* the number of a user, and the user of a number below the largest */
 ngx_uint_t ngx_vmess_table_number(ngx_vmess_table_t *t, ngx_vmess_user_t *user);

@@ -373,7 +373,7 @@ ngx_vmess_users_need(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
     }
 
     if (zone->refresh
-        && (user == NULL || user->temporary[0] == NGX_VMESS_TABLE_NONE))
+        && (user == NULL || user->temporary[0] == NGX_VMESS_SLOT_NONE))
     {
         slots += 2;
     }
@@ -916,8 +916,8 @@ ngx_vmess_users_save_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
 
     for (k = 0; k < 2; k++) {
 
-        if (user->temporary[k] == NGX_VMESS_TABLE_NONE
-            || ngx_vmess_table_hit(t, user->temporary[k], NULL, ngx_time(),
+        if (user->temporary[k] == NGX_VMESS_SLOT_NONE
+            || ngx_vmess_hit_take(t, user->temporary[k], NULL, ngx_time(),
                                    &hit)
                != NGX_OK
             || ngx_vmess_auth_method()->init(&saved->key[k], hit.cmd_key)

@@ -8,6 +8,7 @@
 
 
 #include "ngx_vmess_epoch.h"
+#include "ngx_vmess_hit.h"
 
 
 /* a user of the configuration */

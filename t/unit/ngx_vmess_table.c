@@ -7,7 +7,7 @@
  */
 
 #include "test.h"
-#include "event/ngx_vmess_table.h"
+#include "event/ngx_vmess_hit.h"
 #include "proto/ngx_vmess_crypto.h"
 #include "proto/ngx_vmess_id.h"
 #include "proto/ngx_vmess_kdf.h"
@@ -176,15 +176,15 @@ test_scan(ngx_vmess_table_t *t, const u_char *cmd_key, time_t now,
 
     for (i = 0; /* void */ ; i++) {
 
-        i = ngx_vmess_table_scan(t, i, eauid, &time);
+        i = ngx_vmess_hit_scan(t, i, eauid, &time);
 
-        if (i == NGX_VMESS_TABLE_NONE) {
+        if (i == NGX_VMESS_SLOT_NONE) {
             return NULL;
         }
 
-        if (ngx_vmess_table_try(t, i, eauid, &time)
-            && ngx_vmess_table_hit(t, i, eauid, now, hit) == NGX_OK
-            && ngx_vmess_table_check(t, hit, now) == NGX_OK)
+        if (ngx_vmess_hit_try(t, i, eauid, &time)
+            && ngx_vmess_hit_take(t, i, eauid, now, hit) == NGX_OK
+            && ngx_vmess_hit_check(t, hit, now) == NGX_OK)
         {
             return hit->user;
         }
@@ -267,7 +267,7 @@ test_is_linked(ngx_vmess_table_t *t, ngx_uint_t i)
     for (k = 0; k < info.value.ids; k++) {
 
         if (ngx_vmess_table_find_id(t, info.value.id[k]) != user
-            || ngx_vmess_table_hit(t, user->conf->slot[k], NULL, TEST_NOW,
+            || ngx_vmess_hit_take(t, user->conf->slot[k], NULL, TEST_NOW,
                                    &hit)
                != NGX_OK
             || test_scan(t, hit.cmd_key, TEST_NOW, &hit) != user)
@@ -378,9 +378,9 @@ test_ids(ngx_vmess_table_t *t)
 
     test_ok(test_scan(t, u.keys.cmd_key[1], TEST_NOW + 3, &hit) == NULL
             && test_scan(t, u.keys.cmd_key[0], TEST_NOW + 3, &hit) == user
-            && ngx_vmess_table_knows(user, also, TEST_NOW + 2, &limits)
+            && ngx_vmess_hit_knows(user, also, TEST_NOW + 2, &limits)
                == NGX_OK
-            && ngx_vmess_table_knows(user, also, TEST_NOW + 3, &limits)
+            && ngx_vmess_hit_knows(user, also, TEST_NOW + 3, &limits)
                == NGX_DECLINED, "the second one has an end");
 
     /* the second becomes the first, which is gone */
@@ -398,17 +398,17 @@ test_ids(ngx_vmess_table_t *t)
             "the second becomes the first");
     ngx_vmess_table_end(t);
 
-    test_ok(ngx_vmess_table_knows(user, own, TEST_NOW, &limits)
+    test_ok(ngx_vmess_hit_knows(user, own, TEST_NOW, &limits)
             == NGX_DECLINED
-            && ngx_vmess_table_knows(user, also, TEST_NOW + 3, &limits)
+            && ngx_vmess_hit_knows(user, also, TEST_NOW + 3, &limits)
                == NGX_OK
             && limits.quota == u.value.limits.quota
             && test_scan(t, u.keys.cmd_key[0], TEST_NOW, &hit) == NULL
             && test_scan(t, u.keys.cmd_key[1], TEST_NOW, &hit) == user,
             "one that was taken away");
 
-    test_ok(!ngx_vmess_table_try(t, 64, u.keys.cmd_key[0], &hit.time)
-            && ngx_vmess_table_hit(t, 63, NULL, TEST_NOW, &hit)
+    test_ok(!ngx_vmess_hit_try(t, 64, u.keys.cmd_key[0], &hit.time)
+            && ngx_vmess_hit_take(t, 63, NULL, TEST_NOW, &hit)
                == NGX_DECLINED, "slots without a key");
 }
 
@@ -527,12 +527,12 @@ test_again(ngx_vmess_table_t *t)
     test_ok(test_lookup(t, "user1") == NULL && ngx_vmess_table_count(t) == 0
             && test_scan(t, u.keys.cmd_key[0], TEST_NOW, &hit) == NULL
             && ngx_vmess_table_get(t, 0, NULL) == NGX_DECLINED
-            && ngx_vmess_table_knows(user, serial, TEST_NOW, &limits)
+            && ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits)
                == NGX_AGAIN, "removed");
 
     test_ok(test_set(t, &u) == NGX_VMESS_TABLE_ADDED
             && test_lookup(t, "user1") == user && user->usage.up == 7
-            && ngx_vmess_table_knows(user, serial, TEST_NOW, &limits)
+            && ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits)
                == NGX_OK, "and there again");
 
     /* in the list of the removed, and not removed */
@@ -550,7 +550,7 @@ test_again(ngx_vmess_table_t *t)
     (void) test_set(t, &u);
 
     test_ok(test_lookup(t, "user1") == user && user->usage.up == 7
-            && ngx_vmess_table_knows(user, serial, TEST_NOW, &limits)
+            && ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits)
                == NGX_DECLINED, "again with another id");
 
     serial = user->conf->serial[0];
@@ -559,7 +559,7 @@ test_again(ngx_vmess_table_t *t)
 
     ngx_current_msec += NGX_VMESS_USER_GRACE;
 
-    test_ok(ngx_vmess_table_knows(user, serial, TEST_NOW, &limits)
+    test_ok(ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits)
             == NGX_DECLINED
             && test_set(t, &u) == NGX_VMESS_TABLE_ADDED
             && test_lookup(t, "user1") != user
@@ -631,9 +631,9 @@ test_temporary(ngx_vmess_table_t *t)
                == 0, "a temporary id");
 
     test_ok(test_scan(t, v.keys.cmd_key[0], TEST_NOW + 11, &hit) == NULL
-            && ngx_vmess_table_own(user, serial, cmd_key) == NGX_OK
+            && ngx_vmess_hit_own(user, serial, cmd_key) == NGX_OK
             && ngx_memcmp(cmd_key, u.keys.cmd_key[0], NGX_VMESS_KEY_LEN) == 0
-            && ngx_vmess_table_own(user, serial + 1, cmd_key)
+            && ngx_vmess_hit_own(user, serial + 1, cmd_key)
                == NGX_DECLINED, "has an end, and is made of the user's own");
 
     test_make(&u, 1, 4);
@@ -650,8 +650,8 @@ test_temporary(ngx_vmess_table_t *t)
     ngx_vmess_table_add_temporary(t, user);
     ngx_vmess_table_end(t);
 
-    test_ok(user->temporary[0] == NGX_VMESS_TABLE_NONE
-            && user->temporary[1] == NGX_VMESS_TABLE_NONE, "none any more");
+    test_ok(user->temporary[0] == NGX_VMESS_SLOT_NONE
+            && user->temporary[1] == NGX_VMESS_SLOT_NONE, "none any more");
 }
 
 

@@ -31,7 +31,6 @@ my @tests = qw(shake crypto kdf auth address header legacy chunk mux
 
 my %file = (mux_output => "$root/src/event/ngx_vmess_mux_output.c",
             cone => "$root/src/stream/ngx_stream_vmess_cone.c",
-            table => "$root/src/event/ngx_vmess_table.c",
             clients => "$root/src/event/ngx_vmess_clients.c");
 
 my $cc = $ENV{CC} || 'gcc';
@@ -53,6 +52,9 @@ for my $file (glob("$root/src/proto/*.c"),
               "$root/src/event/ngx_vmess_token.c",
               "$root/src/event/ngx_vmess_registry.c",
               "$root/src/event/ngx_vmess_usage.c",
+              "$root/src/event/ngx_vmess_slot.c",
+              "$root/src/event/ngx_vmess_hit.c",
+              "$root/src/event/ngx_vmess_table.c",
               "$unit/stub.c", "$unit/test.c")
 {
     push(@objects, "$build/" . basename($file, '.c') . '.o');
