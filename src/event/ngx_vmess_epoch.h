@@ -11,10 +11,10 @@
 
 
 /*
- * What workers count in users and give back: flows and references.  A worker that
- * was killed gives nothing back, so there are two sets of these counters: when
- * one has died, a new epoch begins with the other set, cleared, and all workers
- * count there anew what they have.
+ * What workers count in users and give back: flows and references.  A worker
+ * that was killed gives nothing back, so there are two sets of these counters:
+ * when one has died, a new epoch begins with the other set, cleared, and all
+ * workers count there anew what they have.
  */
 
 

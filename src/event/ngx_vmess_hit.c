@@ -62,8 +62,9 @@ ngx_vmess_hit_try(ngx_vmess_table_t *t, ngx_uint_t slot, const u_char *eauid,
 
 
 /*
- * A slot that is filled gets its key last, and one that is freed loses it first;
- * so if the key fits once more, what was read before is what goes with it.
+ * A slot that is filled gets its key last, and one that is freed loses it
+ * first; so if the key fits once more, what was read before is what goes with
+ * it.
  */
 
 ngx_int_t
@@ -151,8 +152,8 @@ ngx_vmess_hit_check(ngx_vmess_table_t *t, ngx_vmess_hit_t *hit, time_t now)
 
 
 /*
- * Whether the user has the id, in that slot if it is one, and what goes with it.
- * After a change, what is read here may be what the next one writes.
+ * Whether the user has the id, in that slot if it is one, and what goes with
+ * it.  After a change, what is read here may be what the next one writes.
  */
 
 static ngx_int_t

@@ -133,7 +133,7 @@ ngx_vmess_slot_fill_temporary(ngx_vmess_slots_t *slots, uint32_t i,
 }
 
 
-/* what goes with a key is written behind it: who had read the old, finds that */
+/* what goes with a key is written behind it: who has read the old notices */
 
 void
 ngx_vmess_slot_set_temporary(ngx_vmess_slots_t *slots, uint32_t i,

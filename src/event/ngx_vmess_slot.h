@@ -12,10 +12,11 @@
 
 
 /*
- * The keys of a table of users, in blocks of slots, in shared memory.  Who reads
- * them takes no lock; who changes them has the table locked.  A slot gets its key
- * last and loses it first, so whoever finds that a key fits, reads what is
- * beside it, and finds that it fits still, has read what goes with that key.
+ * The keys of a table of users, in blocks of slots, in shared memory.  Who
+ * reads them takes no lock; who changes them has the table locked.  A slot
+ * gets its key last and loses it first, so whoever finds that a key fits,
+ * reads what is beside it, and finds that it fits still, has read what goes
+ * with that key.
  */
 
 

@@ -18,7 +18,7 @@ struct ngx_vmess_table_s {
     ngx_uint_t                 changing;   /* between begin() and end() */
 
     ngx_vmess_slots_t          slots;
-    ngx_vmess_user_t          *users;      /* the end: behind that of number 0 */
+    ngx_vmess_user_t          *users;      /* the end, of number 0 */
     volatile uint32_t          nusers;     /* ever used */
 
     uint32_t                  *names;      /* by hashes of names */
@@ -304,7 +304,9 @@ ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
 }
 
 
-/* an id that the user has keeps its serial number, and its slot if he is there */
+/*
+ * an id that the user has keeps its serial number, and its slot if he is there
+ */
 
 static ngx_vmess_table_e
 ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
@@ -494,8 +496,8 @@ ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 
 
 /*
- * A worker counts a reference, then looks whether the user is still there: it is
- * seen here, or finds that he has gone.
+ * A worker counts a reference, then looks whether the user is still there: it
+ * is seen here, or finds that he has gone.
  */
 
 void

@@ -116,9 +116,9 @@ typedef struct {
 
 
 /*
- * A user.  This memory always is a user's, and may be another's once nobody has
- * a reference.  Serial numbers are those of ids: the same as long as the user has
- * that id, and not used again.
+ * A user.  This memory always is a user's, and may be another's once nobody
+ * has a reference.  Serial numbers are those of ids: the same as long as the
+ * user has that id, and not used again.
  */
 
 struct ngx_vmess_user_s {
@@ -135,7 +135,7 @@ struct ngx_vmess_user_s {
     volatile uint32_t          version;    /* changes with it */
 
     volatile uint32_t          kicks;
-    volatile uint32_t          temporary[2];  /* slots, see ngx_vmess_detour.h */
+    volatile uint32_t          temporary[2];  /* slots of ngx_vmess_detour.h */
     volatile ngx_msec_t        removed;    /* when */
     volatile ngx_uint_t        stamp;      /* of the last change */
 
@@ -171,8 +171,8 @@ typedef struct {
 
 
 /*
- * Makes an empty table of memory at p, aligned as pages are, which is used whole
- * as users come.  NULL after an error of libcrypto: use ngx_ssl_error().
+ * Makes an empty table of memory at p, aligned as pages are, which is used
+ * whole as users come.  NULL after an error of libcrypto: use ngx_ssl_error().
  */
 ngx_vmess_table_t *ngx_vmess_table_create(void *p, size_t size);
 
@@ -196,8 +196,8 @@ ngx_int_t ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
     ngx_uint_t ids);
 
 /*
- * Frees users that were removed, if nobody refers to them in the epoch; the table
- * is locked.
+ * Frees users that were removed, if nobody refers to them in the epoch; the
+ * table is locked.
  *
  * grace  ms in which they stay
  */
@@ -218,8 +218,8 @@ void ngx_vmess_table_add_temporary(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
 
 /*
- * Sets the one of even or odd periods, good until that second; serial is that of
- * the user's own id.  The table is locked.  NGX_OK or NGX_DECLINED.
+ * Sets the one of even or odd periods, good until that second; serial is that
+ * of the user's own id.  The table is locked.  NGX_OK or NGX_DECLINED.
  */
 ngx_int_t ngx_vmess_table_set_temporary(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user, uint32_t serial, ngx_uint_t odd,
@@ -240,8 +240,8 @@ ngx_int_t ngx_vmess_table_keys(ngx_vmess_value_t *value,
  * Creates a user, or makes it what the value says; the table is locked.  The
  * counters of a user that is there stay, flows stay if their id does.  A user
  * of the API becomes one of the configuration if the value is of that, not the
- * other way round.  A user added again within 500 ms after it was removed is the
- * same, with counters and, by the same id, with its flows.
+ * other way round.  A user added again within 500 ms after it was removed is
+ * the same, with counters and, by the same id, with its flows.
  *
  * value  its two ids must not be the same
  * keys   made of the value; NULL: they are made here, if they are needed
@@ -263,18 +263,22 @@ void ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 /* ends the flows that the user has now; the table is locked */
 void ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
-/* a period of the user begins now, see ngx_vmess_usage.h; the table is locked */
+/*
+ * a period of the user begins now, see ngx_vmess_usage.h; the table is locked
+ */
 void ngx_vmess_table_reset(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
-/* find a user by name, or by any of its ids; NULL: none.  The table is locked */
+/*
+ * find a user by name, or by any of its ids; NULL: none.  The table is locked
+ */
 ngx_vmess_user_t *ngx_vmess_table_find(ngx_vmess_table_t *t, ngx_str_t *name);
 ngx_vmess_user_t *ngx_vmess_table_find_id(ngx_vmess_table_t *t,
     const u_char *id);
 
 /*
- * A list of users goes through numbers from 0 to below ngx_vmess_table_max(), in
- * steps of any size, without a lock.  A user keeps its number as long as it is
- * there; another one may have it later.
+ * A list of users goes through numbers from 0 to below ngx_vmess_table_max(),
+ * in steps of any size, without a lock.  A user keeps its number as long as it
+ * is there; another one may have it later.
  *
  * NGX_OK        info is the user as it is or was a moment ago
  * NGX_DECLINED  there is no user of that number
@@ -295,16 +299,16 @@ ngx_vmess_user_t *ngx_vmess_table_user(ngx_vmess_table_t *t, ngx_uint_t i);
     ((user)->state == NGX_VMESS_USER_USED)
 
 /*
- * The user whose ids the replay filter counts for that owner: NGX_OK and info, or
- * NGX_DECLINED
+ * The user whose ids the replay filter counts for that owner: NGX_OK and info,
+ * or NGX_DECLINED
  */
 ngx_int_t ngx_vmess_table_find_owner(ngx_vmess_table_t *t, uint32_t owner,
     ngx_vmess_user_info_t *info);
 
 /*
  * The number of changes so far, never the same after something was changed: of
- * any user (an ETag of lists).  That of one is the stamp in its info (an ETag of
- * it): the number when it was changed last.  Traffic is no change.
+ * any user (an ETag of lists).  That of one is the stamp in its info (an ETag
+ * of it): the number when it was changed last.  Traffic is no change.
  */
 ngx_uint_t ngx_vmess_table_changes(ngx_vmess_table_t *t);
 

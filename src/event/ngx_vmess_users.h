@@ -47,8 +47,8 @@ void ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle);
 
 /*
  * The table of a zone, locked until it is unlocked: others wait meanwhile, so
- * not for long, and nothing is read, written or logged.  Users that were removed
- * are freed by this when there is nothing of theirs left.
+ * not for long, and nothing is read, written or logged.  Users that were
+ * removed are freed by this when there is nothing of theirs left.
  */
 ngx_vmess_table_t *ngx_vmess_users_lock(ngx_vmess_zone_t *zone);
 void ngx_vmess_users_unlock(ngx_vmess_zone_t *zone);
