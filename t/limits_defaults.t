@@ -120,5 +120,13 @@ is($api->call(PATCH => 'users/dave', { max_conns => undef })->{status}, 200, 'gi
 is($get->('dave'), '4 gold 1048576', 'for the default');
 is($api->call(PATCH => 'users/dave', { rate => '2m' })->{status}, 200, 'a rate of his own');
 is($get->('dave'), '4 gold -', 'stands for both directions');
+is($api->call(PATCH => 'users/dave', { hold_until => '2040-01-01T00:00:00Z' })->{status}, 422,
+   'a time on hold alone');
+edit_conf(sub { s/max_conns=4/max_conns=5 hold=1d/ });
+reload();
+wait_for(sub { $get->('alice') eq '5 - 1048576' });
+is($api->call(PATCH => 'users/dave', { hold_until => '2040-01-01T00:00:00Z' })->{status}, 200,
+   'goes with the default');
+is($api->call(GET => 'users/dave')->{json}{status}, 'on_hold', 'dave is on hold');
 is("@{ $api->{problems} }", '', 'all is as the document says');
 --- stream_response: 1

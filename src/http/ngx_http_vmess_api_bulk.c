@@ -464,11 +464,11 @@ ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
     value->name = item->name.str;
     value->origin = NGX_VMESS_ORIGIN_API;
 
+    ngx_vmess_limits_inherit(&value->limits, &ctx->zone->defaults);
+
     if (ngx_http_vmess_api_change_check(value, err) != NGX_OK) {
         return NGX_ERROR;
     }
-
-    ngx_vmess_limits_inherit(&value->limits, &ctx->zone->defaults);
 
     item->change.value = *value;
 

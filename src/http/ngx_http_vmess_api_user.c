@@ -254,11 +254,11 @@ ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
 
     ngx_http_vmess_api_change_merge(change, value);
 
+    ngx_vmess_limits_inherit(&value->limits, &ctx->zone->defaults);
+
     if (ngx_http_vmess_api_change_check(value, err) != NGX_OK) {
         return NGX_ERROR;
     }
-
-    ngx_vmess_limits_inherit(&value->limits, &ctx->zone->defaults);
 
     return NGX_OK;
 }

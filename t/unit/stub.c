@@ -96,13 +96,19 @@ ngx_gmtime(time_t t, ngx_tm_t *tp)
 u_char * ngx_cdecl
 ngx_sprintf(u_char *buf, const char *fmt, ...)
 {
+    int      n;
+    char     digits[16];
     va_list  args;
 
     va_start(args, fmt);
 
     while (*fmt) {
         if (ngx_strncmp(fmt, "%uD", 3) == 0) {
-            buf += sprintf((char *) buf, "%u", va_arg(args, uint32_t));
+
+            /* it writes a zero as well */
+
+            n = sprintf(digits, "%u", va_arg(args, uint32_t));
+            buf = ngx_cpymem(buf, digits, n);
             fmt += 3;
 
         } else {
