@@ -66,10 +66,10 @@ delete $ENV{VMESSCTL_URL};
 # ---- a file, limits, classes
 
 my ($file, $limits, $classes, @api) = @{ $block{nginx} };
+my $state = pop @api;
 
 conf($file);
-is(system("nginx >$dir/start.out 2>&1"), 0, 'it starts')
-    or diag text("$dir/start.out");
+start();
 is(flow('alice')->read_all, 'target: hello', 'a user in a file');
 
 conf($limits);
@@ -145,6 +145,21 @@ is(flow('user0001')->read_all, 'target: hello', 'kicked, and back');
 ok(refused($_), "$_ is not") for qw(user0002 user0003);
 
 
+# ---- a restart
+
+conf($state, 'proxy_pass vmess_target;', @api);
+run('nginx -s reload');
+ok(wait_for(sub { -e "$dir/vmess.state/lock" }), 'there is a state');
+run('vmessctl add erin quota=3g');
+my $erin = run('vmessctl show erin');
+stop();
+start();
+ok(wait_for(sub { run('vmessctl list | wc -l') == 1002 }), 'all users are there again');
+is(run('vmessctl show erin'), $erin, 'as they were');
+like(run('vmessctl show user0001'), qr/^used\t[1-9]/m, 'with their counters');
+run('vmessctl del erin');
+
+
 # ---- backup, a panel
 
 sh('> backup.json');
@@ -173,8 +188,7 @@ is(flow('frank')->read_all, 'target: hello', 'by the id of before');
 
 is("@{ $block{sh} }", '', 'no command was left out');
 
-run('nginx -s quit');
-ok(wait_for(sub { !-e "$dir/nginx.pid" }), 'it ends');
+stop();
 is(join('', grep { /\[(?:alert|crit|emerg)\]/ } split /^/, text("$dir/logs/error.log")),
    '', 'without alerts');
 
@@ -188,6 +202,18 @@ END {
         system "$dir/bin/nginx -s stop >/dev/null 2>&1" if -e "$dir/nginx.pid";
         $? = $rc;
     }
+}
+
+
+sub start {
+    is(system("nginx >$dir/start.out 2>&1"), 0, 'it starts')
+        or diag text("$dir/start.out");
+}
+
+
+sub stop {
+    run('nginx -s quit');
+    ok(wait_for(sub { !-e "$dir/nginx.pid" }), 'it ends');
 }
 
 
