@@ -170,7 +170,7 @@ is_deeply(decode_json(sh('@backup.json')),
           'is brought back');
 
 put("$dir/files/clients.json", encode_json({ clients => [
-    { email => 'frank', id => $id{bob}, totalGB => 1 << 30,
+    { email => 'frank', id => $id{bob}, totalGB => 1 << 30, limitIp => 2,
       expiryTime => 2209000000123, enable => JSON::PP::true },
     { email => 'grace', id => $id{user0004} =~ tr/0-9a-f/1-9a-f0/r, totalGB => 0,
       expiryTime => 0, enable => JSON::PP::false },
@@ -184,6 +184,7 @@ like(run('vmessctl list --fields name,status,quota,expires'),
 like(run('vmessctl show heidi'), qr/^status\ton_hold\n(?:.*\n)*hold\t86400$/m,
      'and one who begins with the first flow');
 $id{frank} = $id{bob};
+like(run('vmessctl show frank'), qr/^max_ips\t2$/m, 'and a limit of addresses');
 is(flow('frank')->read_all, 'target: hello', 'by the id of before');
 
 is("@{ $block{sh} }", '', 'no command was left out');
