@@ -70,7 +70,7 @@ $a = api(GET => 'users/alice');
 my %u = %{ $a->{json} };
 is($u{id}, $User{alice}, 'the id where one may write');
 is(join(' ', map { "$_=" . ($u{$_} // 'null') } sort grep { $_ ne 'tags' && $_ ne 'id' } keys %u),
-   'also=null class=gold disabled=0 down=0 expires=2040-01-31T17:00:00Z first_seen=null flows=0 '
+   'addresses=0 also=null class=gold disabled=0 down=0 expires=2040-01-31T17:00:00Z first_seen=null flows=0 '
    . 'hold=null hold_until=null last_seen=null max_conns=5 max_ips=2 name=alice origin=conf '
    . 'period=null quota=1073741824 quota_reset=null rate=2097152 rate_down=null rate_up=null refused=0 '
    . 'status=active until=null up=0 used=0', 'all that is there');
@@ -98,7 +98,7 @@ my $f = flow(to => 'echo', data => 'hello');
 is($f->read(5), 'hello', 'a flow');
 wait_for(sub { api(GET => 'users/alice')->{json}{used} >= 10 });
 %u = %{ api(GET => 'users/alice')->{json} };
-is("$u{up} $u{down} $u{used} $u{flows}", '5 5 10 1', 'its counters');
+is("$u{up} $u{down} $u{used} $u{flows} $u{addresses}", '5 5 10 1 1', 'its counters');
 like($u{first_seen}, qr/^20\d\d-/, 'and when it was');
 flow(user => 'bob', to => 'echo', data => 'x' x 5000)->read_eof;
 wait_for(sub { api(GET => 'users/bob')->{json}{refused} });

@@ -209,6 +209,30 @@ ngx_vmess_clients_find(ngx_vmess_clients_t *clients, void *user,
 }
 
 
+ngx_uint_t
+ngx_vmess_clients_number(ngx_vmess_clients_t *clients, void *user,
+    ngx_uint_t set)
+{
+    ngx_uint_t           i, k, n;
+    ngx_vmess_client_t  *client;
+
+    i = ngx_murmur_hash2((u_char *) &user, sizeof(void *)) % clients->n;
+    n = 0;
+
+    for (k = 0; k < ngx_min(NGX_VMESS_CLIENTS_WINDOW, clients->n); k++) {
+
+        client = &clients->clients[(i + k) % clients->n];
+
+        n += (client->user == user
+              && (client->flows[set]
+                  || (ngx_msec_int_t) (ngx_current_msec - client->seen)
+                     <= NGX_VMESS_CLIENTS_HOLD));
+    }
+
+    return n;
+}
+
+
 /* what tells networks from each other: the upper half, or an IPv4 address */
 
 static ngx_int_t

@@ -53,6 +53,10 @@ ngx_int_t ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, void *user,
 ngx_int_t ngx_vmess_clients_check(ngx_vmess_clients_t *clients, void *user,
     struct sockaddr *sockaddr, ngx_uint_t max, ngx_uint_t set);
 
+/* addresses of the user that are held now */
+ngx_uint_t ngx_vmess_clients_number(ngx_vmess_clients_t *clients, void *user,
+    ngx_uint_t set);
+
 /* the flow is not silent: NGX_OK, or NGX_DECLINED, its address was taken over */
 ngx_int_t ngx_vmess_clients_touch(ngx_vmess_client_hold_t *hold);
 

@@ -81,6 +81,9 @@ ngx_http_vmess_api_field_t  ngx_http_vmess_api_fields[] = {
     { ngx_string("flows"), NGX_HTTP_VMESS_API_COUNTER,
       offsetof(ngx_http_vmess_api_info_t, flows) },
 
+    { ngx_string("addresses"), NGX_HTTP_VMESS_API_COUNTER,
+      offsetof(ngx_http_vmess_api_info_t, addresses) },
+
     { ngx_string("first_seen"), NGX_HTTP_VMESS_API_SEEN,
       offsetof(ngx_http_vmess_api_info_t, user.usage.first) },
 
@@ -146,6 +149,12 @@ ngx_http_vmess_api_field_load(ngx_vmess_zone_t *zone, ngx_uint_t n,
     user = ngx_vmess_table_user(t, n);
 
     info->flows = user->flows[zone->sh->epoch & 1];
+    info->addresses = 0;
+
+    if (info->user.value.limits.max_ips) {
+        info->addresses = ngx_vmess_clients_number(zone->sh->clients, user,
+                                                   zone->sh->epoch & 1);
+    }
 
     return NGX_OK;
 }

@@ -48,6 +48,7 @@ typedef enum {
 typedef struct {
     ngx_vmess_user_info_t      user;
     ngx_uint_t                 flows;      /* open now */
+    ngx_uint_t                 addresses;  /* held, with max_ips */
 } ngx_http_vmess_api_info_t;
 
 

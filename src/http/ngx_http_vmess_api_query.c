@@ -57,8 +57,8 @@ static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_args[] = {
       "must be conf or api" },
 
     { ngx_string("sort"), ngx_http_vmess_api_query_sort,
-      "must be name, up, down, used, flows, refused, first_seen, last_seen, "
-      "expires or hold_until, with \"-\" before it the other way round" },
+      "must be name, up, down, used, flows, addresses, refused, first_seen, "
+      "last_seen, expires or hold_until, with \"-\" before it the other way round" },
 
     { ngx_string("fields"), ngx_http_vmess_api_query_fields,
       "must be names of fields with commas between them" },

@@ -137,6 +137,9 @@ test_epochs(ngx_vmess_clients_t *clients)
 
     test_ok(ok, "a flow that was counted again");
 
+    test_ok(ngx_vmess_clients_number(clients, &test_user, 1) == TEST_MAX,
+            "the number of addresses");
+
     ngx_current_msec += 16000;
 
     ok = test_enter(clients, 4, 1, NULL) == NGX_OK
