@@ -417,13 +417,17 @@ is($f->read_eof, '', 'and their flows');
 --- servers
 echo echo
 --- stream_config
-vmess_users main:1m { alice %%ALICE%% quota=1000; bob %%BOB%%; }
+vmess_users main:1m { alice %%ALICE%% quota=1000 quota_reset=month@31; bob %%BOB%% hold=30d; }
 --- stream_server_config
 vmess main;
 proxy_pass vmess_target;
 --- stream_client
+is(join(' ', map { $_ // 'null' } @{ api(GET => 'users/bob')->{json} }{qw(status hold period)}), 'on_hold 2592000 null',
+   'the time of bob has not begun');
 my @f = map { flow(user => $_, to => 'echo', data => 'hello') } qw(alice alice bob);
 is($_->read(5), 'hello', 'a flow') for @f;
+is(api(GET => 'users/bob')->{json}{status}, 'active', 'now it has');
+like(api(GET => 'users/alice')->{json}{period}, qr/^20\d\d-\d\d-\d\dT00:00:00Z$/, 'the period of alice');
 is(api(POST => 'users/alice/kick')->{json}{name}, 'alice', 'a kick');
 is($_->read_eof, '', 'a flow of hers ends') for @f[0, 1];
 is($f[2]->send('x')->read(1), 'x', 'others go on');
@@ -606,4 +610,43 @@ for my $round (1 .. 20) {
     $lost += $u->{$fields[$_]} != 1000 * $round + $_ for 0 .. $#fields;
 }
 is($lost, 0, 'no change is lost');
+--- stream_response: 1
+
+
+=== TEST 13: workers are killed while they change users
+--- config
+location /api/ { vmess_api main write; client_max_body_size 10m; }
+--- servers
+echo echo
+--- stream_config
+vmess_users main:4m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- may_alert
+--- stream_client
+my $list = sub {
+    my ($salt) = @_;
+    return { users => [map { { name => "u$_", id => sprintf('%08x-0000-4000-8000-%012d', $salt + $_, $_),
+                               max_conns => $salt } } 1 .. 1000] };
+};
+srand 1;
+for my $round (1 .. 10) {
+    my $body = JSON::PP->new->encode($list->(5000 * $round));
+    my $s = tcp(http_port());
+    put($s, "PUT /api/users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+            . length($body) . "\r\n\r\n$body");
+    select undef, undef, undef, rand 0.03;
+    my @old = children();
+    kill 'KILL', @old;
+    my %old = map { $_ => 1 } @old;
+    wait_for(sub { 2 == grep { !$old{$_} } children() });
+    my $all = api(GET => 'users?origin=api&fields=name,max_conns')->{json}{users};
+    is(scalar(grep { $_->{max_conns} % 5000 } @$all), 0, 'users are whole');
+    is(api(PUT => 'users', $list->(5000 * $round))->{status}, 200, 'the same list once more');
+    $all = api(GET => 'users?origin=api&fields=max_conns')->{json}{users};
+    is(scalar(grep { $_->{max_conns} == 5000 * $round } @$all), 1000, 'is what there is');
+    is(scalar @$all, 1000, 'and nobody else');
+}
+ok(ok_flow(), 'and flows are let in');
 --- stream_response: 1
