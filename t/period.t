@@ -71,6 +71,7 @@ $ENV{TEST_NGINX_LD_PRELOAD} = join ' ', $ENV{TEST_NGINX_LD_PRELOAD} // (),
 
 use lib "t/lib";
 use TestVMess;
+use Test::Nginx::Util qw($ServRoot $PidFile $ConfFile);
 use Time::Local qw(timegm);
 use VMess::Mux;
 
@@ -130,6 +131,26 @@ sub logged {
     my @l;
     wait_for(sub { (@l = split /\n/, access_log()) >= $n });
     return $l[-1];
+}
+
+# nginx ends, and starts at another time
+
+sub restart_at {
+    my ($day) = @_;
+    my $pid = TestVMess::master_pid();
+    kill 'TERM', $pid;
+    my $gone = wait_for(sub { !kill(0, $pid) && !-e $PidFile });
+    at($day);
+    my $bin = $ENV{TEST_NGINX_BINARY} || 'nginx';
+    local $ENV{LD_PRELOAD} = $ENV{TEST_NGINX_LD_PRELOAD};
+    my $out = `$bin -p $ServRoot/ -c $ConfFile 2>&1`;
+    diag($out) if $?;
+    my $there = wait_for(sub { -e $PidFile && workers_alive() >= 2 });
+
+    # ids of the time before the start are refused
+
+    at($day, 200);
+    return $gone && !$? && $there;
 }
 
 clock(0);
@@ -338,3 +359,35 @@ for my $day (2, 3, 7) {
 }
 log_count(qr/\[alert\]/);
 --- stream_response: 0
+
+
+=== TEST 8: periods and the first flow outlive a restart, and a downtime of three periods
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m state=%%DIR%%/state {
+    alice %%ALICE%% quota=1000 quota_reset=month@31 hold=150d;
+}
+log_format l '$vmess_status $vmess_quota_left $vmess_expires';
+--- stream_server_config
+access_log %%DIR%%/stream.log l;
+vmess main;
+proxy_pass vmess_target;
+--- may_alert
+--- stream_client
+main::at('2035-01-31', 300);
+is(main::use_up(400), 400, 'the first flow');
+like(main::logged(1), qr/^ok 200 \d+$/, 'what is left');
+my ($expires) = main::logged(1) =~ /(\d+)$/;
+ok(main::restart_at('2035-02-27'), 'a restart in the same period');
+is(main::use_up(50), 50, 'a flow');
+is(main::logged(2), "ok 100 $expires", 'nothing was forgotten');
+ok(main::restart_at('2035-05-30'), 'and in another one');
+is(main::use_up(300), 300, 'a flow');
+is(main::logged(3), "ok 400 $expires", 'it was reset once');
+main::at('2035-05-31', 1);
+is(main::use_up(450), 450, 'and the next one begins in time');
+is(main::logged(4), "ok 100 $expires", 'as it should');
+main::at('2035-07-01', 400);
+is(main::refused(), 1, 'the time that began before is over');
+--- stream_response: 1
