@@ -7,7 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess.h"
 #include "ngx_vmess_vconn.h"
-#include "ngx_vmess_users.h"
+#include "ngx_vmess_publish.h"
 #include "ngx_vmess_state.h"
 #include "ngx_vmess_filter.h"
 #include "proto/ngx_vmess_crypto.h"
@@ -154,7 +154,7 @@ ngx_vmess_init_module(ngx_cycle_t *cycle)
     zone = vcf->zones.elts;
 
     for (i = 0; i < vcf->zones.nelts; i++) {
-        ngx_vmess_users_publish(zone[i], cycle);
+        ngx_vmess_publish(zone[i], cycle);
     }
 
     ngx_vmess_filter_publish(vcf, cycle);

@@ -27,25 +27,6 @@ typedef struct {
 
 
 /*
- * Adds a zone to the configuration, whose users are to be put into zone->users;
- * NULL after an error that was logged
- */
-ngx_vmess_zone_t *ngx_vmess_users_add(ngx_conf_t *cf, ngx_str_t *name,
-    size_t size);
-
-/*
- * Adds memory for the tokens of alter ids, when all users are known: NGX_OK, or
- * NGX_ERROR after an error that was logged
- */
-ngx_int_t ngx_vmess_users_add_tokens(ngx_conf_t *cf, ngx_vmess_zone_t *zone);
-
-/*
- * Makes the users of a new configuration those of the zone.  Called when
- * the configuration cannot fail any more.
- */
-void ngx_vmess_users_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle);
-
-/*
  * The table of a zone, locked until it is unlocked: others wait meanwhile, so
  * not for long, and nothing is read, written or logged.  Users that were
  * removed are freed by this when there is nothing of theirs left.
@@ -56,15 +37,16 @@ void ngx_vmess_users_unlock(ngx_vmess_zone_t *zone);
 /* frees them if there are any; the lock is only tried */
 void ngx_vmess_users_reap(ngx_vmess_zone_t *zone);
 
+/* a user of the configuration by name, NULL: there is none */
+ngx_vmess_user_conf_t *ngx_vmess_users_lookup(ngx_vmess_zone_t *zone,
+    ngx_str_t *name);
+
 /*
  * Where the user of the configuration is defined, for messages: NGX_OK, or
  * NGX_DECLINED, it is not in that of this worker
  */
 ngx_int_t ngx_vmess_users_where(ngx_vmess_zone_t *zone, ngx_str_t *name,
     ngx_str_t *file, ngx_uint_t *line);
-
-/* starts what a worker does for zones from time to time */
-void ngx_vmess_users_init_worker(ngx_cycle_t *cycle);
 
 /* logs whose ids are most of the replay filter, which is full */
 void ngx_vmess_users_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log);

@@ -23,7 +23,7 @@
 #include "ngx_stream_vmess_variable.h"
 #include "ngx_vmess_param.h"
 #include "event/ngx_vmess_xudp.h"
-#include "event/ngx_vmess_users.h"
+#include "event/ngx_vmess_publish.h"
 #include "event/ngx_vmess_state.h"
 
 
@@ -355,7 +355,7 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
     if (ngx_process == NGX_PROCESS_WORKER
         || ngx_process == NGX_PROCESS_SINGLE)
     {
-        ngx_vmess_users_init_worker(cycle);
+        ngx_vmess_alter_init_worker(cycle);
         ngx_vmess_state_init_worker(cycle);
         ngx_vmess_worker_init(cycle);
         ngx_vmess_xudp_init();

@@ -7,7 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_stream_vmess_users.h"
 #include "event/ngx_vmess_state.h"
-#include "event/ngx_vmess_users.h"
+#include "event/ngx_vmess_publish.h"
 #include "proto/ngx_vmess_hash.h"
 #include "proto/ngx_vmess_id.h"
 #include "proto/ngx_vmess_name.h"
@@ -139,7 +139,7 @@ ngx_stream_vmess_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_stream_vmess_users_drain_size(zone);
 
-    if (ngx_vmess_users_add_tokens(cf, zone) != NGX_OK) {
+    if (ngx_vmess_alter_add(cf, zone) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -214,7 +214,7 @@ ngx_stream_vmess_users_zone(ngx_conf_t *cf, ngx_str_t *value)
 
     ngx_shm_free(&shm);
 
-    return ngx_vmess_users_add(cf, &name, size);
+    return ngx_vmess_publish_add(cf, &name, size);
 }
 
 
