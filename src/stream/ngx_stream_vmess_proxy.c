@@ -182,7 +182,9 @@ ngx_stream_vmess_proxy_delay(void *data, ngx_uint_t down, ngx_msec_t delay)
 
     /* somebody else has the connection, or it is read before it is proxied */
 
-    if (c->data != s || u == NULL || (down && !u->connected)) {
+    if (c->data != s || u == NULL
+        || (down && (!u->connected || u->peer.connection == NULL)))
+    {
         return NGX_DECLINED;
     }
 
