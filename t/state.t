@@ -2,6 +2,7 @@
 
 use lib "t/lib";
 use TestVMess;
+use VMess::API;
 use File::Copy qw(copy);
 use File::Path qw(make_path remove_tree);
 use Test::Nginx::Util qw($ServRoot $PidFile $ConfFile);
@@ -573,5 +574,130 @@ is(wait_for(sub { snapshot() == 3 }, 30), 1, 'the old one writes');
 rename "$PidFile.oldbin", $PidFile;
 one_flow('alice', 'hello');
 like(wait_total('alice', 2), qr/total:2/, 'it has counted on');
+1;
+--- stream_response: 1
+
+
+=== TEST 9: users made, changed and removed at run time
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('nine')
+--- stream_server_config eval
+$main::config
+--- stream_client
+$state = "$Dir/nine";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my %id = (carol => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11',
+          dave => '8c9e6679-7425-40de-944b-e07fc1f90ae7',
+          erin => 'd4c1a9a0-7b58-4b7e-8f43-0a9e5d2c6b17');
+my %value = (expires => '2040-01-31T18:00:00Z', quota => 1000000, quota_reset => 'month@31',
+             rate_up => 1000000, rate_down => 2000000, max_conns => 5, max_ips => 2,
+             class => 'gold');
+
+for my $name (sort keys %id) {
+    is($api->call('PUT', "users/$name", { id => $id{$name}, %value })->{status},
+       201, "$name is made");
+}
+
+is(wait_for(sub { grep { keys %{ records($_) } >= 5 } files() }), 1, 'they are written');
+my $f = vmess(to => 'echo', uuid => $id{carol}, skew => 2)->connect(tcp(), data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+$f->close;
+is(saved('carol', 1), 1, 'is counted');
+
+is($api->call('PATCH', 'users/carol', { quota => 5000, class => 'x' })->{status},
+   200, 'a change');
+is($api->call('DELETE', 'users/erin')->{status}, 204, 'a removal');
+
+# the id goes to another user, and so may the place in memory
+
+is($api->call('PUT', 'users/frank', { id => $id{erin} })->{status}, 201,
+   'the id of the one who has gone');
+my $before = $api->call('GET', 'users')->{json}{users};
+is(wait_for(sub { grep { exists records($_)->{frank} } files() }), 1, 'is written');
+
+for my $signal ('TERM', 'KILL') {
+    stop_nginx($signal);
+    ok(start_nginx(), "a start after $signal");
+    $api = VMess::API->new(connect => sub { tcp(http_port()) });
+    my $after = $api->call('GET', 'users')->{json}{users};
+    is(join(' ', map { $_->{name} } @$after), 'alice bob carol dave frank', 'the same users');
+
+    for my $i (0 .. $#$before) {
+        my ($b, $a) = ($before->[$i], $after->[$i]);
+        delete @$_{qw(period flows)} for $a, $b;
+        is_deeply($a, $b, "$b->{name} is as before");
+    }
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 10: files that cannot be opened, and records of users
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('ten')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/ten";
+stop_nginx('QUIT');
+
+sub user {
+    my ($name, $id, %o) = @_;
+    return record(1, 1 => $name, 2 => pack('H*', $id x 16), 19 => "\x02", %o);
+}
+
+# a folder in place of a file
+
+remove_tree($state);
+make_path("$state/journal.1");
+is((run_nginx('-t', '-e stderr'))[0], 1, 'nginx -t');
+like((run_nginx('-t', '-e stderr'))[1], qr/emerg.*reading ".*journal\.1" failed/, 'a message');
+
+for my $name ('lock', 'journal.1.tmp', 'snapshot.1.tmp') {
+    remove_tree($state);
+    make_path("$state/$name");
+    my ($failed, $again) = map { log_count($_) } qr/failed, users and counters/, qr/written to again/;
+    ok(start_nginx(), "$name: a start");
+    is(wait_log(qr/alert.*failed, users and counters/, $failed + 1), 1, "$name: an alert");
+    is(one_flow('alice', 'hello'), 'hello', "$name: a flow");
+    rmdir "$state/$name";
+    ok(wait_for(sub { snapshot() }), "$name: it is written");
+    is(wait_log(qr/notice.*written to again/, $again + 1), 1, "$name: a notice");
+    stop_nginx('QUIT');
+}
+
+# more than there is room for
+
+remove_tree($state);
+make_path($state);
+my $many = header($changes, 1, 'main');
+$many .= record(1, 1 => "u$_", 2 => pack('N4', 7, 7, 7, $_), 19 => "\x02") for 1 .. 9000;
+put_file('journal.1', $many . $end);
+my ($status, $out) = run_nginx('-t', '-e stderr');
+is($status, 1, 'a zone that is too small');
+like($out, qr/emerg.*no room for user "u\d+" of ".*ten"/, 'a message');
+
+# an id that went from one to another, and back
+
+put_file('journal.1', header($changes, 1, 'main') . user('carol', '0a', 36 => "\x07") . $end
+         . user('dave', '0a', 36 => "\x08", 3 => pack('H*', '0b' x 16)) . $end
+         . user('carol', '0c', 36 => "\x09") . user('erin', '0d') . $end
+         . record(2, 1 => 'erin') . record(2, 1 => 'nobody') . $end
+         . record(3, 1 => 'carol', 36 => "\x0a") . record(3, 1 => 'nobody', 36 => "\x01") . $end);
+ok(start_nginx(), 'a start');
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my $users = $api->call('GET', 'users')->{json}{users};
+my %user = map { $_->{name} => $_ } @$users;
+is(join(' ', sort keys %user), 'alice bob carol dave', 'users');
+like($user{dave}{also} // '', qr/^0b0b0b0b-/, 'a second id');
 1;
 --- stream_response: 1
