@@ -341,11 +341,9 @@ void
 ngx_http_vmess_api_run(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_int_t            rc;
-    ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
     r = ctx->request;
-    c = r->connection;
 
     rc = ctx->step(ctx);
 
@@ -364,15 +362,23 @@ ngx_http_vmess_api_run(ngx_http_vmess_api_ctx_t *ctx)
     ngx_http_vmess_api_cleanup(ctx);
 
     ngx_http_finalize_request(r, rc);
-
-    ngx_http_run_posted_requests(c);
 }
 
 
 static void
 ngx_http_vmess_api_event_handler(ngx_event_t *ev)
 {
-    ngx_http_vmess_api_run(ev->data);
+    ngx_http_vmess_api_ctx_t *ctx = ev->data;
+
+    ngx_connection_t  *c;
+
+    c = ctx->request->connection;
+
+    ngx_http_vmess_api_run(ctx);
+
+    /* elsewhere nginx does it, when the request is not in use any more */
+
+    ngx_http_run_posted_requests(c);
 }
 
 
