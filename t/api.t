@@ -561,10 +561,16 @@ is($rc, 0, 'what is right') or diag $out;
 location /api/ { vmess_api main write; if ($arg_x) { set $y 1; } }
 location ~ ^/re { vmess_api main; }
 location = /exact { vmess_api main; }
+location /both/ { mirror /also; vmess_api main write; }
+location = /also { internal; rewrite ^ /users/erin break; vmess_api other write; }
+location /other/ { vmess_api other; }
+location /users/ { client_max_body_size 1k; error_page 413 @api; return 413; }
+location @api { vmess_api main write; }
 --- http_config
 server { listen 127.0.0.1:%%PORT_1%% http2; location /api/ { vmess_api main write; gzip on; gzip_types *; } }
 --- stream_config
 vmess_users main:1m { alice %%ALICE%%; }
+vmess_users other:1m { alice %%ALICE%%; }
 --- stream_client
 use VMess::HTTP2;
 is(api(GET => 'users/alice?x=1')->{json}{name}, 'alice', 'within "if"');
@@ -587,6 +593,26 @@ put($s, "PUT /api/users/dave HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r
 put($s, "1\r\n$_\r\n") for split //, qq({"id":"$Dave"});
 put($s, "0\r\n\r\n");
 like(join('', <$s>), qr{^HTTP/1\.1 201 }, 'a body in chunks');
+
+# a body that two requests read
+is(api(GET => 'users/erin')->{status}, 404, 'a user who is not there');
+is($other->request(PUT => 'both/users/erin', { id => 'erin' })->{status}, 201, 'made in a zone');
+is(wait_for(sub { $other->request(GET => 'other/users/erin')->{status} == 200 }), 1, 'and by a mirror in another one');
+
+# and one that was thrown away
+$s = tcp(http_port());
+put($s, "PUT /users/erin HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nContent-Type: application/json\r\n\r\n");
+like(read_n($s, 12), qr{^HTTP/1\.1 413}, 'a body that is not read');
+
+# nginx itself, or the client, ends a request at once
+for my $path (qw(users users?sort=name users/alice stats)) {
+    is($other->request(GET => "api/$path", undef, 'If-Unmodified-Since' => 'Thu, 01 Jan 1970 00:00:01 GMT')->{status},
+       412, "$path: nginx has a condition");
+    $s = tcp(http_port());
+    put($s, "GET /api/$path HTTP/1.1\r\nHost: x\r\n\r\n" x 8);
+    close $s;
+}
+is(names(api(GET => 'users?sort=name&name=a')), 'alice carol dave', 'and all goes on');
 --- stream_response: 1
 
 

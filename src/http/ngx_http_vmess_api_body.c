@@ -19,6 +19,7 @@ typedef struct {
     void                        *data;     /* of the next step */
 
     ngx_chain_t                 *in;       /* what is left of the body */
+    off_t                        taken;    /* of its first buffer */
     ngx_buf_t                    b;        /* the slice at hand */
 
     u_char                       string[NGX_HTTP_VMESS_API_BODY_STRING];
@@ -133,7 +134,9 @@ ngx_http_vmess_api_body_handler(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_api_module);
     body = ctx->data;
 
-    body->in = r->request_body->bufs;
+    /* nobody has read it for a subrequest, or it was discarded before */
+
+    body->in = r->request_body ? r->request_body->bufs : NULL;
 
     ngx_http_vmess_api_run(ctx);
 }
@@ -194,7 +197,10 @@ ngx_http_vmess_api_body_step(ngx_http_vmess_api_ctx_t *ctx)
 }
 
 
-/* the next bytes of the body into body->b; body->in is NULL behind the last */
+/*
+ * The next bytes of the body into body->b; body->in is NULL behind the last.
+ * The body itself stays as it is: it may be that of other requests, too.
+ */
 
 static ngx_int_t
 ngx_http_vmess_api_body_slice(ngx_http_vmess_api_ctx_t *ctx,
@@ -206,36 +212,30 @@ ngx_http_vmess_api_body_slice(ngx_http_vmess_api_ctx_t *ctx,
 
     b = body->in->buf;
 
+    size = ngx_buf_size(b) - body->taken;
+    size = ngx_min(size, NGX_HTTP_VMESS_API_BODY_SLICE);
+
     if (!b->in_file) {
-        size = ngx_min(b->last - b->pos, NGX_HTTP_VMESS_API_BODY_SLICE);
+        body->b.pos = b->pos + body->taken;
+        body->b.last = body->b.pos + size;
 
-        body->b.pos = b->pos;
-        body->b.last = b->pos + size;
+    } else {
+        n = ngx_read_file(b->file, body->slice, (size_t) size,
+                          b->file_pos + body->taken);
 
-        b->pos += size;
-
-        if (b->pos == b->last) {
-            body->in = body->in->next;
+        if (n != (ssize_t) size) {
+            return NGX_ERROR;
         }
 
-        return NGX_OK;
+        body->b.pos = body->slice;
+        body->b.last = body->slice + n;
     }
 
-    size = ngx_min(b->file_last - b->file_pos, NGX_HTTP_VMESS_API_BODY_SLICE);
+    body->taken += size;
 
-    n = ngx_read_file(b->file, body->slice, (size_t) size, b->file_pos);
-
-    if (n != (ssize_t) size) {
-        return NGX_ERROR;
-    }
-
-    body->b.pos = body->slice;
-    body->b.last = body->slice + n;
-
-    b->file_pos += n;
-
-    if (b->file_pos == b->file_last) {
+    if (body->taken == ngx_buf_size(b)) {
         body->in = body->in->next;
+        body->taken = 0;
     }
 
     return NGX_OK;
