@@ -631,8 +631,8 @@ ngx_vmess_state_copy(ngx_vmess_state_t *st)
 
 
 /*
- * The last snapshot that was read or made, and what followed, is kept: it is used
- * if this one cannot be read.
+ * The last snapshot that was read or made, and what followed, is kept: it is
+ * used if this one cannot be read.
  */
 
 static ngx_int_t

@@ -12,8 +12,8 @@
 
 /*
  * What outlives a restart of a zone: "state" of vmess_users.  The master reads
- * it when the memory of a zone is new, and never writes.  One worker writes, the
- * one that has the file "lock" locked, which the kernel unlocks when it dies.
+ * it when the memory of a zone is new, and never writes.  One worker writes,
+ * that which has the file "lock" locked; the kernel unlocks it when it dies.
  * Whoever gets the lock begins a journal and makes a snapshot, as what is there
  * may end within a record.
  */

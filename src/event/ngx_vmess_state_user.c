@@ -234,8 +234,8 @@ ngx_vmess_state_user_put(ngx_vmess_zone_t *zone,
 
 
 /*
- * Of two users with an id, the one written later has it: the other one was given
- * another, or removed, which follows.
+ * Of two users with an id, the one written later has it: the other one was
+ * given another, or removed, which follows.
  */
 
 static ngx_int_t

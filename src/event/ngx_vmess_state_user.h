@@ -22,8 +22,8 @@ typedef struct {
 
 /*
  * Writes what has to be kept of the user of number i at p, where
- * NGX_VMESS_JOURNAL_RECORD_MAX bytes must be free; returns the end of it.  Called
- * by one process at a time.
+ * NGX_VMESS_JOURNAL_RECORD_MAX bytes must be free; returns the end of it.
+ * Called by one process at a time.
  */
 u_char *ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i,
     u_char *p, ngx_vmess_state_round_t *round);
