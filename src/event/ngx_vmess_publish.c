@@ -49,7 +49,7 @@ static void ngx_vmess_publish_log_size(ngx_vmess_zone_t *zone,
     ngx_vmess_need_t *need, ngx_log_t *log);
 static void ngx_vmess_publish_cleanup(void *data);
 static ngx_vmess_zone_t *ngx_vmess_publish_replaced(ngx_vmess_zone_t *zone);
-static ngx_uint_t ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log);
+static void ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log);
 static ngx_vmess_table_e ngx_vmess_publish_set_user(ngx_vmess_table_t *t,
     ngx_vmess_user_conf_t *conf);
 static void ngx_vmess_publish_set_defaults(ngx_vmess_zone_t *zone);
@@ -162,8 +162,13 @@ ngx_vmess_publish_reserve(ngx_vmess_zone_t *zone, ngx_log_t *log)
         ngx_vmess_table_reap(t, zone->sh->epoch, 0);
     }
 
-    rc = ngx_vmess_table_reserve(t, need.users,
+    rc = ngx_vmess_table_reserve(t, need.users, need.slots);
+
+    if (rc != NGX_OK) {
+        zone->tight = 1;
+        rc = ngx_vmess_table_reserve(t, need.users,
                                  need.slots - ngx_min(need.slots, need.freed));
+    }
 
     ngx_vmess_users_unlock(zone);
 
@@ -425,23 +430,22 @@ ngx_vmess_publish_cleanup(void *data)
 void
 ngx_vmess_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 {
-    ngx_uint_t         i;
     ngx_vmess_zone_t  *old;
 
     ngx_vmess_publish_set_refresh(zone);
 
     /*
-     * Those that go make room, but an id must not be missing for long: one that
-     * goes from user to user is taken away when it is set.
+     * An id must not be missing for long: one that goes from user to user is
+     * taken away when it is set, if there is room for both users.
      */
 
-    i = ngx_vmess_publish_set(zone, NULL);
+    if (zone->tight) {
+        ngx_vmess_publish_remove(zone);
+    }
+
+    ngx_vmess_publish_set(zone, cycle->log);
 
     ngx_vmess_publish_remove(zone);
-
-    if (i) {
-        (void) ngx_vmess_publish_set(zone, cycle->log);
-    }
 
     ngx_vmess_alter_publish(zone);
 
@@ -483,18 +487,15 @@ ngx_vmess_publish_replaced(ngx_vmess_zone_t *zone)
 }
 
 
-/* returns how many did not fit, which are logged if there is a log */
-
-static ngx_uint_t
+static void
 ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log)
 {
-    ngx_uint_t               i, k, failed;
+    ngx_uint_t               i, k;
     ngx_vmess_table_t       *t;
     ngx_vmess_table_e        rc;
     ngx_vmess_user_conf_t  **conf;
 
     conf = zone->users.elts;
-    failed = 0;
 
     for (i = 0; i < zone->users.nelts; /* void */) {
 
@@ -507,21 +508,18 @@ ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log)
             rc = ngx_vmess_publish_set_user(t, conf[i++]);
 
             if (rc > NGX_VMESS_TABLE_CHANGED) {
-                failed++;
                 break;
             }
         }
 
         ngx_vmess_users_unlock(zone);
 
-        if (log && rc > NGX_VMESS_TABLE_CHANGED) {
+        if (rc > NGX_VMESS_TABLE_CHANGED) {
             ngx_log_error(NGX_LOG_ALERT, log, 0,
                           "vmess_users \"%V\": no room for user \"%V\"",
                           &zone->name, &conf[i - 1]->value.name);
         }
     }
-
-    return failed;
 }
 
 

@@ -106,6 +106,7 @@ struct ngx_vmess_zone_s {
 
     ngx_cycle_t               *cycle;
     ngx_uint_t                 reserved;   /* room in the table */
+    ngx_uint_t                 tight;      /* for old users or new ones */
     ngx_vmess_value_keys_t    *keys;       /* of new ids, until published */
     ngx_uint_t                 nkeys;
 
