@@ -676,3 +676,32 @@ for my $round (1 .. 10) {
 }
 ok(ok_flow(), 'and flows are let in');
 --- stream_response: 1
+
+
+=== TEST 14: what was read can be sent back: a default of the zone does not come in for "off"
+--- config eval: $::write
+--- stream_config
+vmess_users main:1m { vmess_user_defaults rate=1m max_conns=1 max_ips=1 quota=1g quota_reset=day hold=1d
+                                          expires=2040-01-31 rate_up=off;
+                      alice %%ALICE%% quota=off; }
+--- stream_client
+my @off = (quota => 'off', quota_reset => 'never', rate => 'off', max_conns => 'off', max_ips => 'off',
+           hold => 'off', expires => 'off');
+my $shown = 'off never off off off off off';
+my $limits = sub { join ' ', map { $_[0]{json}{$_} // 'null' }
+                   qw(quota quota_reset rate max_conns max_ips hold expires) };
+
+is(api(GET => 'users/alice')->{json}{quota}, 'off', 'a user of the configuration');
+is($limits->(api(PUT => 'users/carol', { id => $Carol, @off })), $shown, 'limits that are off');
+my $read = api(GET => 'users/carol')->{json};
+is($limits->(api(PUT => 'users/carol', $read)), $shown, 'they are when sent back');
+my $a = api(PUT => 'users', { users => [api(GET => 'users/carol')->{json}] });
+is($a->{json}{unchanged}, 1, 'in a list as well');
+
+$a = api(PATCH => 'users/carol', { rate => '2m', rate_down => 'off' });
+is("@{ $a->{json} }{qw(rate rate_down)}", '2097152 off', 'one direction');
+$a = api(PUT => 'users/carol', $a->{json});
+is("@{ $a->{json} }{qw(rate rate_down)}", '2097152 off', 'when sent back');
+$a = api(PATCH => 'users/carol', { map { $_ => undef } qw(rate rate_up rate_down quota) });
+is("@{ $a->{json} }{qw(rate rate_up quota)}", '1048576 off 1073741824', 'null is the default');
+--- stream_response: 1

@@ -237,6 +237,31 @@ ngx_vmess_limits_size(ngx_vmess_param_t *param)
 }
 
 
+ngx_uint_t
+ngx_vmess_limits_lifted(ngx_vmess_limits_t *limits, ngx_str_t *name)
+{
+    u_char             *field;
+    uint32_t            bit;
+    ngx_vmess_param_t  *param;
+
+    static u_char  none[NGX_VMESS_CLASS_LEN];
+
+    param = ngx_vmess_limits_find(name);
+
+    bit = (uint32_t) 1 << (param - ngx_vmess_limits_params);
+    field = (u_char *) limits + param->offset;
+
+    if (param->set == ngx_vmess_limits_rate
+        && *(size_t *) field == NGX_VMESS_LIMITS_RATE_OFF)
+    {
+        return 1;
+    }
+
+    return (limits->given & bit)
+           && ngx_memcmp(field, none, ngx_vmess_limits_size(param)) == 0;
+}
+
+
 const char *
 ngx_vmess_limits_check(ngx_vmess_limits_t *limits)
 {

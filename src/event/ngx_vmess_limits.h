@@ -98,6 +98,13 @@ void ngx_vmess_limits_copy(ngx_vmess_limits_t *to, ngx_vmess_limits_t *from,
 void ngx_vmess_limits_inherit(ngx_vmess_limits_t *limits,
     ngx_vmess_limits_t *defaults);
 
+/*
+ * Whether a limit is none by a word, "off" or "never", which a default would
+ * replace if it was not there.  The name is that of a parameter, as above.
+ */
+ngx_uint_t ngx_vmess_limits_lifted(ngx_vmess_limits_t *limits,
+    ngx_str_t *name);
+
 /* what is wrong with parameters that do not go together, or NULL */
 const char *ngx_vmess_limits_check(ngx_vmess_limits_t *limits);
 

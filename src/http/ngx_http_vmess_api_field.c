@@ -327,8 +327,22 @@ ngx_http_vmess_api_field_limit(ngx_vmess_json_out_t *jo,
     ngx_str_t    s;
     const char  *key;
 
+    static ngx_str_t  off = ngx_string("off");
+    static ngx_str_t  never = ngx_string("never");
+
     p = (u_char *) limits + field->offset;
     key = (const char *) field->name.data;
+
+    /* null would be the default of the zone when it is sent back */
+
+    if (field->kind != NGX_HTTP_VMESS_API_FLAG
+        && ngx_vmess_limits_lifted(limits, &field->name))
+    {
+        ngx_vmess_json_out_string(jo, key,
+                                  field->kind == NGX_HTTP_VMESS_API_PERIOD
+                                  ? &never : &off);
+        return;
+    }
 
     switch (field->kind) {
 

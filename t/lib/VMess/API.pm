@@ -178,6 +178,8 @@ sub validate {
         return "$where is as long as that"
             if length $value < ($schema->{minLength} // 0)
                || length $value > ($schema->{maxLength} // length $value);
+        return "$where is $value"
+            if defined $schema->{pattern} && $value !~ /$schema->{pattern}/;
         return "$where is no time"
             if ($schema->{format} // '') eq 'date-time'
                && $value !~ /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
