@@ -636,8 +636,35 @@ for my $round (1 .. 20) {
     $lost += $u->{$fields[$_]} != 1000 * $round + $_ for 0 .. $#fields;
 }
 is($lost, 0, 'no change is lost');
---- stream_response: 1
 
+# lists at the same time
+sub send_list {
+    my ($method, $users, $etag) = @_;
+    my $body = JSON::PP->new->encode({ users => $users });
+    my $s = tcp(http_port());
+    put($s, "$method /api/users HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            . ($etag ? "If-Match: $etag\r\n" : '') . 'Content-Length: ' . length($body) . "\r\n\r\n$body");
+    return $s;
+}
+my $list = sub { [map { { name => "u$_", @_ } } 1 .. 200] };
+my @users = map { { name => "u$_", id => "id$_" } } 1 .. 200;
+is(api(PUT => 'users', { users => \@users })->{json}{added}, 200, 'users');
+$lost = 0;
+for my $round (1 .. 10) {
+    my $etag = api(GET => 'users')->{header}{etag};
+    my @s = map { send_list(PATCH => $list->(max_conns => 10 * $round + $_), $etag) } 1 .. 4;
+    my @ok = grep { $_ } map { my $in = join '', readline $_; $in =~ m{^HTTP/1.1 200 } } @s;
+    $lost++ if @ok != 1;
+}
+is($lost, 0, 'one of them is the first, and the only one');
+for my $round (1 .. 10) {
+    my @s = (send_list(PATCH => $list->(max_ips => $round)), map { send_list(PATCH => [{ name => "u$_", quota => $round }]) } 5, 105, 195);
+    $lost += !grep { m{^HTTP/1.1 200 } } join '', readline $_ for @s;
+    $lost += $_->{max_ips} != $round || $_->{name} =~ /^u(5|105|195)$/ && $_->{quota} != $round
+        for @{ api(GET => 'users?origin=api')->{json}{users} };
+}
+is($lost, 0, 'of lists no change is lost');
+--- stream_response: 1
 
 === TEST 13: workers are killed while they change users
 --- config

@@ -19,13 +19,18 @@
 
 /* a user of the body */
 
-typedef struct {
+typedef struct ngx_http_vmess_api_item_s  ngx_http_vmess_api_item_t;
+
+struct ngx_http_vmess_api_item_s {
     ngx_str_node_t                name;
     ngx_str_node_t                id[NGX_VMESS_USER_IDS];
     ngx_uint_t                    number;    /* in the body */
     ngx_http_vmess_api_change_t   change;
-    ngx_uint_t                    displaced; /* for another one with its id */
-} ngx_http_vmess_api_item_t;
+    ngx_uint_t                    stamp;     /* of what it was made of */
+    ngx_http_vmess_api_item_t    *next;      /* of those displaced */
+    unsigned                      displaced:1; /* for another with its id */
+    unsigned                      done:1;
+};
 
 
 typedef struct {
@@ -45,6 +50,8 @@ typedef struct {
 
     ngx_list_part_t              *part;
     ngx_uint_t                    i;
+    ngx_uint_t                    begun;     /* to change users */
+    ngx_http_vmess_api_item_t    *displaced; /* who come back first */
 
     ngx_uint_t                    added;
     ngx_uint_t                    changed;
@@ -63,12 +70,18 @@ static ngx_int_t ngx_http_vmess_api_bulk_add(ngx_http_vmess_api_bulk_t *bulk,
 static void ngx_http_vmess_api_bulk_where(ngx_uint_t number,
     ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_bulk_stale(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_vmess_table_t *ngx_http_vmess_api_bulk_lock(
+    ngx_http_vmess_api_ctx_t *ctx);
 static void ngx_http_vmess_api_bulk_rewind(ngx_http_vmess_api_bulk_t *bulk);
 static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_next(
     ngx_http_vmess_api_bulk_t *bulk);
 static ngx_int_t ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_bulk_check_item(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_info_t *info,
     ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_bulk_check_ids(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
@@ -78,11 +91,21 @@ static ngx_uint_t ngx_http_vmess_api_bulk_gives_up(
     const u_char *id);
 static ngx_int_t ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_turn(
+    ngx_http_vmess_api_bulk_t *bulk);
 static ngx_int_t ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_vmess_user_t **other, ngx_vmess_table_e *rc);
-static void ngx_http_vmess_api_bulk_remove(ngx_http_vmess_api_bulk_t *bulk,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item);
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_bulk_renew(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_bulk_displace(
+    ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_table_t *t,
+    ngx_http_vmess_api_item_t *item, ngx_vmess_user_t *other,
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_bulk_remove(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
+    ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_bulk_t *bulk);
 static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_find(
@@ -344,10 +367,7 @@ ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx)
     changes = ngx_vmess_table_changes(ctx->zone->sh->table);
 
     if (ngx_http_vmess_api_if_match(ctx, 1, changes) != NGX_OK) {
-        return ngx_http_vmess_api_refuse(ctx->request,
-                                         NGX_HTTP_PRECONDITION_FAILED,
-                                         "Changed", "If-Match is not the "
-                                         "present ETag, read the list again");
+        return ngx_http_vmess_api_bulk_stale(ctx);
     }
 
     ngx_http_vmess_api_bulk_rewind(ctx->data);
@@ -355,6 +375,46 @@ ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx)
     ctx->step = ngx_http_vmess_api_bulk_check;
 
     return ctx->step(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_stale(ngx_http_vmess_api_ctx_t *ctx)
+{
+    return ngx_http_vmess_api_refuse(ctx->request,
+                                     NGX_HTTP_PRECONDITION_FAILED, "Changed",
+                                     "If-Match is not the present ETag, read "
+                                     "the list again");
+}
+
+
+/*
+ * The table, locked, to change users.  NULL: before the first one others have
+ * changed some, and If-Match does not hold any more.
+ */
+
+static ngx_vmess_table_t *
+ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_vmess_table_t          *t;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
+
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    if (!bulk->begun
+        && ngx_http_vmess_api_if_match(ctx, 1, ngx_vmess_table_changes(t))
+           != NGX_OK)
+    {
+        ngx_vmess_users_unlock(ctx->zone);
+
+        return NULL;
+    }
+
+    bulk->begun = 1;
+
+    return t;
 }
 
 
@@ -423,22 +483,17 @@ ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx)
 }
 
 
-/* makes the value that the user is to have */
-
 static ngx_int_t
 ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_error_t *err)
 {
     ngx_uint_t                  exists;
-    ngx_vmess_value_t          *value;
     ngx_http_vmess_api_info_t   info;
-
-    value = &info.user.value;
 
     exists = (ngx_http_vmess_api_user_find(ctx->zone, &item->name.str, &info)
               == NGX_OK);
 
-    if (exists && value->origin != NGX_VMESS_ORIGIN_API) {
+    if (exists && info.user.value.origin != NGX_VMESS_ORIGIN_API) {
         return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
                                              &item->name.str, NULL, err);
     }
@@ -455,7 +510,30 @@ ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
                                         &ctx->zone->name);
     }
 
-    if (!exists || ctx->request->method == NGX_HTTP_PUT) {
+    if (!exists) {
+        ngx_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+    }
+
+    if (ngx_http_vmess_api_bulk_value(ctx, item, &info, err) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_vmess_api_bulk_check_ids(ctx, item, err);
+}
+
+
+/* makes the value that the user is to have of what it is, zeros if it is none */
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_info_t *info,
+    ngx_http_vmess_api_error_t *err)
+{
+    ngx_vmess_value_t  *value;
+
+    value = &info->user.value;
+
+    if (ctx->request->method == NGX_HTTP_PUT) {
         ngx_memzero(value, sizeof(ngx_vmess_value_t));
     }
 
@@ -471,10 +549,11 @@ ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
     }
 
     item->change.value = *value;
+    item->stamp = info->user.stamp;
 
-    ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+    ngx_explicit_memzero(info, sizeof(ngx_http_vmess_api_info_t));
 
-    return ngx_http_vmess_api_bulk_check_ids(ctx, item, err);
+    return NGX_OK;
 }
 
 
@@ -567,7 +646,10 @@ ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
 
     bulk = ctx->data;
 
-    t = ngx_vmess_users_lock(ctx->zone);
+    t = ngx_http_vmess_api_bulk_lock(ctx);
+    if (t == NULL) {
+        return ngx_http_vmess_api_bulk_stale(ctx);
+    }
 
     for (i = 0; i < NGX_HTTP_VMESS_API_SLICE; i++) {
 
@@ -602,133 +684,225 @@ ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx)
 {
-    u_char                       name[NGX_VMESS_USER_NAME_MAX];
-    ngx_str_t                    s;
+    ngx_int_t                    rc;
     ngx_uint_t                   i;
-    ngx_vmess_user_t            *other;
     ngx_vmess_table_t           *t;
-    ngx_vmess_table_e            rc;
     ngx_http_vmess_api_bulk_t   *bulk;
     ngx_http_vmess_api_item_t   *item;
     ngx_http_vmess_api_error_t   err;
 
     bulk = ctx->data;
     item = NULL;
+    rc = NGX_OK;
 
-    t = ngx_vmess_users_lock(ctx->zone);
+    t = ngx_http_vmess_api_bulk_lock(ctx);
+    if (t == NULL) {
+        return ngx_http_vmess_api_bulk_stale(ctx);
+    }
 
-    for (i = 0; i < NGX_HTTP_VMESS_API_BULK_SLICE; i++) {
+    for (i = 0; i < NGX_HTTP_VMESS_API_BULK_SLICE && rc == NGX_OK; i++) {
 
-        item = ngx_http_vmess_api_bulk_next(bulk);
+        item = ngx_http_vmess_api_bulk_turn(bulk);
 
         if (item == NULL) {
             break;
         }
 
-        if (item->change.remove) {
-            ngx_http_vmess_api_bulk_remove(bulk, t, item);
-            continue;
-        }
-
-        if (ngx_http_vmess_api_bulk_set(ctx, t, item, &other, &rc) != NGX_OK) {
-
-            s.data = name;
-            s.len = other ? other->name.len : 0;
-
-            if (other) {
-                ngx_memcpy(name, other->name.data, s.len);
-            }
-
-            ngx_vmess_users_unlock(ctx->zone);
-
-            (void) ngx_http_vmess_api_user_error(ctx, rc, &item->name.str, &s,
-                                                 &err);
-            ngx_http_vmess_api_bulk_where(item->number, &err);
-
-            return ngx_http_vmess_api_send_error(ctx->request, &err);
-        }
+        rc = item->change.remove
+             ? ngx_http_vmess_api_bulk_remove(ctx, t, item, &err)
+             : ngx_http_vmess_api_bulk_set(ctx, t, item, &err);
     }
 
     ngx_vmess_users_unlock(ctx->zone);
+
+    if (rc != NGX_OK) {
+        ngx_http_vmess_api_bulk_where(item->number, &err);
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
 
     return item ? NGX_AGAIN : ngx_http_vmess_api_bulk_send(ctx, bulk);
 }
 
 
+/* whose turn it is: those displaced are to come back before they are forgotten */
+
+static ngx_http_vmess_api_item_t *
+ngx_http_vmess_api_bulk_turn(ngx_http_vmess_api_bulk_t *bulk)
+{
+    ngx_http_vmess_api_item_t  *item;
+
+    item = bulk->displaced;
+
+    if (item) {
+        bulk->displaced = item->next;
+
+    } else {
+        do {
+            item = ngx_http_vmess_api_bulk_next(bulk);
+        } while (item && item->done);
+    }
+
+    if (item) {
+        item->done = 1;
+    }
+
+    return item;
+}
+
+
 /*
  * Sets a user.  One that has the id yet, and is to have another one, goes for a
- * moment, and comes back in its turn with its counters.
+ * moment, and comes back with its counters.
  */
 
 static ngx_int_t
 ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_vmess_user_t **other, ngx_vmess_table_e *rc)
+    ngx_http_vmess_api_error_t *err)
 {
-    ngx_uint_t                  i;
+    ngx_vmess_user_t           *user;
+    ngx_vmess_table_e           rc;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
+
+    if (ngx_http_vmess_api_bulk_renew(ctx, t, item, err) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for ( ;; ) {
+
+        rc = ngx_vmess_table_set(t, &item->change.value, NULL, &user);
+
+        if (rc != NGX_VMESS_TABLE_TAKEN) {
+            break;
+        }
+
+        if (ngx_http_vmess_api_bulk_displace(ctx, t, item, user, err)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (rc > NGX_VMESS_TABLE_CHANGED) {
+        return ngx_http_vmess_api_user_error(ctx, rc, &item->name.str, NULL,
+                                             err);
+    }
+
+    if (rc == NGX_VMESS_TABLE_SAME) {
+        bulk->unchanged++;
+
+    } else if (rc == NGX_VMESS_TABLE_ADDED && !item->displaced) {
+        bulk->added++;
+
+    } else {
+        bulk->changed++;
+    }
+
+    return NGX_OK;
+}
+
+
+/* makes the value anew if the user is not what it was made of any more */
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_renew(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
+    ngx_http_vmess_api_error_t *err)
+{
+    ngx_vmess_user_t           *user;
+    ngx_http_vmess_api_info_t   info;
+
+    if (ctx->request->method == NGX_HTTP_PUT || item->displaced) {
+        return NGX_OK;
+    }
+
+    user = ngx_vmess_table_find(t, &item->name.str);
+
+    if (user == NULL
+        || ngx_http_vmess_api_field_load(ctx->zone,
+                                         ngx_vmess_table_number(t, user),
+                                         &info)
+           != NGX_OK)
+    {
+        ngx_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+    }
+
+    if (info.user.stamp == item->stamp) {
+        ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+        return NGX_OK;
+    }
+
+    return ngx_http_vmess_api_bulk_value(ctx, item, &info, err);
+}
+
+
+/* removes who has an id of the item, and is to come back with another one */
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_displace(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
+    ngx_vmess_user_t *other, ngx_http_vmess_api_error_t *err)
+{
     ngx_http_vmess_api_bulk_t  *bulk;
     ngx_http_vmess_api_item_t  *with;
 
     bulk = ctx->data;
 
-    for (i = 0; i <= NGX_VMESS_USER_IDS; i++) {
+    with = ngx_http_vmess_api_bulk_find(bulk, &other->name);
 
-        *other = NULL;
-        *rc = ngx_vmess_table_set(t, &item->change.value, NULL, other);
-
-        switch (*rc) {
-
-        case NGX_VMESS_TABLE_SAME:
-            bulk->unchanged++;
-            return NGX_OK;
-
-        case NGX_VMESS_TABLE_ADDED:
-
-            if (!item->displaced) {
-                bulk->added++;
-                return NGX_OK;
-            }
-
-            /* fall through */
-
-        case NGX_VMESS_TABLE_CHANGED:
-            bulk->changed++;
-            return NGX_OK;
-
-        case NGX_VMESS_TABLE_TAKEN:
-
-            with = ngx_http_vmess_api_bulk_find(bulk, &(*other)->name);
-
-            if (with == NULL || with == item) {
-                return NGX_ERROR;
-            }
-
-            with->displaced = 1;
-            ngx_vmess_table_remove(t, *other);
-            break;
-
-        default:
-            return NGX_ERROR;
-        }
+    if (with == NULL || with->done
+        || other->conf->origin != NGX_VMESS_ORIGIN_API)
+    {
+        return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_TAKEN,
+                                             &item->name.str, &other->name,
+                                             err);
     }
 
-    return NGX_ERROR;
+    if (!with->change.remove
+        && ngx_http_vmess_api_bulk_renew(ctx, t, with, err) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!with->displaced) {
+        with->displaced = 1;
+        with->next = bulk->displaced;
+        bulk->displaced = with;
+    }
+
+    ngx_vmess_table_remove(t, other);
+
+    return NGX_OK;
 }
 
 
-static void
-ngx_http_vmess_api_bulk_remove(ngx_http_vmess_api_bulk_t *bulk,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item)
+static ngx_int_t
+ngx_http_vmess_api_bulk_remove(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
+    ngx_http_vmess_api_error_t *err)
 {
-    ngx_vmess_user_t  *user;
+    ngx_vmess_user_t           *user;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
 
     user = ngx_vmess_table_find(t, &item->name.str);
 
     if (user) {
+
+        if (user->conf->origin != NGX_VMESS_ORIGIN_API) {
+            return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
+                                                 &item->name.str, NULL, err);
+        }
+
         ngx_vmess_table_remove(t, user);
     }
 
     bulk->removed++;
+
+    return NGX_OK;
 }
 
 
