@@ -336,6 +336,7 @@ preread_timeout 1h;
 proxy_pass vmess_target;
 --- stream_client
 my $f = flow(to => 'echo', data => "\x16\x03\x01");
+idle();
 edit_conf(sub { s/alice [\w-]+\K/ disabled/ });
 reload();
 is(over($f), 1, 'it ends');
