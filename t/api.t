@@ -652,7 +652,9 @@ is(api(PUT => 'users', { users => \@users })->{json}{added}, 200, 'users');
 $lost = 0;
 for my $round (1 .. 10) {
     my $etag = api(GET => 'users')->{header}{etag};
-    my @s = map { send_list(PATCH => $list->(max_conns => 10 * $round + $_), $etag) } 1 .. 4;
+    my @s = map { my $n = 10 * $round + $_;
+                  $round % 2 ? send_list(PATCH => $list->(max_conns => $n), $etag)
+                             : send_list(PUT => [map { { %$_, max_conns => $n } } @users], $etag) } 1 .. 4;
     my @ok = grep { $_ } map { my $in = join '', readline $_; $in =~ m{^HTTP/1.1 200 } } @s;
     $lost++ if @ok != 1;
 }

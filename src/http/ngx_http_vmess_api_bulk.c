@@ -50,7 +50,8 @@ typedef struct {
 
     ngx_list_part_t              *part;
     ngx_uint_t                    i;
-    ngx_uint_t                    begun;     /* to change users */
+    ngx_uint_t                    begun;     /* some are changed */
+    ngx_uint_t                    changes;   /* when the table was locked */
     ngx_http_vmess_api_item_t    *displaced; /* who come back first */
 
     ngx_uint_t                    added;
@@ -73,6 +74,7 @@ static ngx_int_t ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_bulk_stale(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_vmess_table_t *ngx_http_vmess_api_bulk_lock(
     ngx_http_vmess_api_ctx_t *ctx);
+static void ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx);
 static void ngx_http_vmess_api_bulk_rewind(ngx_http_vmess_api_bulk_t *bulk);
 static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_next(
     ngx_http_vmess_api_bulk_t *bulk);
@@ -403,18 +405,32 @@ ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
 
     t = ngx_vmess_users_lock(ctx->zone);
 
+    bulk->changes = ngx_vmess_table_changes(t);
+
     if (!bulk->begun
-        && ngx_http_vmess_api_if_match(ctx, 1, ngx_vmess_table_changes(t))
-           != NGX_OK)
+        && ngx_http_vmess_api_if_match(ctx, 1, bulk->changes) != NGX_OK)
     {
         ngx_vmess_users_unlock(ctx->zone);
 
         return NULL;
     }
 
-    bulk->begun = 1;
-
     return t;
+}
+
+
+static void
+ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
+
+    if (ngx_vmess_table_changes(ctx->zone->sh->table) != bulk->changes) {
+        bulk->begun = 1;
+    }
+
+    ngx_vmess_users_unlock(ctx->zone);
 }
 
 
@@ -654,7 +670,7 @@ ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
     for (i = 0; i < NGX_HTTP_VMESS_API_SLICE; i++) {
 
         if (bulk->i >= ngx_vmess_table_max(t)) {
-            ngx_vmess_users_unlock(ctx->zone);
+            ngx_http_vmess_api_bulk_unlock(ctx);
 
             ngx_http_vmess_api_bulk_rewind(bulk);
 
@@ -675,7 +691,7 @@ ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
         bulk->removed++;
     }
 
-    ngx_vmess_users_unlock(ctx->zone);
+    ngx_http_vmess_api_bulk_unlock(ctx);
 
     return NGX_AGAIN;
 }
@@ -713,7 +729,7 @@ ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx)
              : ngx_http_vmess_api_bulk_set(ctx, t, item, &err);
     }
 
-    ngx_vmess_users_unlock(ctx->zone);
+    ngx_http_vmess_api_bulk_unlock(ctx);
 
     if (rc != NGX_OK) {
         ngx_http_vmess_api_bulk_where(item->number, &err);
