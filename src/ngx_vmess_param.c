@@ -140,7 +140,16 @@ ngx_vmess_param_unknown(ngx_conf_t *cf, ngx_vmess_param_t *params,
     p = ngx_strlchr(name.data, name.data + name.len, '=');
 
     if (p) {
-        name.len = p + 1 - name.data;
+        name.len = p - name.data;
+
+        if (ngx_vmess_param_find(params, &name)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" %V, it must be "
+                               "\"%V\" alone", arg, where, &name);
+            return;
+        }
+
+        name.len++;
     }
 
     p = names;

@@ -300,7 +300,7 @@ is(refusal(GET => "users?$_->[0]"), "400 $_->[1]", $_->[0]) for
     ['origin=none', 'origin: must be conf or api'],
     ['origin=x', 'origin: must be conf or api'],
     ['name=%00', 'name: must be a part of a name'],
-    ['fields=name,x', 'fields: must be names of fields with commas between them'],
+    ['fields=name,x', 'fields: must be names of fields with commas between them, such as "name,used"'],
     map { [$_, 'after: must be "next" of the page before'] }
         'after=', 'after=x', 'after=1,x', 'sort=up&after=1', 'sort=up&after=x,y', 'sort=name&after=' . 'x' x 65;
 like(refusal(GET => "users?sort=$_"), qr/^400 sort: must be name, up, /, "sort=$_") for '', '-', 'x', 'id', 'quota';
@@ -373,10 +373,10 @@ my @bad = (
     [[@few, { name => 'x', id => $id->(300), quota => 'much' }], 'quota: users[3]: must be a size'],
     [[@few, { name => 'x', id => $id->(300), remove => JSON::PP::true }], ': users[3]: there is no "remove"'],
     [[@few, 5], ': users[3]: a user must be an object'],
-    [{}, ': must be {"users": [{...}, ...]}'],
+    [{}, ': the body must be {"users": [{...}, ...]}'],
 );
 like(refusal(PUT => 'users', { users => $_->[0] }), qr/^422 \Q$_->[1]\E/, $_->[1]) for @bad;
-like(refusal(PUT => 'users', $_), qr/^422 : must be \{"users"/, $_)
+like(refusal(PUT => 'users', $_), qr/^422 : the body must be \{"users"/, $_)
     for '[]', '{}', '{"next":null}', '{"users":[],"users":[]}', '{"x":1}';
 like(refusal(PUT => 'users', { users => [@few, { name => 'alice', id => $id->(300) }] }),
      qr/^409 : users\[3\]: user "alice" is defined in \S+:\d+/, 'of the configuration');

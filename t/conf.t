@@ -229,7 +229,13 @@ bad('a duplicate id in other letters', user("alice $id;", 'bob ' . uc($id) . ';'
 bad('an unknown parameter', user("alice $id color=red;") . $server,
     qr/color/, qr/alice/);
 bad('a parameter without a value', user("alice $id quota;") . $server, qr/"quota=/);
-bad('a word with a value', user("alice $id disabled=1;") . $server, qr/disabled/);
+bad('a word with a value', user("alice $id disabled=1;") . $server,
+    qr/invalid parameter "disabled=1" of user "alice", it must be "disabled" alone/);
+bad('a parameter for an id', user("alice $_ $id;") . $server,
+    qr/"\Q$_\E[^"]*" is in the place of the id of user "alice", a line must be "name id/)
+    for 'quota=', 'disabled';
+bad('the name of the defaults in error', "vmess_users main:1m { vmess_user_default quota=1g; }\n" . $server,
+    qr/"quota=" is in the place of the id of user "vmess_user_default"/);
 bad('a duplicate parameter', user("alice $id quota=1g quota=2g;") . $server,
     qr/duplicate parameter "quota=" of user "alice"/);
 

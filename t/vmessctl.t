@@ -260,7 +260,7 @@ for (['passwords', 'me:{PLAIN}se%cret'], ['mine', 'me:se%cret']) {
 }
 my @list = qw(list --fields name);
 is(ctl('--url', "http://$at/api", @list), "alice\n", 'without a password');
-ctl_fails(2, 'the server answered "401 Unauthorized".*', '--url', "http://$at/closed/", @list);
+ctl_fails(2, 'the server answered "401 Unauthorized", give user and password by --user-file', '--url', "http://$at/closed/", @list);
 is(ctl('--url', "http://me:se%25cret\@$at/closed/", @list), "alice\n", 'in the URL');
 is(ctl('--url', "http://$at/closed/", '--user-file', "$Dir/mine", @list), "alice\n", 'in a file');
 ctl_fails(1, '\S+/nothing: No such file or directory.*', '--url', "http://$at/closed/", '--user-file', "$Dir/nothing", @list);

@@ -247,7 +247,8 @@ ngx_http_vmess_api_bulk_event(ngx_http_vmess_api_ctx_t *ctx,
     }
 
     return ngx_http_vmess_api_error(err, 422, "InvalidParameter", NULL,
-                                    "must be {\"users\": [{...}, ...]}");
+                                    "the body must be {\"users\": "
+                                    "[{...}, ...]}");
 }
 
 

@@ -61,7 +61,8 @@ static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_args[] = {
       "last_seen, expires or hold_until, with \"-\" before it the other way round" },
 
     { ngx_string("fields"), ngx_http_vmess_api_query_fields,
-      "must be names of fields with commas between them" },
+      "must be names of fields with commas between them, such as "
+      "\"name,used\"" },
 
     { ngx_null_string, NULL, NULL }
 };

@@ -315,8 +315,9 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 static ngx_int_t
 ngx_stream_vmess_users_check_line(ngx_conf_t *cf)
 {
-    u_char      id[NGX_VMESS_ID_LEN];
-    ngx_str_t  *value;
+    u_char              id[NGX_VMESS_ID_LEN];
+    ngx_str_t          *value;
+    ngx_vmess_param_t  *param;
 
     value = cf->args->elts;
 
@@ -338,6 +339,16 @@ ngx_stream_vmess_users_check_line(ngx_conf_t *cf)
                            "user \"%V\" has no id, "
                            "a line must be \"name id [parameters];\"",
                            &value[0]);
+        return NGX_ERROR;
+    }
+
+    param = ngx_vmess_param_find(ngx_vmess_limits_params, &value[1]);
+
+    if (param) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" is in the place of the id of user \"%V\", "
+                           "a line must be \"name id [parameters];\"",
+                           &param->name, &value[0]);
         return NGX_ERROR;
     }
 
