@@ -527,6 +527,16 @@ like(refusal(DELETE => 'users/carol'), qr/^409 /, 'from where it is not removed'
 edit_conf(sub { s/ carol $Carol;// });
 reload();
 is(api(GET => 'users/carol')->{status}, 404, 'with it, it goes');
+
+# a worker that is to quit has a list to apply
+my $body = JSON::PP->new->encode({ users => [map { { name => "u$_", id => "id$_" } } 1 .. 300] });
+my $s = tcp(http_port());
+put($s, "PUT /api/users HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+        . 'Content-Length: ' . length($body) . "\r\n\r\n");
+is(read_n($s, 25), "HTTP/1.1 100 Continue\r\n\r\n", 'it waits for the list');
+reload();
+put($s, $body);
+like(join('', <$s>), qr/^HTTP\/1.1 200 .*"added":300,/s, 'and does so before it goes');
 --- stream_response: 1
 
 

@@ -17,6 +17,10 @@
 
 #define NGX_HTTP_VMESS_API_ERROR_SIZE  4096
 
+/* ms: of no matter, a turn comes before */
+
+#define NGX_HTTP_VMESS_API_GUARD       60000
+
 
 static void ngx_http_vmess_api_format(ngx_http_vmess_api_error_t *err,
     const char *fmt, va_list args);
@@ -347,13 +351,15 @@ ngx_http_vmess_api_run(ngx_http_vmess_api_ctx_t *ctx)
 
     rc = ctx->step(ctx);
 
-    if (rc == NGX_DONE) {
-        return;
-    }
-
     if (rc == NGX_AGAIN) {
         if (!ctx->event.posted) {
             ngx_post_event(&ctx->event, &ngx_posted_next_events);
+        }
+
+        /* without a timer a worker that is to quit would do so now */
+
+        if (!ctx->event.timer_set) {
+            ngx_add_timer(&ctx->event, NGX_HTTP_VMESS_API_GUARD);
         }
 
         return;
@@ -361,7 +367,9 @@ ngx_http_vmess_api_run(ngx_http_vmess_api_ctx_t *ctx)
 
     ngx_http_vmess_api_cleanup(ctx);
 
-    ngx_http_finalize_request(r, rc);
+    if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+    }
 }
 
 
@@ -389,5 +397,9 @@ ngx_http_vmess_api_cleanup(void *data)
 
     if (ctx->event.posted) {
         ngx_delete_posted_event(&ctx->event);
+    }
+
+    if (ctx->event.timer_set) {
+        ngx_del_timer(&ctx->event);
     }
 }
