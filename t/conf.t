@@ -118,11 +118,14 @@ for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29
 }
 
 for my $p ('hold=30d', 'hold=30d hold_until=2030-01-31',
-           'quota_reset=never', 'quota_reset=day', 'quota_reset=week@7', 'quota_reset=month',
-           'quota_reset=month@31', 'quota_reset=year', 'quota_reset=30d')
+           'quota_reset=never', map { "quota=1g quota_reset=$_" } qw(day week@7 month month@31 year 30d))
 {
     good("a limit, $p", user("alice $id $p;") . $resolver . $server);
 }
+
+good('a period of nothing', user("alice $id $_;") . $resolver . $server,
+     qr/"quota_reset" of user "alice" has no effect without a "quota" in \S+:\d+/)
+    for 'quota_reset=month', 'quota=off quota_reset=30d';
 
 good('no users', user() . $resolver . $server, qr/"main" has no users/);
 good('state', "vmess_users main:1m state=x/ { alice $id; }\n" . $resolver . $server);
@@ -262,6 +265,8 @@ for my $p (qw(hold=0 hold=30x hold=36501d hold_until=soon quota_reset=week@0 quo
 my $defaults = sub { "vmess_users main:1m { @_ }\n" . $resolver . $server };
 
 good('defaults', $defaults->("vmess_user_defaults quota=1g disabled; alice $id;"));
+good('a period by default', $defaults->("vmess_user_defaults quota_reset=month; alice $id quota=1g; bob $id2;"));
+good('a period of a default', $defaults->("vmess_user_defaults quota=1g; alice $id quota_reset=month;"));
 good('defaults that are lifted', $defaults->("vmess_user_defaults rate=1m max_conns=1 quota=1g;"
      . " alice $id rate=off max_conns=off quota=off;"));
 good('defaults of time that are lifted', $defaults->("vmess_user_defaults hold=1d hold_until=2030-01-31"

@@ -65,9 +65,10 @@ typedef struct {
  */
 extern ngx_vmess_param_t  ngx_vmess_limits_params[];
 
-/* the bit of one that nginx -t looks at */
+/* the bits of those that nginx -t looks at */
 
 #define NGX_VMESS_LIMITS_ALTER_ID  0x01
+#define NGX_VMESS_LIMITS_RESET     0x200
 
 /* and those of which one may stand for others */
 

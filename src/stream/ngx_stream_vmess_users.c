@@ -675,6 +675,14 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 
     ngx_stream_vmess_users_warn(cf, ctx, &user->value.limits, &s);
 
+    if ((seen & NGX_VMESS_LIMITS_RESET) && user->value.limits.quota == 0
+        && user->value.limits.quota_reset.unit != NGX_VMESS_PERIOD_NEVER)
+    {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"quota_reset\" %V has no effect without a "
+                           "\"quota\"", &s);
+    }
+
     return NGX_OK;
 }
 
