@@ -28,6 +28,7 @@ struct ngx_vmess_table_s {
     uint32_t                   removed;    /* users */
     uint32_t                   nfree_users;
     uint32_t                   count;      /* users there are */
+    volatile uint32_t          changed;    /* the last user */
 
     ngx_uint_t                 reserved_users;
     ngx_uint_t                 reserved_slots;
@@ -407,6 +408,8 @@ ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     }
 
     ngx_memcpy(t->spare, conf, sizeof(ngx_vmess_user_set_t));
+
+    t->changed = conf->user + 1;
 
     user->version++;
 
@@ -977,6 +980,12 @@ ngx_vmess_table_recover(ngx_vmess_table_t *t)
     ngx_vmess_slot_recover(&t->slots, ngx_vmess_table_names_slot, t);
 
     t->changes++;
+
+    /* a change that was made, but for its stamp, is to be seen and saved */
+
+    if (t->changed) {
+        ngx_vmess_table_stamp(t, ngx_vmess_table_user(t, t->changed - 1));
+    }
 }
 
 

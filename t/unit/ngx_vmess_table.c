@@ -698,11 +698,14 @@ test_call(void *data)
 }
 
 
-/* the table that is left: without user n, or with one of the two versions */
+/*
+ * The table that is left: without user n, or with one of the two versions; the
+ * other version has another stamp, or nobody would save it
+ */
 
 static ngx_uint_t
 test_is_left(ngx_vmess_table_t *t, ngx_uint_t n, ngx_uint_t before,
-    ngx_uint_t after, ngx_uint_t users, ngx_uint_t capacity)
+    ngx_uint_t after, ngx_uint_t users, ngx_uint_t capacity, ngx_uint_t stamp)
 {
     ngx_uint_t  i, nth, version, seen, others;
 
@@ -724,7 +727,10 @@ test_is_left(ngx_vmess_table_t *t, ngx_uint_t n, ngx_uint_t before,
         if (nth == n) {
             seen++;
 
-            if (version != before && version != after) {
+            if ((version != before && version != after)
+                || (version != before
+                    && ngx_vmess_table_user(t, i)->stamp <= stamp))
+            {
                 return 0;
             }
 
@@ -760,7 +766,7 @@ test_death(void *p, const char *what, ngx_uint_t n, ngx_uint_t before,
 {
     void               *left;
     pid_t               pid;
-    ngx_uint_t          i, k, users, capacity, bad, states;
+    ngx_uint_t          i, k, users, capacity, bad, states, stamp;
     test_call_t         c;
     test_user_t         u;
     ngx_vmess_table_t  *t;
@@ -787,6 +793,7 @@ test_death(void *p, const char *what, ngx_uint_t n, ngx_uint_t before,
     }
 
     users = ngx_vmess_table_count(t) - (before != 0);
+    stamp = ngx_vmess_table_changes(t);
 
     test_make(&u, n, after ? after : before);
 
@@ -810,7 +817,7 @@ test_death(void *p, const char *what, ngx_uint_t n, ngx_uint_t before,
 
         ngx_memcpy(left, p, TEST_SIZE);
 
-        bad = !test_is_left(t, n, before, after, users, capacity);
+        bad = !test_is_left(t, n, before, after, users, capacity, stamp);
 
         ngx_memcpy(p, left, TEST_SIZE);
 
