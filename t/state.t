@@ -701,3 +701,61 @@ is(join(' ', sort keys %user), 'alice bob carol dave', 'users');
 like($user{dave}{also} // '', qr/^0b0b0b0b-/, 'a second id');
 1;
 --- stream_response: 1
+
+
+=== TEST 11: another directory after a reload
+--- servers
+echo echo
+--- stream_config eval
+main::users('eleven')
+--- stream_server_config eval
+$main::config
+--- stream_client
+$state = "$Dir/eleven";
+remove_tree("$Dir/other");
+is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
+
+for my $n (2 .. 4) {
+    reload();
+    is(wait_for(sub { snapshot() == $n }), 1, "snapshot $n");
+}
+
+edit_conf(sub { s!/eleven!/other! });
+reload();
+$state = "$Dir/other";
+is(wait_for(sub { snapshot() == 1 }), 1, 'its first snapshot');
+one_flow('alice', 'hello');
+is(saved('alice', 1), 1, 'what follows is saved');
+is(join(' ', files()), 'journal.1 snapshot.1', 'numbers of the other one do not count');
+ok(stop_nginx('QUIT'), 'a stop');
+ok(start_nginx(), 'a start');
+one_flow('alice', 'x');
+is(wait_total('alice', 2), 'up:6 down:6 total:2', 'counters go on');
+1;
+--- stream_response: 1
+
+
+=== TEST 12: a stop amid a snapshot
+--- servers
+echo echo
+--- stream_config eval
+my $users = main::users('twelve');
+$users =~ s/:1m/:64m/;
+$users =~ s/}\n\z/join '', map { sprintf "u%05d 00000000-0000-4000-8000-%012x;\n", $_, $_ } 1 .. 20000/e;
+$users . "}\n"
+--- stream_server_config eval
+$main::config
+--- stream_client
+$state = "$Dir/twelve";
+is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
+stop_nginx('QUIT');
+
+for my $n (2 .. 4) {
+    ok(start_nginx(), 'a start');
+    is(wait_for(sub { -e "$state/snapshot.$n.tmp" || snapshot() == $n }), 1, "snapshot $n is begun");
+    ok(stop_nginx('TERM'), 'a stop');
+    is(snapshot(), $n, 'it is whole');
+}
+ok(start_nginx(), 'a start');
+1;
+--- stream_response: 1

@@ -64,6 +64,8 @@ static void ngx_vmess_state_claim(ngx_vmess_state_t *st);
 static void ngx_vmess_state_unlock(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_start(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_begin(ngx_vmess_state_t *st);
+static void ngx_vmess_state_check_base(ngx_vmess_state_t *st,
+    ngx_array_t *snapshots);
 static ngx_fd_t ngx_vmess_state_create(ngx_vmess_state_t *st,
     ngx_vmess_journal_kind_e kind, off_t *size);
 static ngx_int_t ngx_vmess_state_publish(ngx_vmess_state_t *st,
@@ -220,7 +222,14 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
         return;
     }
 
-    st->writing = 1;
+    /*
+     * A journal is read after its snapshot, so it must not say what was before
+     * that looked at a user.
+     */
+
+    if (st->snapshot == NGX_INVALID_FILE) {
+        st->writing = 1;
+    }
 
     ngx_vmess_state_step_handler(&st->step);
 }
@@ -369,7 +378,10 @@ ngx_vmess_state_claim(ngx_vmess_state_t *st)
 }
 
 
-/* what was counted until now is written before */
+/*
+ * What was counted until now is written before; what is in a snapshot counts as
+ * written, so it is finished.
+ */
 
 static void
 ngx_vmess_state_unlock(ngx_vmess_state_t *st)
@@ -377,6 +389,13 @@ ngx_vmess_state_unlock(ngx_vmess_state_t *st)
     ngx_int_t  rc;
 
     if (st->held) {
+
+        while (st->snapshot != NGX_INVALID_FILE
+               && ngx_vmess_state_copy(st) == NGX_AGAIN)
+        {
+            /* void */
+        }
+
         st->user = 0;
         st->writing = 1;
 
@@ -466,6 +485,8 @@ ngx_vmess_state_begin(ngx_vmess_state_t *st)
             st->number = n[files.snapshots.nelts - 1] + 1;
         }
 
+        ngx_vmess_state_check_base(st, &files.snapshots);
+
         if (files.journals.nelts) {
             n = files.journals.elts;
             st->number = ngx_max(st->number,
@@ -492,6 +513,26 @@ ngx_vmess_state_begin(ngx_vmess_state_t *st)
     }
 
     return NGX_OK;
+}
+
+
+/* after a reload the directory may be another one, with numbers of its own */
+
+static void
+ngx_vmess_state_check_base(ngx_vmess_state_t *st, ngx_array_t *snapshots)
+{
+    uint64_t    *n;
+    ngx_uint_t   i;
+
+    n = snapshots->elts;
+
+    for (i = 0; i < snapshots->nelts; i++) {
+        if (n[i] == st->zone->sh->base) {
+            return;
+        }
+    }
+
+    st->zone->sh->base = 0;
 }
 
 
