@@ -759,3 +759,37 @@ for my $n (2 .. 4) {
 ok(start_nginx(), 'a start');
 1;
 --- stream_response: 1
+
+
+=== TEST 13: a user is removed before anything was written
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('thirteen')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/thirteen";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+$api->call('PUT', 'users/carol', { id => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11' });
+stop_nginx('TERM');
+
+# nobody gets the lock
+
+unlink "$state/lock";
+make_path("$state/lock");
+ok(start_nginx(), 'a start');
+my @names = map { $_->{name} } @{ $api->call('GET', 'users')->{json}{users} };
+is("@names", 'alice bob carol', 'a user was kept');
+is($api->call('DELETE', 'users/carol')->{status}, 204, 'and is removed');
+rmdir "$state/lock";
+stop_nginx('TERM');
+
+ok(start_nginx(), 'a start');
+@names = map { $_->{name} } @{ $api->call('GET', 'users')->{json}{users} };
+is("@names", 'alice bob', 'it is not there again');
+1;
+--- stream_response: 1

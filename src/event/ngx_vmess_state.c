@@ -62,6 +62,7 @@ static ngx_int_t ngx_vmess_state_lock(ngx_vmess_state_t *st);
 static uint64_t ngx_vmess_state_claimed(ngx_vmess_state_t *st);
 static void ngx_vmess_state_claim(ngx_vmess_state_t *st);
 static void ngx_vmess_state_unlock(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_flush(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_start(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_begin(ngx_vmess_state_t *st);
 static void ngx_vmess_state_check_base(ngx_vmess_state_t *st,
@@ -330,6 +331,11 @@ ngx_vmess_state_lock(ngx_vmess_state_t *st)
     st->held = 1;
     st->seconds = 0;
 
+    /* what one who died had taken for written may be in no file */
+
+    st->lost = st->zone->sh->writing;
+    st->zone->sh->writing = 1;
+
     ngx_vmess_state_claim(st);
 
     return NGX_OK;
@@ -378,36 +384,13 @@ ngx_vmess_state_claim(ngx_vmess_state_t *st)
 }
 
 
-/*
- * What was counted until now is written before; what is in a snapshot counts as
- * written, so it is finished.
- */
+/* what was counted until now is written before */
 
 static void
 ngx_vmess_state_unlock(ngx_vmess_state_t *st)
 {
-    ngx_int_t  rc;
-
-    if (st->held) {
-
-        while (st->snapshot != NGX_INVALID_FILE
-               && ngx_vmess_state_copy(st) == NGX_AGAIN)
-        {
-            /* void */
-        }
-
-        st->user = 0;
-        st->writing = 1;
-
-        do {
-            rc = ngx_vmess_state_count(st);
-        } while (rc == NGX_AGAIN);
-
-        if (rc == NGX_OK && st->journal != NGX_INVALID_FILE
-            && fdatasync(st->journal) == -1)
-        {
-            (void) ngx_vmess_state_failed(st, "fdatasync() of a journal in");
-        }
+    if (st->held && ngx_vmess_state_flush(st) == NGX_OK) {
+        st->zone->sh->writing = 0;
     }
 
     ngx_vmess_state_close(st);
@@ -418,6 +401,51 @@ ngx_vmess_state_unlock(ngx_vmess_state_t *st)
     }
 
     st->held = 0;
+}
+
+
+/*
+ * What is in a snapshot counts as written, so it is finished; and one is made
+ * if a journal would not tell who has gone.
+ */
+
+static ngx_int_t
+ngx_vmess_state_flush(ngx_vmess_state_t *st)
+{
+    ngx_int_t  rc;
+
+    while (st->snapshot != NGX_INVALID_FILE) {
+        if (ngx_vmess_state_copy(st) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+
+    st->user = 0;
+    st->writing = 1;
+
+    do {
+        rc = ngx_vmess_state_count(st);
+    } while (rc == NGX_AGAIN);
+
+    if (rc == NGX_OK && st->journal != NGX_INVALID_FILE
+        && fdatasync(st->journal) == -1)
+    {
+        rc = ngx_vmess_state_failed(st, "fdatasync() of a journal in");
+    }
+
+    if (rc != NGX_OK || !st->lost) {
+        return rc;
+    }
+
+    ngx_vmess_state_close(st);
+
+    rc = ngx_vmess_state_start(st);
+
+    while (st->snapshot != NGX_INVALID_FILE) {
+        rc = ngx_vmess_state_copy(st);
+    }
+
+    return rc;
 }
 
 

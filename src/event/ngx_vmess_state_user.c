@@ -211,6 +211,11 @@ ngx_vmess_state_user_put(ngx_vmess_zone_t *zone,
 
         if (rc == NGX_OK && user) {
             ngx_vmess_state_user_restore(&user->usage, record);
+
+            /* a removal has to be written even before all was */
+
+            user->saved_name = ngx_crc32_long(record->name.data,
+                                              record->name.len);
         }
 
         break;

@@ -55,6 +55,7 @@ typedef struct {
     time_t                     started;           /* 0: they are known */
     uint64_t                   claim;             /* to be who writes */
     uint64_t                   base;              /* the last good snapshot */
+    volatile ngx_uint_t        writing;           /* or who wrote has died */
     ngx_atomic_t               leaving;           /* workers, how often */
 
     ngx_vmess_worker_sh_t      workers[NGX_MAX_PROCESSES];
