@@ -602,7 +602,7 @@ for my $name (sort keys %id) {
        201, "$name is made");
 }
 
-is(wait_for(sub { grep { keys %{ records($_) } >= 5 } files() }), 1, 'they are written');
+is(wait_for(sub { 5 <= keys %{ { map { %{ records($_) } } files() } } }), 1, 'they are written');
 my $f = vmess(to => 'echo', uuid => $id{carol}, skew => 2)->connect(tcp(), data => 'hello');
 is($f->read(5), 'hello', 'a flow');
 $f->close;
@@ -720,8 +720,9 @@ for my $n (2 .. 4) {
     is(wait_for(sub { snapshot() == $n }), 1, "snapshot $n");
 }
 
+wait_for(sub { workers_alive() == 2 });
 edit_conf(sub { s!/eleven!/other! });
-reload();
+is(reload(), 1, 'a reload');
 $state = "$Dir/other";
 is(wait_for(sub { snapshot() == 1 }), 1, 'its first snapshot');
 one_flow('alice', 'hello');
