@@ -294,8 +294,10 @@ static void
 ngx_vmess_state_user_limits(ngx_vmess_limits_t *limits,
     ngx_vmess_journal_record_t *record)
 {
-    ngx_memcpy(limits->class, record->class.data,
-               ngx_min(record->class.len, NGX_VMESS_CLASS_LEN - 1));
+    if (record->class.len) {
+        ngx_memcpy(limits->class, record->class.data,
+                   ngx_min(record->class.len, NGX_VMESS_CLASS_LEN - 1));
+    }
 
     limits->given = record->given;
     limits->alter_id = record->alter_id;
