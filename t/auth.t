@@ -438,7 +438,7 @@ log_count(qr/client timed out while sending VMess header/);
 --- servers
 echo echo
 --- stream_config eval
-"vmess_users main:8m {\n"
+"vmess_users main:16m {\n"
 . CORE::join('', map { sprintf "u%d 00000000-0000-4000-8000-%012x;\n", $_, $_ }
            1 .. 5000)
 . "}"
