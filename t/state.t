@@ -110,8 +110,8 @@ sub flow_total {
 }
 
 
-# waits until a file has the number of a user's flows, which may be before it has
-# their bytes: with "up", so many of these as well
+# waits until a file that counts has the number of a user's flows, which may be
+# before it has their bytes: with "up", so many of these as well
 
 sub saved {
     my ($user, $n, $up) = @_;
@@ -120,7 +120,7 @@ sub saved {
             my $is = records($_)->{$user} // {};
             number($is->{36}) == $n
                 && (!defined $up || number($is->{32}) == $up && number($is->{33}) == $up)
-        } files()
+        } grep { !/\.tmp$/ } files()
     });
 }
 
