@@ -907,6 +907,10 @@ $RunTestHelper = sub {
         local $SIG{ALRM} = sub { die "the client did not finish\n" };
         local $SIG{PIPE} = 'IGNORE';
         alarm(($ENV{TEST_VMESS_ALARM} || 120) * $Scale);
+
+        # the pid file is there before the workers are
+
+        wait_for(sub { children() });
         my $r = eval "package main; no strict; no warnings;"
                      . "#line 1 \"stream_client\"\n" . $block->stream_client;
         my $e = $@;
