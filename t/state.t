@@ -529,6 +529,7 @@ SKIP: {
     ok(start_nginx(), 'a start');
     is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
     one_flow('alice', 'hello');
+    wait_total('alice', 1);
 
     open my $fh, '>', "$state/big" or die $!;
     1 while syswrite $fh, 'x' x 4096;
@@ -620,7 +621,7 @@ is(wait_for(sub { 5 <= keys %{ { map { %{ records($_) } } files() } } }), 1, 'th
 my $f = vmess(to => 'echo', uuid => $id{carol}, skew => 2)->connect(tcp(), data => 'hello');
 is($f->read(5), 'hello', 'a flow');
 $f->close;
-is(saved('carol', 1), 1, 'is counted');
+is(saved('carol', 1, 5), 1, 'is counted');
 
 is($api->call('PATCH', 'users/carol', { quota => 5000, class => 'x' })->{status},
    200, 'a change');
