@@ -6,9 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_vmess_api_list.h"
-
-
-#define NGX_HTTP_VMESS_API_LIST_BUFFER  32768
+#include "ngx_http_vmess_api_stream.h"
 
 
 /* a user of a sorted page */
@@ -35,10 +33,7 @@ typedef struct {
     ngx_uint_t                   skipped;  /* there are more than those */
     ngx_http_vmess_api_entry_t   after;
 
-    ngx_vmess_json_out_t         jo;
-    ngx_buf_t                   *buf;
-    unsigned                     full:1;   /* the next user does not fit */
-    unsigned                     done:1;   /* all is written */
+    ngx_http_vmess_api_stream_t  stream;
 } ngx_http_vmess_api_list_t;
 
 
@@ -60,10 +55,6 @@ static ngx_int_t ngx_http_vmess_api_list_user(ngx_http_vmess_api_list_t *list,
     ngx_http_vmess_api_info_t *info);
 static void ngx_http_vmess_api_list_end(ngx_http_vmess_api_list_t *list,
     ngx_uint_t more);
-static ngx_int_t ngx_http_vmess_api_list_output(ngx_http_request_t *r,
-    ngx_http_vmess_api_list_t *list);
-static ngx_int_t ngx_http_vmess_api_list_wait(ngx_http_request_t *r);
-static void ngx_http_vmess_api_list_write_handler(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -328,28 +319,14 @@ ngx_http_vmess_api_list_start(ngx_http_vmess_api_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_http_vmess_api_prepare(r, NGX_HTTP_OK, -1);
+    rc = ngx_http_vmess_api_stream_start(ctx, &list->stream);
 
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+    if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    list->buf = ngx_create_temp_buf(r->pool, NGX_HTTP_VMESS_API_LIST_BUFFER);
-    if (list->buf == NULL) {
-        return NGX_ERROR;
-    }
-
-    list->buf->tag = (ngx_buf_tag_t) &ngx_http_vmess_api_module;
-
-    list->jo.pos = list->buf->start;
-    list->jo.last = list->buf->end;
-
-    ngx_vmess_json_out_open(&list->jo, NULL, '{');
-    ngx_vmess_json_out_open(&list->jo, "users", '[');
-
-    r->write_event_handler = ngx_http_vmess_api_list_write_handler;
+    ngx_vmess_json_out_open(&list->stream.jo, NULL, '{');
+    ngx_vmess_json_out_open(&list->stream.jo, "users", '[');
 
     ctx->step = ngx_http_vmess_api_list_step;
 
@@ -360,37 +337,22 @@ ngx_http_vmess_api_list_start(ngx_http_vmess_api_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_api_list_step(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_http_request_t         *r;
-    ngx_http_vmess_api_list_t  *list;
+    ngx_http_vmess_api_list_t    *list;
+    ngx_http_vmess_api_stream_t  *st;
 
-    r = ctx->request;
     list = ctx->data;
+    st = &list->stream;
 
-    if (ngx_buf_size(list->buf) == 0) {
+    if (ngx_buf_size(st->buf) == 0) {
 
         ngx_http_vmess_api_list_fill(ctx, list);
 
-        if (!list->full && !list->done) {
+        if (!st->full && !st->done) {
             return NGX_AGAIN;
         }
     }
 
-    if (ngx_http_vmess_api_list_output(r, list) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (list->done) {
-
-        /* what is not sent yet nginx sends on its own */
-
-        return NGX_OK;
-    }
-
-    if (ngx_buf_size(list->buf)) {
-        return ngx_http_vmess_api_list_wait(r);
-    }
-
-    return NGX_AGAIN;
+    return ngx_http_vmess_api_stream_output(ctx->request, st);
 }
 
 
@@ -438,7 +400,7 @@ ngx_http_vmess_api_list_fill(ngx_http_vmess_api_ctx_t *ctx,
             }
 
             if (ngx_http_vmess_api_list_user(list, &info) != NGX_OK) {
-                list->full = 1;
+                list->stream.full = 1;
                 return;
             }
         }
@@ -456,17 +418,17 @@ ngx_http_vmess_api_list_user(ngx_http_vmess_api_list_t *list,
 {
     ngx_vmess_json_out_t  save;
 
-    save = list->jo;
-    list->jo.last -= 256;
+    save = list->stream.jo;
+    list->stream.jo.last -= 256;
 
-    ngx_http_vmess_api_field_write(&list->jo, info, list->query.fields);
+    ngx_http_vmess_api_field_write(&list->stream.jo, info, list->query.fields);
 
-    if (list->jo.full) {
-        list->jo = save;
+    if (list->stream.jo.full) {
+        list->stream.jo = save;
         return NGX_AGAIN;
     }
 
-    list->jo.last = save.last;
+    list->stream.jo.last = save.last;
     list->shown++;
 
     return NGX_OK;
@@ -481,7 +443,7 @@ ngx_http_vmess_api_list_end(ngx_http_vmess_api_list_t *list, ngx_uint_t more)
     ngx_str_t                    next;
     ngx_http_vmess_api_entry_t  *e;
 
-    ngx_vmess_json_out_close(&list->jo, ']');
+    ngx_vmess_json_out_close(&list->stream.jo, ']');
 
     if (more) {
         next.data = text;
@@ -501,107 +463,13 @@ ngx_http_vmess_api_list_end(ngx_http_vmess_api_list_t *list, ngx_uint_t more)
             next.len += e->len;
         }
 
-        ngx_vmess_json_out_string(&list->jo, "next", &next);
+        ngx_vmess_json_out_string(&list->stream.jo, "next", &next);
 
     } else {
-        ngx_vmess_json_out_null(&list->jo, "next");
+        ngx_vmess_json_out_null(&list->stream.jo, "next");
     }
 
-    ngx_vmess_json_out_close(&list->jo, '}');
+    ngx_vmess_json_out_close(&list->stream.jo, '}');
 
-    list->done = 1;
-}
-
-
-/* gives the client what was written, or lets go on what waits */
-
-static ngx_int_t
-ngx_http_vmess_api_list_output(ngx_http_request_t *r,
-    ngx_http_vmess_api_list_t *list)
-{
-    ngx_int_t    rc;
-    ngx_buf_t   *b;
-    ngx_chain_t  out;
-
-    b = list->buf;
-
-    if (ngx_buf_size(b)) {
-        rc = ngx_http_output_filter(r, NULL);
-
-    } else {
-        b->pos = b->start;
-        b->last = list->jo.pos;
-        b->flush = !list->done;
-        b->last_buf = list->done && r == r->main;
-        b->last_in_chain = list->done;
-
-        out.buf = b;
-        out.next = NULL;
-
-        rc = ngx_http_output_filter(r, &out);
-    }
-
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_buf_size(b) == 0) {
-        list->jo.pos = b->start;
-        list->full = 0;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_vmess_api_list_wait(ngx_http_request_t *r)
-{
-    ngx_event_t               *wev;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    wev = r->connection->write;
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    if (!wev->delayed) {
-        ngx_add_timer(wev, clcf->send_timeout);
-    }
-
-    if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return NGX_DONE;
-}
-
-
-static void
-ngx_http_vmess_api_list_write_handler(ngx_http_request_t *r)
-{
-    ngx_event_t               *wev;
-    ngx_http_vmess_api_ctx_t  *ctx;
-
-    wev = r->connection->write;
-    ctx = ngx_http_get_module_ctx(r, ngx_http_vmess_api_module);
-
-    if (wev->timedout) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, NGX_ETIMEDOUT,
-                      "client timed out");
-        r->connection->timedout = 1;
-
-        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
-    }
-
-    /* a turn is to come, unless it waits */
-
-    if (ctx->event.posted) {
-        return;
-    }
-
-    if (!wev->delayed && wev->timer_set) {
-        ngx_del_timer(wev);
-    }
-
-    ngx_http_vmess_api_run(ctx);
+    list->stream.done = 1;
 }
