@@ -10,6 +10,7 @@
 #include "ngx_vmess_publish.h"
 #include "ngx_vmess_state.h"
 #include "ngx_vmess_filter.h"
+#include "ngx_vmess_worker.h"
 #include "proto/ngx_vmess_crypto.h"
 
 
@@ -194,6 +195,8 @@ ngx_vmess_exit_process(ngx_cycle_t *cycle)
     zone = vcf->zones.elts;
 
     ngx_vmess_state_exit_worker(cycle);
+
+    ngx_vmess_worker_exit();
 
     for (i = 0; i < vcf->zones.nelts; i++) {
         ngx_vmess_epoch_exit_process(zone[i]);

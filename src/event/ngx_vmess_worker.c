@@ -32,15 +32,25 @@
 #define NGX_VMESS_WORKER_NAME_LEN  6
 
 
+/* where a worker listens, written by itself, the pid last */
+
+typedef struct {
+    volatile uint32_t          pid;        /* 0: nowhere */
+    uint64_t                   socket;
+} ngx_vmess_worker_slot_t;
+
+
 typedef struct {
     u_char                     secret[NGX_VMESS_WORKER_SECRET];
     ngx_vmess_registry_t      *registry;
+    ngx_vmess_worker_slot_t    slots[NGX_MAX_PROCESSES];
 } ngx_vmess_worker_sh_t;
 
 
 static ngx_int_t ngx_vmess_worker_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static void ngx_vmess_worker_listen(ngx_cycle_t *cycle);
+static void ngx_vmess_worker_announce(uint32_t pid);
 static ngx_uint_t ngx_vmess_worker_alive(ngx_pid_t pid);
 static ngx_vmess_registry_t *ngx_vmess_worker_lock(void);
 static void ngx_vmess_worker_unlock(ngx_vmess_registry_t *registry);
@@ -162,6 +172,8 @@ ngx_vmess_worker_init(ngx_cycle_t *cycle)
     ngx_vmess_registry_sweep(registry, ngx_vmess_worker_alive);
     ngx_vmess_worker_unlock(registry);
 
+    ngx_vmess_worker_announce(0);
+
     ngx_vmess_worker_listen(cycle);
 }
 
@@ -224,6 +236,8 @@ ngx_vmess_worker_listen(ngx_cycle_t *cycle)
     ngx_memcpy(&ngx_vmess_worker_socket, sun.sun_path,
                NGX_VMESS_WORKER_NAME_LEN);
 
+    ngx_vmess_worker_announce(ngx_pid);
+
     return;
 
 failed:
@@ -235,6 +249,70 @@ failed:
     if (s != (ngx_socket_t) -1) {
         (void) ngx_close_socket(s);
     }
+}
+
+
+static void
+ngx_vmess_worker_announce(uint32_t pid)
+{
+    ngx_vmess_worker_sh_t    *sh;
+    ngx_vmess_worker_slot_t  *slot;
+
+    sh = ngx_vmess_worker_zone->data;
+    slot = &sh->slots[ngx_process_slot];
+
+    slot->pid = 0;
+
+    ngx_vmess_memory_barrier();
+
+    slot->socket = ngx_vmess_worker_socket;
+
+    ngx_vmess_memory_barrier();
+
+    slot->pid = pid;
+}
+
+
+void
+ngx_vmess_worker_exit(void)
+{
+    if (ngx_vmess_worker_zone) {
+        ngx_vmess_worker_announce(0);
+    }
+}
+
+
+ngx_int_t
+ngx_vmess_worker_next(ngx_uint_t *slot, ngx_vmess_owner_t *owner)
+{
+    ngx_uint_t                i;
+    ngx_vmess_worker_sh_t    *sh;
+    ngx_vmess_worker_slot_t  *s;
+
+    sh = ngx_vmess_worker_zone->data;
+
+    for (i = *slot; i < NGX_MAX_PROCESSES; i++) {
+
+        s = &sh->slots[i];
+
+        owner->pid = (ngx_pid_t) s->pid;
+
+        ngx_vmess_memory_barrier();
+
+        owner->socket = s->socket;
+
+        ngx_vmess_memory_barrier();
+
+        if (owner->pid
+            && owner->pid == (ngx_pid_t) s->pid
+            && (owner->pid == ngx_pid || ngx_vmess_worker_alive(owner->pid)))
+        {
+            *slot = i;
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
 }
 
 

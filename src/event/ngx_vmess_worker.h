@@ -24,11 +24,12 @@
 typedef enum {
     NGX_VMESS_WORKER_XHTTP = 0,
     NGX_VMESS_WORKER_XUDP,
+    NGX_VMESS_WORKER_FLOWS,
     NGX_VMESS_WORKER_KINDS
 } ngx_vmess_worker_kind_e;
 
 
-/* the worker that has a session */
+/* the worker that has a session, or another one */
 
 typedef struct {
     ngx_pid_t                  pid;          /* 0: the session has ended */
@@ -41,7 +42,8 @@ typedef struct {
 typedef struct {
     uint32_t                   magic;
     uint32_t                   kind;
-    int64_t                    number;       /* as the kind has it */
+    int64_t                    number;       /* as the kind has them */
+    int64_t                    start;
     u_char                     id[NGX_VMESS_WORKER_ID_LEN];
 } ngx_vmess_greeting_t;
 
@@ -66,6 +68,18 @@ ngx_int_t ngx_vmess_worker_add_zone(ngx_conf_t *cf);
  * are gone.  Without a socket, which was logged, sessions stay at one worker.
  */
 void ngx_vmess_worker_init(ngx_cycle_t *cycle);
+
+/* the worker ends: others do not find its socket any more */
+void ngx_vmess_worker_exit(void);
+
+/*
+ * Finds a worker that has a socket, this one included.
+ *
+ * slot  in the table of processes: where to begin, and where it was found
+ *
+ * NGX_OK, or NGX_DECLINED: there are no more
+ */
+ngx_int_t ngx_vmess_worker_next(ngx_uint_t *slot, ngx_vmess_owner_t *owner);
 
 /* who gets connections of other workers, which are his to close */
 void ngx_vmess_worker_set_handler(ngx_vmess_worker_kind_e kind,
