@@ -555,6 +555,8 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
         account->counted = 0;
         account->ended = 0;
         account->rest = 0;
+        account->up = 0;
+        account->down = 0;
         account->client.client = NULL;
 
         ngx_vmess_account_hold(account);
@@ -584,6 +586,7 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
     }
 
     account->opened = 1;
+    account->since = ngx_time();
 
     ngx_vmess_usage_open(&account->user->usage, ngx_time());
 
@@ -641,6 +644,8 @@ ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
 
     usage = &account->user->usage;
     limits = ngx_vmess_user_limits(account->user);
+
+    ngx_vmess_account_count_flow(account, up, down);
 
     ngx_vmess_account_begin(account);
 
@@ -875,6 +880,9 @@ ngx_vmess_account_leave(ngx_vmess_account_t *account)
 void
 ngx_vmess_account_close(ngx_vmess_account_t *account)
 {
+    ngx_queue_t               *q;
+    ngx_vmess_account_walk_t  *walk;
+
     if (account->user == NULL) {
         return;
     }
@@ -883,9 +891,55 @@ ngx_vmess_account_close(ngx_vmess_account_t *account)
 
     (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(account), -1);
 
+    for (q = ngx_queue_head(&account->zone->walks);
+         q != ngx_queue_sentinel(&account->zone->walks);
+         q = ngx_queue_next(q))
+    {
+        walk = ngx_queue_data(q, ngx_vmess_account_walk_t, queue);
+
+        if (walk->next == &account->queue) {
+            walk->next = ngx_queue_next(&account->queue);
+        }
+    }
+
     ngx_queue_remove(&account->queue);
 
     account->user = NULL;
+}
+
+
+void
+ngx_vmess_account_walk_start(ngx_vmess_account_walk_t *walk,
+    ngx_vmess_zone_t *zone)
+{
+    walk->zone = zone;
+    walk->next = ngx_queue_head(&zone->accounts);
+
+    ngx_queue_insert_tail(&zone->walks, &walk->queue);
+}
+
+
+ngx_vmess_account_t *
+ngx_vmess_account_walk_next(ngx_vmess_account_walk_t *walk)
+{
+    ngx_queue_t  *q;
+
+    q = walk->next;
+
+    if (q == ngx_queue_sentinel(&walk->zone->accounts)) {
+        return NULL;
+    }
+
+    walk->next = ngx_queue_next(q);
+
+    return ngx_queue_data(q, ngx_vmess_account_t, queue);
+}
+
+
+void
+ngx_vmess_account_walk_stop(ngx_vmess_account_walk_t *walk)
+{
+    ngx_queue_remove(&walk->queue);
 }
 
 
@@ -913,6 +967,8 @@ ngx_vmess_account_hold(ngx_vmess_account_t *account)
     }
 
     ngx_vmess_account_watch(account);
+
+    account->number = ++zone->naccounts;
 
     ngx_queue_insert_tail(&zone->accounts, &account->queue);
 

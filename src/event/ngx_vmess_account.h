@@ -70,6 +70,10 @@ typedef struct {
     uint32_t                   kicks;      /* of the user, when it was let in */
     ngx_int_t                  factor;     /* thousandths above 1.0 */
     ngx_int_t                  rest;       /* thousandths not counted yet */
+    uint64_t                   number;     /* in zone->accounts, from 1 on */
+    time_t                     since;      /* the flow was opened */
+    off_t                      up;         /* bytes of the flow */
+    off_t                      down;
     ngx_uint_t                 tried;      /* keys, before this was found */
     int64_t                    time;       /* stamped by the client */
     ngx_vmess_client_hold_t    client;     /* of a flow */
@@ -80,6 +84,15 @@ typedef struct {
     unsigned                   counted:1;  /* in the user's flows */
     unsigned                   ended:1;    /* by a limit */
 } ngx_vmess_account_t;
+
+
+/* goes over the accounts of a zone at this worker, now and then */
+
+typedef struct {
+    ngx_queue_t                queue;      /* in zone->walks */
+    ngx_queue_t               *next;
+    ngx_vmess_zone_t          *zone;
+} ngx_vmess_account_walk_t;
 
 
 /* the factor of traffic that counts as it is */
@@ -164,6 +177,27 @@ void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
  * by another one, it is closed by an event.
  */
 void ngx_vmess_account_touch(ngx_vmess_account_t *account);
+
+/* counts bytes for the flow alone: those of mux count for the user elsewhere */
+
+static ngx_inline void
+ngx_vmess_account_count_flow(ngx_vmess_account_t *account, off_t up, off_t down)
+{
+    account->up += up;
+    account->down += down;
+}
+
+
+/*
+ * Goes over all accounts there are, and those that come meanwhile, by their
+ * numbers; others may come and go between calls.  next returns NULL at the end.
+ * The walk is to be stopped by whoever has started it.
+ */
+void ngx_vmess_account_walk_start(ngx_vmess_account_walk_t *walk,
+    ngx_vmess_zone_t *zone);
+ngx_vmess_account_t *ngx_vmess_account_walk_next(
+    ngx_vmess_account_walk_t *walk);
+void ngx_vmess_account_walk_stop(ngx_vmess_account_walk_t *walk);
 
 /* logs the user's counters */
 void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);

@@ -101,6 +101,27 @@ ngx_vmess_connection_get(ngx_connection_t *c)
 
 
 void
+ngx_vmess_connection_carrier(ngx_connection_t *c, ngx_str_t *name)
+{
+    ngx_vmess_vconn_t  *vconn;
+
+    ngx_str_set(name, "tcp");
+
+#if (NGX_SSL)
+    if (c->ssl) {
+        ngx_str_set(name, "tls");
+    }
+#endif
+
+    vconn = ngx_vmess_vconn_get(c);
+
+    if (vconn) {
+        *name = vconn->carrier->name;
+    }
+}
+
+
+void
 ngx_vmess_connection_pass(ngx_vmess_connection_t *vc)
 {
     ngx_connection_t  *c;

@@ -110,6 +110,9 @@ ngx_vmess_connection_t *ngx_vmess_connection_create(ngx_connection_t *c,
 /* the layer of a connection, NULL if it has none */
 ngx_vmess_connection_t *ngx_vmess_connection_get(ngx_connection_t *c);
 
+/* what carries a connection, for $vmess_carrier: a constant */
+void ngx_vmess_connection_carrier(ngx_connection_t *c, ngx_str_t *name);
+
 /* c->recv of a connection with the VMess layer */
 ssize_t ngx_vmess_connection_recv(ngx_connection_t *c, u_char *buf,
     size_t size);

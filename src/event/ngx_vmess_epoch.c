@@ -30,6 +30,7 @@ ngx_vmess_epoch_init_process(ngx_vmess_zone_t *zone)
     }
 
     ngx_queue_init(&zone->accounts);
+    ngx_queue_init(&zone->walks);
     zone->registered = 0;
 }
 

@@ -461,6 +461,7 @@ ngx_vmess_mux_flow_limit(ngx_connection_t *c)
 static ssize_t
 ngx_vmess_mux_flow_recv_limited(ngx_connection_t *fc, u_char *buf, size_t size)
 {
+    size_t                   len;
     ssize_t                  n;
     ngx_vmess_connection_t  *vc;
 
@@ -473,8 +474,10 @@ ngx_vmess_mux_flow_recv_limited(ngx_connection_t *fc, u_char *buf, size_t size)
     n = vc->recv(fc, buf, size);
 
     if (n > 0) {
-        ngx_vmess_rate_received(&vc->rate, &vc->account,
-                                n - (vc->cone ? sizeof(ngx_vmess_peer_t) : 0));
+        len = n - (vc->cone ? sizeof(ngx_vmess_peer_t) : 0);
+
+        ngx_vmess_account_count_flow(&vc->account, len, 0);
+        ngx_vmess_rate_received(&vc->rate, &vc->account, len);
         ngx_vmess_account_touch(&vc->account);
     }
 
@@ -495,9 +498,12 @@ ngx_vmess_mux_flow_send_limited(ngx_connection_t *fc, ngx_chain_t *in,
 
     in = vc->send_chain(fc, in, limit);
 
-    ngx_vmess_rate_sent(&vc->rate, &vc->account, fc->sent - sent);
+    sent = fc->sent - sent;
 
-    if (fc->sent != sent) {
+    ngx_vmess_account_count_flow(&vc->account, 0, sent);
+    ngx_vmess_rate_sent(&vc->rate, &vc->account, sent);
+
+    if (sent) {
         ngx_vmess_account_touch(&vc->account);
     }
 

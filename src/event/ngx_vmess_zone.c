@@ -40,6 +40,7 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size,
     zone->size = size;
 
     ngx_queue_init(&zone->accounts);
+    ngx_queue_init(&zone->walks);
     ngx_rbtree_init(&zone->names, &zone->sentinel, ngx_str_rbtree_insert_value);
     ngx_rbtree_init(&zone->ids, &zone->sentinel, ngx_str_rbtree_insert_value);
 

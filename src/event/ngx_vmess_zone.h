@@ -135,6 +135,8 @@ struct ngx_vmess_zone_s {
     /* of this worker */
 
     ngx_queue_t                accounts;   /* counted in sh */
+    ngx_queue_t                walks;      /* over them */
+    uint64_t                   naccounts;  /* ever */
     uint32_t                   epoch;
     ngx_uint_t                 registered;
     ngx_event_t                ticker;

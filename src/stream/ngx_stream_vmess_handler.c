@@ -213,20 +213,11 @@ ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s)
     ctx->vc->rate.delay = ngx_stream_vmess_proxy_delay;
     ctx->vc->rate.data = s;
 
-    ngx_str_set(&ctx->carrier, "tcp");
-
-#if (NGX_SSL)
-    if (c->ssl) {
-        ngx_str_set(&ctx->carrier, "tls");
-    }
-#endif
+    ngx_vmess_connection_carrier(c, &ctx->carrier);
 
     vconn = ngx_vmess_vconn_get(c);
 
-    if (vconn) {
-        ctx->carrier = vconn->carrier->name;
-
-    } else {
+    if (vconn == NULL) {
         ctx->vc->disguise = vscf->disguise;
 
         ctx->vc->pending.evict = ngx_stream_vmess_handler_evict;
