@@ -16,8 +16,6 @@ static void ngx_http_vmess_api_field_positive(ngx_vmess_json_out_t *jo,
     const char *key, int64_t value);
 static void ngx_http_vmess_api_field_id(ngx_vmess_json_out_t *jo,
     const char *key, u_char *id);
-static void ngx_http_vmess_api_field_time(ngx_vmess_json_out_t *jo,
-    const char *key, time_t t);
 static void ngx_http_vmess_api_field_tags(ngx_vmess_json_out_t *jo,
     const char *key, uint64_t tags);
 
@@ -444,9 +442,7 @@ ngx_http_vmess_api_field_id(ngx_vmess_json_out_t *jo, const char *key,
 }
 
 
-/* RFC 3339 */
-
-static void
+void
 ngx_http_vmess_api_field_time(ngx_vmess_json_out_t *jo, const char *key,
     time_t t)
 {

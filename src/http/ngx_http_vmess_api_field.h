@@ -109,6 +109,11 @@ void ngx_http_vmess_api_field_write(ngx_vmess_json_out_t *jo,
     ngx_http_vmess_api_info_t *info, uint32_t fields);
 
 
+/* writes a time as in RFC 3339, or null for 0 */
+void ngx_http_vmess_api_field_time(ngx_vmess_json_out_t *jo, const char *key,
+    time_t t);
+
+
 /* an object with all fields takes less */
 
 #define NGX_HTTP_VMESS_API_USER_SIZE  2048

@@ -10,6 +10,7 @@
 #include "ngx_http_vmess_api_list.h"
 #include "ngx_http_vmess_api_user.h"
 #include "ngx_http_vmess_api_bulk.h"
+#include "ngx_http_vmess_api_flows.h"
 #include "ngx_http_vmess_api_openapi.h"
 
 
@@ -21,6 +22,8 @@ typedef enum {
     NGX_HTTP_VMESS_API_USER,
     NGX_HTTP_VMESS_API_KICK,
     NGX_HTTP_VMESS_API_RESET,
+    NGX_HTTP_VMESS_API_USER_FLOWS,
+    NGX_HTTP_VMESS_API_FLOWS,
     NGX_HTTP_VMESS_API_STATS,
     NGX_HTTP_VMESS_API_OPENAPI,
     NGX_HTTP_VMESS_API_NOWHERE
@@ -74,6 +77,12 @@ static ngx_http_vmess_api_route_t  ngx_http_vmess_api_routes[] = {
     { NGX_HTTP_VMESS_API_RESET, NGX_HTTP_POST, 1,
       ngx_http_vmess_api_user_reset },
 
+    { NGX_HTTP_VMESS_API_USER_FLOWS, NGX_HTTP_GET|NGX_HTTP_HEAD, 0,
+      ngx_http_vmess_api_flows_user },
+
+    { NGX_HTTP_VMESS_API_FLOWS, NGX_HTTP_GET|NGX_HTTP_HEAD, 0,
+      ngx_http_vmess_api_flows_all },
+
     { NGX_HTTP_VMESS_API_STATS, NGX_HTTP_GET|NGX_HTTP_HEAD, 0,
       ngx_http_vmess_api_stats_sums },
 
@@ -91,6 +100,14 @@ static ngx_conf_bitmask_t  ngx_http_vmess_api_methods[] = {
     { ngx_string("PATCH"), NGX_HTTP_PATCH },
     { ngx_string("DELETE"), NGX_HTTP_DELETE },
     { ngx_string("POST"), NGX_HTTP_POST },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_bitmask_t  ngx_http_vmess_api_actions[] = {
+    { ngx_string("/kick"), NGX_HTTP_VMESS_API_KICK },
+    { ngx_string("/reset"), NGX_HTTP_VMESS_API_RESET },
+    { ngx_string("/flows"), NGX_HTTP_VMESS_API_USER_FLOWS },
     { ngx_null_string, 0 }
 };
 
@@ -170,8 +187,9 @@ ngx_http_vmess_api_handler(ngx_http_request_t *r)
     if (path == NGX_HTTP_VMESS_API_NOWHERE) {
         return ngx_http_vmess_api_refuse(r, NGX_HTTP_NOT_FOUND, "NoSuchPath",
                                          "there are users, users/NAME, "
-                                         "users/NAME/kick, users/NAME/reset, "
-                                         "stats and openapi.json");
+                                         "users/NAME/flows, users/NAME/kick, "
+                                         "users/NAME/reset, flows, stats and "
+                                         "openapi.json");
     }
 
     for (route = ngx_http_vmess_api_routes; route->methods; route++) {
@@ -227,6 +245,10 @@ ngx_http_vmess_api_path(ngx_http_request_t *r, ngx_str_t *name)
         return NGX_HTTP_VMESS_API_USERS;
     }
 
+    if (path.len == 5 && ngx_strncmp(path.data, "flows", 5) == 0) {
+        return NGX_HTTP_VMESS_API_FLOWS;
+    }
+
     if (path.len == 5 && ngx_strncmp(path.data, "stats", 5) == 0) {
         return NGX_HTTP_VMESS_API_STATS;
     }
@@ -251,24 +273,19 @@ ngx_http_vmess_api_path(ngx_http_request_t *r, ngx_str_t *name)
 static ngx_uint_t
 ngx_http_vmess_api_action(ngx_str_t *name)
 {
-    size_t             len;
-    ngx_uint_t         i;
-    static ngx_str_t   words[] = {
-        ngx_string("/kick"),
-        ngx_string("/reset")
-    };
+    size_t               len;
+    ngx_conf_bitmask_t  *action;
 
-    for (i = 0; i < 2; i++) {
+    for (action = ngx_http_vmess_api_actions; action->name.len; action++) {
 
-        len = words[i].len;
+        len = action->name.len;
 
         if (name->len > len
-            && ngx_strncmp(name->data + name->len - len, words[i].data, len)
+            && ngx_strncmp(name->data + name->len - len, action->name.data, len)
                == 0)
         {
             name->len -= len;
-            return i == 0 ? NGX_HTTP_VMESS_API_KICK
-                          : NGX_HTTP_VMESS_API_RESET;
+            return action->mask;
         }
     }
 

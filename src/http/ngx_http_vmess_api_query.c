@@ -35,17 +35,26 @@ static ngx_int_t ngx_http_vmess_api_query_fields(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_query_t *q, ngx_str_t *value);
 static ngx_int_t ngx_http_vmess_api_query_word(ngx_str_t *words,
     ngx_str_t *value, ngx_uint_t *n);
+static ngx_int_t ngx_http_vmess_api_query_read(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_arg_t *arg,
+    ngx_uint_t n, ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_query_arg(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t *value);
 
 
-static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_args[] = {
+/* those of all lists */
+
+static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_page_args[] = {
 
     { ngx_string("limit"), ngx_http_vmess_api_query_limit,
       "must be a number from 1 on" },
 
     { ngx_string("after"), ngx_http_vmess_api_query_after,
-      "must be \"next\" of the page before" },
+      "must be \"next\" of the page before" }
+};
+
+
+static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_args[] = {
 
     { ngx_string("name"), ngx_http_vmess_api_query_name,
       "must be a part of a name" },
@@ -62,9 +71,7 @@ static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_args[] = {
 
     { ngx_string("fields"), ngx_http_vmess_api_query_fields,
       "must be names of fields with commas between them, such as "
-      "\"name,used\"" },
-
-    { ngx_null_string, NULL, NULL }
+      "\"name,used\"" }
 };
 
 
@@ -72,16 +79,60 @@ ngx_int_t
 ngx_http_vmess_api_query_parse(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_error_t *err)
 {
-    ngx_int_t                  rc;
-    ngx_str_t                  value;
-    ngx_http_vmess_api_arg_t  *arg;
-
-    ngx_memzero(q, sizeof(ngx_http_vmess_api_query_t));
+    if (ngx_http_vmess_api_query_page(ctx, q, err) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     q->fields = ngx_http_vmess_api_field_all(ctx);
     q->status = ((ngx_uint_t) 1 << NGX_HTTP_VMESS_API_STATUSES) - 1;
 
-    for (arg = ngx_http_vmess_api_args; arg->name.len; arg++) {
+    if (ngx_http_vmess_api_query_read(ctx, q, ngx_http_vmess_api_args,
+                                      sizeof(ngx_http_vmess_api_args)
+                                      / sizeof(ngx_http_vmess_api_arg_t),
+                                      err)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (q->sort && q->limit > NGX_HTTP_VMESS_API_PAGE_MAX) {
+        return ngx_http_vmess_api_error(err, NGX_HTTP_BAD_REQUEST,
+                                        "InvalidArgument", "limit",
+                                        "must be a number from 1 to %d with "
+                                        "\"sort\"",
+                                        NGX_HTTP_VMESS_API_PAGE_MAX);
+    }
+
+    if (q->sort && q->limit == 0) {
+        q->limit = NGX_HTTP_VMESS_API_PAGE;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_query_page(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_error_t *err)
+{
+    ngx_memzero(q, sizeof(ngx_http_vmess_api_query_t));
+
+    return ngx_http_vmess_api_query_read(ctx, q, ngx_http_vmess_api_page_args,
+                                         sizeof(ngx_http_vmess_api_page_args)
+                                         / sizeof(ngx_http_vmess_api_arg_t),
+                                         err);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_query_read(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_arg_t *arg, ngx_uint_t n,
+    ngx_http_vmess_api_error_t *err)
+{
+    ngx_int_t  rc;
+    ngx_str_t  value;
+
+    for ( /* void */ ; n; n--, arg++) {
 
         rc = ngx_http_vmess_api_query_arg(ctx->request, &arg->name, &value);
 
@@ -95,18 +146,6 @@ ngx_http_vmess_api_query_parse(ngx_http_vmess_api_ctx_t *ctx,
                                             (char *) arg->name.data,
                                             "%s", arg->text);
         }
-    }
-
-    if (q->sort && q->limit > NGX_HTTP_VMESS_API_PAGE_MAX) {
-        return ngx_http_vmess_api_error(err, NGX_HTTP_BAD_REQUEST,
-                                        "InvalidArgument", "limit",
-                                        "must be a number from 1 to %d with "
-                                        "\"sort\"",
-                                        NGX_HTTP_VMESS_API_PAGE_MAX);
-    }
-
-    if (q->sort && q->limit == 0) {
-        q->limit = NGX_HTTP_VMESS_API_PAGE;
     }
 
     return NGX_OK;

@@ -34,6 +34,10 @@ typedef struct {
 ngx_int_t ngx_http_vmess_api_query_parse(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_error_t *err);
 
+/* the same for lists that have "limit" and "after" only */
+ngx_int_t ngx_http_vmess_api_query_page(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_error_t *err);
+
 /* 1 if the user is one of those */
 ngx_uint_t ngx_http_vmess_api_query_match(ngx_http_vmess_api_query_t *q,
     ngx_http_vmess_api_info_t *info);

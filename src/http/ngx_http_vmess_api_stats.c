@@ -63,6 +63,9 @@ ngx_http_vmess_api_stats_index(ngx_http_vmess_api_ctx_t *ctx)
     ngx_str_set(&s, "users");
     ngx_vmess_json_out_string(&jo, "users", &s);
 
+    ngx_str_set(&s, "flows");
+    ngx_vmess_json_out_string(&jo, "flows", &s);
+
     ngx_str_set(&s, "stats");
     ngx_vmess_json_out_string(&jo, "stats", &s);
 

@@ -35,8 +35,6 @@ static ngx_int_t ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
     void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
     ngx_uint_t conf, ngx_http_vmess_api_info_t *info,
     ngx_http_vmess_api_error_t *err);
-static ngx_int_t ngx_http_vmess_api_user_none(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_user_stale(
     ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_user_send(ngx_http_vmess_api_ctx_t *ctx,
@@ -480,7 +478,7 @@ ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_vmess_api_user_none(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_error_t *err)
 {

@@ -17,6 +17,10 @@
 ngx_int_t ngx_http_vmess_api_user_find(ngx_vmess_zone_t *zone,
     ngx_str_t *name, ngx_http_vmess_api_info_t *info);
 
+/* says that there is no user ctx->name; returns NGX_ERROR */
+ngx_int_t ngx_http_vmess_api_user_none(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_error_t *err);
+
 /*
  * Says why a user could not be set.
  *

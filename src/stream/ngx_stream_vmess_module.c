@@ -23,6 +23,7 @@
 #include "ngx_stream_vmess_variable.h"
 #include "ngx_vmess_param.h"
 #include "event/ngx_vmess_xudp.h"
+#include "event/ngx_vmess_flows.h"
 #include "event/ngx_vmess_publish.h"
 #include "event/ngx_vmess_state.h"
 
@@ -359,6 +360,7 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
         ngx_vmess_state_init_worker(cycle);
         ngx_vmess_worker_init(cycle);
         ngx_vmess_xudp_init();
+        ngx_vmess_flows_init();
         ngx_stream_vmess_quic_init(cycle);
 
         if (ngx_stream_vmess_limit_init_process(cycle) != NGX_OK) {
