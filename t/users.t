@@ -130,6 +130,7 @@ my $seen = sh('vmessctl top');
 like($seen, qr/^user0001\t\d+\t\d+\t1\t10\t26$/m, 'top');
 like($seen, qr/^user0001\tactive\t36\t53687091200\t/m, 'who has used most');
 like($seen, qr/^user0009\t0\t0\t$/m, 'some fields of some');
+like($seen, qr/^user0001\ttcp\ttcp\t127\.0\.0\.1\t\S+:\d+\t5\t13\t20\d\d-\S+Z$/m, 'a flow');
 
 $id{old} = $id{user0001};
 ($id{user0001}) = decode_json(decode_base64(

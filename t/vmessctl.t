@@ -230,7 +230,7 @@ ctl_fails(2, 'alice: the location does not show ids.*', '--url', "unix:$Dir/api.
 ctl_fails(2, 'the server answered "404 Not Found", is there "vmess_api"\?', '--url', "unix:$Dir/api.sock:/", 'list');
 ctl_fails(4, 'nobody: there is no user "nobody" in vmess_users "main"', @api, @$_)
     for [qw(show nobody)], [qw(set nobody quota=1g)], [qw(del nobody)], [qw(kick nobody)],
-        [qw(reset nobody)], [qw(link nobody --host x)];
+        [qw(reset nobody)], [qw(flows nobody)], [qw(link nobody --host x)];
 ctl_fails(3, "no connection to $Dir/nothing: No such file or directory", '--url', "unix:$Dir/nothing:/api/", 'list');
 ctl_fails(3, 'no connection to 127.0.0.1:' . port('dead') . ': Connection refused',
             '--url', 'http://127.0.0.1:' . port('dead') . '/api/', 'list');
@@ -343,3 +343,34 @@ kill 'TERM', $reader;
 CORE::close $top;
 like(ctl(qw(top -n 1 -d 0.1 --table)),
      qr/\Aname   up\/s  down\/s  flows  up    down\nalice  0     0       1      1000  1000\n\z/, 'for people');
+
+
+=== TEST 8: flows that are open
+--- servers
+echo echo
+--- http_config eval: $::http
+--- config eval: $::config
+--- stream_config eval: $::users
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+local $ENV{VMESSCTL_URL} = "unix:$Dir/api.sock:/api/";
+is(ctl('flows'), '', 'none');
+my @flows = map { flow(to => 'echo', data => 'hello') } 1, 2;
+is($_->read(5), 'hello', 'a flow') for @flows;
+my $line = qr/alice\ttcp\ttcp\t127\.0\.0\.1\t127\.0\.0\.1:@{[ port('echo') ]}\t5\t5\t\d{4}-\S+Z\n/;
+like(ctl(qw(flows)), qr/\A$line$line\z/, 'both are listed');
+like(ctl(qw(flows alice --limit 1)), qr/\A$line\z/, 'or one of them');
+like(ctl(qw(flows alice --table)), qr/\Auser   network  carrier  client .*\n(?:alice  tcp .*\n){2}\z/, 'for people');
+is(decode_json((split /\n/, ctl(qw(flows --json)))[1])->{network}, 'tcp', 'as JSON');
+my $missing = "vmessctl: some flows are missing, a worker gave no answer\n";
+my ($pid) = children();
+kill 'STOP', $pid;
+my ($rc, $out, $err);
+ok(wait_for(sub { ($rc, $out, $err) = run_ctl('', 'flows'); $err eq $missing }), 'a worker is silent');
+is($rc, 3, 'which is a failure');
+like($out, qr/\A(?:$line)*\z/, 'flows of others are listed');
+kill 'CONT', $pid;
+ok(wait_for(sub { ($rc) = run_ctl('', 'flows'); !$rc }), 'it goes on');
+--- stream_response: 1
