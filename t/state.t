@@ -491,6 +491,12 @@ with('a newer version', { 'journal.1' => header($changes, 1, 'main', 2) },
      qr/emerg.*journal\.1" is of a newer version/);
 with('a newer record', { 'journal.1' => header($changes, 1, 'main') . record(0x30) . $end },
      qr/emerg.*journal\.1" has a record of a newer version, at offset 38/);
+for my $period ([6, 1], [0xffff, 1], [5, 0], [5, 36501], [3, 32]) {
+    my $bad = header($changes, 1, 'main')
+              . record(1, 1 => 'alice', 2 => 'x' x 16, 9 => pack('NN', @$period)) . $end;
+    with("an impossible period, @$period", { 'snapshot.1' => $snap1, 'journal.1' => $bad },
+         qr/emerg.*journal\.1" has a record with an invalid period, at offset 38/);
+}
 with('another zone', { 'journal.1' => header($changes, 1, 'other') },
      qr/emerg.*journal\.1" is of another zone/);
 with('another name', { 'journal.1' => $two },

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_journal.h"
+#include "ngx_vmess_period.h"
 
 
 #define NGX_VMESS_JOURNAL_MAGIC      "\x89VMST\r\n\x1a"
@@ -35,6 +36,8 @@ static size_t ngx_vmess_journal_check(ngx_vmess_journal_t *j, const u_char *p);
 static ngx_int_t ngx_vmess_journal_broken(ngx_vmess_journal_t *j, u_char *p);
 static ngx_int_t ngx_vmess_journal_fields(ngx_vmess_journal_t *j,
     ngx_vmess_journal_record_t *record, u_char *p, u_char *last);
+static ngx_int_t ngx_vmess_journal_period(ngx_vmess_journal_t *j,
+    ngx_vmess_journal_record_t *record);
 static ngx_int_t ngx_vmess_journal_field(ngx_vmess_journal_t *j,
     ngx_vmess_journal_record_t *record, const ngx_vmess_journal_field_t *field,
     u_char *p, size_t len);
@@ -489,6 +492,30 @@ ngx_vmess_journal_fields(ngx_vmess_journal_t *j,
         || (record->kind == NGX_VMESS_JOURNAL_USER && record->id.len == 0))
     {
         j->err = "has a record without a name or id";
+        return NGX_ERROR;
+    }
+
+    return ngx_vmess_journal_period(j, record);
+}
+
+
+/* times are reckoned with it, so it is one that can be configured */
+
+static ngx_int_t
+ngx_vmess_journal_period(ngx_vmess_journal_t *j,
+    ngx_vmess_journal_record_t *record)
+{
+    uint64_t  unit, n;
+
+    unit = record->quota_reset >> 32;
+    n = (uint32_t) record->quota_reset;
+
+    if (unit > NGX_VMESS_PERIOD_DAYS
+        || (unit == NGX_VMESS_PERIOD_DAYS
+            && (n == 0 || n > NGX_VMESS_PERIOD_DAYS_MAX))
+        || (unit < NGX_VMESS_PERIOD_DAYS && n > 31))
+    {
+        j->err = "has a record with an invalid period";
         return NGX_ERROR;
     }
 

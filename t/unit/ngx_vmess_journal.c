@@ -8,6 +8,7 @@
 
 #include "test.h"
 #include "ngx_vmess_journal.h"
+#include "ngx_vmess_period.h"
 
 
 #define TEST_HEADER   (NGX_VMESS_JOURNAL_HEADER_LEN + sizeof("users") - 1)
@@ -134,6 +135,7 @@ test_records(void)
             *n = ((uint64_t) 1 << (bits - 1)) | (n - &record.until);
         }
 
+        record.quota_reset = (uint64_t) NGX_VMESS_PERIOD_DAYS << 32 | bits;
         record.time = 1;
         record.count = 2;
 
