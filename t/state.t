@@ -5,6 +5,9 @@ use TestVMess;
 use VMess::API;
 use File::Copy qw(copy);
 use File::Path qw(make_path remove_tree);
+use IO::Socket::IP;
+use POSIX ();
+use Socket qw(SOCK_STREAM);
 use Test::Nginx::Util qw($ServRoot $PidFile $ConfFile);
 
 plan "no_plan";
@@ -201,6 +204,75 @@ sub counters {
     return record(1, 1 => $user, 2 => $id, 19 => "\x01", 32 => pack('N', $up),
                   36 => pack('N', $total));
 }
+
+# who writes: the worker that has a journal open; waits until there is one
+
+sub writer {
+    my $pid;
+    wait_for(sub {
+        ($pid) = grep { my $p = $_; grep { (readlink($_) // '') =~ m{^\Q$state\E/journal\.\d+$} }
+                                         glob("/proc/$p/fd/*") } children() });
+    return $pid;
+}
+
+
+# a client of the API that goes on until nginx is killed, in a process of its own; it
+# tells what it is about to do, and what was confirmed, as lines "name value"
+
+sub changes {
+    my ($n, $client) = @_;
+    my $api = VMess::API->new(connect => sub { IO::Socket::IP->new(
+        PeerHost => '127.0.0.1', PeerPort => http_port(), Type => SOCK_STREAM)
+            || POSIX::_exit(0) });
+    my $pid = fork // die $!;
+    return $pid if $pid;
+
+    open my $fh, '>>', "$Dir/client.$client" or POSIX::_exit(1);
+
+    while (1) {
+        my $name = $client eq 'list' ? 'list' : "$client-" . int rand 4;
+        my $value = ++$n;
+        my @request;
+
+        if ($client eq 'list') {
+            @request = (PATCH => 'users', { users => [ map { {
+                name => "list-$_", quota => $value,
+                id => sprintf '00000000-0000-4000-8000-%012x', $_ } } 1 .. 150 ] });
+
+        } elsif (rand 3 < 1) {
+            $value = 0;
+            @request = (DELETE => "users/$name");
+
+        } else {
+            my ($client_n, $user_n) = $name =~ /(\d+)-(\d+)/;
+            @request = (PUT => "users/$name", { quota => $value,
+                id => sprintf '00000000-0000-4000-9%03x-%012x', $client_n, $user_n });
+        }
+
+        syswrite $fh, "try $name $value\n";
+        my $status = $api->request(@request)->{status};
+        syswrite $fh, "ok $name $value\n" if $status =~ /^2/ || $status == 404;
+        POSIX::_exit(0) if !$status;
+    }
+}
+
+
+# what users may be: what was confirmed last, or what was tried after it; as
+# { name => { value => 1 } }, where 0 is no user
+
+sub expected {
+    my %may;
+    for my $client (@_) {
+        for (split /\n/, TestVMess::file_text("$Dir/client.$client")) {
+            my ($what, $name, $value) = split;
+            $may{$name} = {} if $what eq 'ok';
+            $may{$name}{0} = 1 if !$may{$name};
+            $may{$name}{$value} = 1;
+        }
+    }
+    return \%may;
+}
+
 
 our ($snapshot, $changes, $end) = (1, 2, record(5));
 
@@ -516,6 +588,8 @@ ok(start_nginx(), 'a start without files');
 
 
 === TEST 7: a full disk
+--- config
+location /api/ { vmess_api main write; }
 --- servers
 echo echo
 --- stream_config eval
@@ -548,10 +622,27 @@ is(wait_log(qr/alert.*No space left on device/), 1, 'an alert');
 is(one_flow('alice', 'hello'), 'hello', 'serving goes on');
 
 is(log_count(qr/No space left/), 1, 'there is one');
+
+    # a change is made, and told not to be saved
+
+    my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+    my $carol = { id => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11' };
+    my $answer = $api->call('PUT', 'users/carol', $carol);
+    is($answer->{status}, 503, 'a change is not confirmed');
+    is($answer->{json}{error}{code}, 'NotSaved', 'as it is not saved');
+    like($answer->{json}{error}{text}, qr/in effect, but is not saved .*"main"/, 'a text says so');
+    is($api->call('GET', 'users/carol')->{status}, 200, 'it is in effect');
+    is($api->call('POST', 'users/carol/kick')->{status}, 200, 'what is not kept is confirmed');
+
     unlink "$state/big";
     is(wait_log(qr/notice.*is written to again/), 1, 'and it succeeds');
     wait_for(sub { snapshot() > 1 });
+    is($api->call('PUT', 'users/carol', $carol)->{status}, 200, 'now it is');
+    is(join(' ', $api->problems), '', 'as the document says');
 
+    stop_nginx('KILL');
+    ok(start_nginx(), 'a start');
+    is($api->call('GET', 'users/carol')->{status}, 200, 'the user is there');
     stop_nginx('QUIT');
     ok(start_nginx(), 'a start');
     one_flow('alice', 'hello');
@@ -810,12 +901,173 @@ make_path("$state/lock");
 ok(start_nginx(), 'a start');
 my @names = map { $_->{name} } @{ $api->call('GET', 'users')->{json}{users} };
 is("@names", 'alice bob carol', 'a user was kept');
-is($api->call('DELETE', 'users/carol')->{status}, 204, 'and is removed');
+is($api->call('DELETE', 'users/carol')->{status}, 503, 'and is removed, which is not saved');
 rmdir "$state/lock";
 stop_nginx('TERM');
 
 ok(start_nginx(), 'a start');
 @names = map { $_->{name} } @{ $api->call('GET', 'users')->{json}{users} };
 is("@names", 'alice bob', 'it is not there again');
+1;
+--- stream_response: 1
+=== TEST 14: what the API has confirmed is there after kill -9
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('fourteen')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/fourteen";
+my @clients = (1 .. 3, 'list');
+my ($lost, $half, $confirmed, $n) = (0, 0, 0, 1);
+my $rounds = $ENV{TEST_VMESS_ROUNDS} || 20;
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+
+for my $round (1 .. $rounds) {
+    unlink "$Dir/client.$_" for @clients;
+
+    # they begin with what is there
+
+    my (%before, @pids);
+    $before{$_->{name}} = $_->{quota} for @{ $api->call('GET', 'users')->{json}{users} };
+    for my $client (@clients) {
+        open my $fh, '>', "$Dir/client.$client" or die $!;
+        print $fh "ok list ", $before{'list-1'} // 0, "\n" if $client eq 'list';
+        print $fh map { "ok $client-$_ " . ($before{"$client-$_"} // 0) . "\n" } 0 .. 3
+            if $client ne 'list';
+        CORE::close $fh;
+        push @pids, changes($n += 10000, $client);
+    }
+
+    # some are confirmed
+
+    wait_for(sub { !grep { TestVMess::file_text("$Dir/client.$_") !~ /try.*\nok/ } @clients });
+    select undef, undef, undef, rand 0.2;
+
+    if ($round % 4 == 0) {
+
+        # who writes, and after it all
+
+        kill 'KILL', writer();
+        select undef, undef, undef, rand 0.5;
+    }
+
+    stop_nginx('KILL');
+    waitpid $_, 0 for @pids;
+
+    if (!start_nginx()) {
+        $lost++;
+        last;
+    }
+
+    my %after = map { $_->{name} => $_->{quota} }
+                @{ $api->call('GET', 'users')->{json}{users} };
+    my $may = expected(@clients);
+
+    for my $client (@clients) {
+        my $first = TestVMess::file_text("$Dir/client.$client") =~ s/try.*//sr;
+        $confirmed += () = TestVMess::file_text("$Dir/client.$client") =~ /^ok/mg;
+        $confirmed -= () = $first =~ /^ok/mg;
+    }
+
+    my %lists = map { $after{"list-$_"} // 0 => 1 } 1 .. 150;
+    $half++ if keys %lists != 1;
+    delete $may->{list}{$_} and $may->{list}{found} = 1 for keys %lists;
+    if (!$may->{list}{found}) {
+        $lost++;
+        diag("round $round: the list is ", join ' ', keys %lists);
+    }
+
+    for my $name (grep { $_ ne 'list' } keys %$may) {
+        next if $may->{$name}{ $after{$name} // 0 };
+        $lost++;
+        diag("round $round: $name is ", $after{$name} // 0, ', not ',
+             join ' or ', keys %{ $may->{$name} });
+    }
+}
+
+is($lost, 0, 'nothing that was confirmed is lost');
+is($half, 0, 'lists are there as a whole, or not at all');
+cmp_ok($confirmed, '>', $rounds, 'there was something');
+diag("$rounds rounds, $confirmed confirmed changes") if $ENV{TEST_VMESS_ROUNDS};
+1;
+--- stream_response: 1
+
+
+=== TEST 15: who writes does not, or is killed, while a change waits for it
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('fifteen')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/fifteen";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my $id = '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11';
+is($api->call('PUT', 'users/carol', { id => $id })->{status}, 201, 'a user');
+
+my $writer = writer();
+kill 'STOP', $writer;
+wait_for(sub { TestVMess::file_text("/proc/$writer/stat") =~ /\) T/ });
+is($api->call('PATCH', 'users/carol', { quota => 1000 })->{status}, 503, 'nobody saves it');
+
+my $s = tcp(http_port());
+my $body = '{"quota":2000}';
+put($s, "PATCH /api/users/carol HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        . "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n$body");
+is(wait_for(sub { $api->request(GET => 'users/carol')->{json}{quota} == 2000 }), 1,
+   'a change is made');
+ok(!IO::Select->new($s)->can_read(0), 'and waits');
+kill 'KILL', $writer;
+like(slurp($s), qr/^HTTP\/1.1 200 /, 'another one saves it');
+
+stop_nginx('KILL');
+ok(start_nginx(), 'a start');
+is($api->call('GET', 'users/carol')->{json}{quota}, 2000, 'it is there');
+is(join(' ', $api->problems), '', 'answers are as the document says');
+1;
+--- stream_response: 1
+
+
+=== TEST 16: a change while nginx is to quit
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('sixteen')
+--- stream_server_config eval
+$main::config
+--- quits
+--- stream_client
+$state = "$Dir/sixteen";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my $id = '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11';
+is($api->call('PUT', 'users/carol', { id => $id })->{status}, 201, 'a user');
+
+# the last byte comes when nobody writes any more
+
+my @s = map { tcp(http_port()) } 1 .. 4;
+put($_, "PATCH /api/users/carol HTTP/1.1\r\nHost: localhost\r\n"
+        . "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"quota\":2000") for @s;
+wait_taken(http_port());
+my @all = (TestVMess::master_pid(), children());
+kill 'QUIT', $all[0];
+is(wait_for(sub { !grep { my $p = $_; grep { (readlink($_) // '') =~ m{^\Q$state\E/lock$} }
+                                           glob("/proc/$p/fd/*") } children() }), 1,
+   'nobody writes');
+put($_, '}') for @s;
+like(slurp($_), qr/^HTTP\/1.1 200 /, 'a change is confirmed') for @s;
+is(wait_for(sub { !grep { alive($_) } @all }), 1, 'nginx has gone');
+ok(start_nginx(), 'a start');
+is($api->call('GET', 'users/carol')->{json}{quota}, 2000, 'it is there');
 1;
 --- stream_response: 1

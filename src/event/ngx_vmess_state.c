@@ -9,6 +9,7 @@
 #include "ngx_vmess_state_dir.h"
 #include "ngx_vmess_state_load.h"
 #include "ngx_vmess_state_user.h"
+#include <sys/eventfd.h>
 
 
 #define NGX_VMESS_STATE_INTERVAL  1000   /* ms */
@@ -27,13 +28,24 @@
 #define NGX_VMESS_STATE_COMPLAIN  60
 #define NGX_VMESS_STATE_GRACE     5
 
+/* ms: until it is looked again whether a list is applied, and how long it may */
+
+#define NGX_VMESS_STATE_SOON      20
+#define NGX_VMESS_STATE_PATIENCE  5000
+
 
 struct ngx_vmess_state_s {
     ngx_vmess_zone_t          *zone;
     ngx_path_t                 path;
 
+    ngx_fd_t                   wake;       /* an eventfd of all workers */
+
     /* of a worker */
 
+    ngx_connection_t          *connection; /* of it, while the lock is held */
+    ngx_uint_t                 asked;      /* what this pass will have saved */
+    ngx_uint_t                 begun;      /* lists, when it began */
+    ngx_msec_t                 since;      /* this round is to be, 0: none is */
     ngx_fd_t                   lock;
     ngx_fd_t                   journal;    /* NGX_INVALID_FILE: to be begun */
     ngx_fd_t                   snapshot;   /* or none is being made */
@@ -49,6 +61,11 @@ struct ngx_vmess_state_s {
     ngx_event_t                step;
     unsigned                   held:1;
     unsigned                   writing:1;  /* a round */
+    unsigned                   closing:1;  /* the last one */
+    unsigned                   open:1;     /* a group has no end yet */
+    unsigned                   copied_all:1; /* into the snapshot */
+    unsigned                   needed:1;   /* a snapshot: files lack something
+                                              that users say they have */
     unsigned                   failed:1;
     unsigned                   lost:1;     /* who has gone, by name */
 };
@@ -56,9 +73,15 @@ struct ngx_vmess_state_s {
 
 static ngx_int_t ngx_vmess_state_init_zone(ngx_vmess_zone_t *zone,
     ngx_uint_t live, ngx_log_t *log);
+static void ngx_vmess_state_cleanup(void *data);
 static void ngx_vmess_state_timer_handler(ngx_event_t *ev);
+static void ngx_vmess_state_wake_handler(ngx_event_t *ev);
+static void ngx_vmess_state_round(ngx_vmess_state_t *st);
 static void ngx_vmess_state_step_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_vmess_state_ready(ngx_vmess_state_t *st);
+static void ngx_vmess_state_next(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_lock(ngx_vmess_state_t *st);
+static void ngx_vmess_state_listen(ngx_vmess_state_t *st);
 static uint64_t ngx_vmess_state_claimed(ngx_vmess_state_t *st);
 static void ngx_vmess_state_claim(ngx_vmess_state_t *st);
 static void ngx_vmess_state_unlock(ngx_vmess_state_t *st);
@@ -72,10 +95,12 @@ static ngx_fd_t ngx_vmess_state_create(ngx_vmess_state_t *st,
 static ngx_int_t ngx_vmess_state_publish(ngx_vmess_state_t *st,
     ngx_vmess_journal_kind_e kind, ngx_fd_t fd);
 static ngx_int_t ngx_vmess_state_count(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_commit(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_copy(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_finish(ngx_vmess_state_t *st);
-static u_char *ngx_vmess_state_group(ngx_vmess_state_t *st, ngx_uint_t *next,
+static u_char *ngx_vmess_state_users(ngx_vmess_state_t *st, ngx_uint_t *next,
     ngx_vmess_state_round_t *round);
+static u_char *ngx_vmess_state_end(u_char *p);
 static ngx_int_t ngx_vmess_state_write(ngx_vmess_state_t *st, ngx_fd_t fd,
     u_char *p, u_char *last, off_t *size);
 static ngx_int_t ngx_vmess_state_failed(ngx_vmess_state_t *st, char *what);
@@ -88,11 +113,14 @@ static u_char  ngx_vmess_state_buffer[NGX_VMESS_STATE_BUFFER];
 ngx_int_t
 ngx_vmess_state_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone, ngx_str_t *name)
 {
-    ngx_path_t         *path;
-    ngx_vmess_state_t  *st;
+    ngx_path_t          *path;
+    ngx_vmess_state_t   *st;
+    ngx_pool_cleanup_t  *cln;
 
     st = ngx_pcalloc(cf->pool, sizeof(ngx_vmess_state_t));
-    if (st == NULL) {
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+
+    if (st == NULL || cln == NULL) {
         return NGX_ERROR;
     }
 
@@ -129,12 +157,33 @@ ngx_vmess_state_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone, ngx_str_t *name)
         return NGX_ERROR;
     }
 
+    /* workers have it from the master, whoever of them will write */
+
+    st->wake = eventfd(0, EFD_CLOEXEC|EFD_NONBLOCK);
+
+    if (st->wake == -1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno, "eventfd() failed");
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_vmess_state_cleanup;
+    cln->data = st;
+
     st->zone = zone;
 
     zone->state = st;
     zone->load = ngx_vmess_state_init_zone;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_vmess_state_cleanup(void *data)
+{
+    ngx_vmess_state_t *st = data;
+
+    (void) close(st->wake);
 }
 
 
@@ -147,6 +196,10 @@ ngx_vmess_state_init_zone(ngx_vmess_zone_t *zone, ngx_uint_t live,
     if (zone->sh->claim) {
         return NGX_OK;
     }
+
+    /* users of new memory do not know what of them is in files */
+
+    zone->sh->unclean = 1;
 
     return ngx_vmess_state_load(zone, &zone->state->path.name, !live, log);
 }
@@ -171,6 +224,10 @@ ngx_vmess_state_init_worker(ngx_cycle_t *cycle)
         if (st == NULL) {
             continue;
         }
+
+        /* of a worker that died in this slot */
+
+        zone[i]->sh->workers[ngx_process_slot].changing = 0;
 
         st->lock = NGX_INVALID_FILE;
         st->journal = NGX_INVALID_FILE;
@@ -198,6 +255,12 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
     /* new workers see to what old ones count */
 
     if (ngx_exiting) {
+
+        if (st->held && !ngx_vmess_state_ready(st)) {
+            ngx_add_timer(ev, NGX_VMESS_STATE_SOON);
+            return;
+        }
+
         ngx_vmess_state_unlock(st);
         return;
     }
@@ -217,6 +280,38 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
 
     (void) futimens(st->lock, NULL);
 
+    ngx_vmess_state_round(st);
+}
+
+
+/* somebody waits for what was changed to be saved */
+
+static void
+ngx_vmess_state_wake_handler(ngx_event_t *ev)
+{
+    uint64_t             n;
+    ngx_connection_t    *c;
+    ngx_vmess_state_t   *st;
+
+    c = ev->data;
+    st = c->data;
+
+    if (read(c->fd, &n, sizeof(uint64_t)) == -1 && ngx_errno != NGX_EAGAIN) {
+        ngx_log_error(NGX_LOG_ALERT, ev->log, ngx_errno,
+                      "read() of an eventfd failed");
+    }
+
+    /* a round that is being made is followed by another one */
+
+    if (!st->writing && st->zone->sh->asked != st->zone->sh->saved) {
+        ngx_vmess_state_round(st);
+    }
+}
+
+
+static void
+ngx_vmess_state_round(ngx_vmess_state_t *st)
+{
     if (st->journal == NGX_INVALID_FILE
         && ngx_vmess_state_start(st) != NGX_OK)
     {
@@ -252,27 +347,98 @@ ngx_vmess_state_step_handler(ngx_event_t *ev)
     rc = NGX_OK;
 
     if (st->writing) {
+
+        if (st->user == 0 && !ngx_vmess_state_ready(st)) {
+            st->writing = 0;
+            ngx_add_timer(&st->timer, NGX_VMESS_STATE_SOON);
+            return;
+        }
+
         rc = ngx_vmess_state_count(st);
+
+        if (rc == NGX_OK) {
+            rc = ngx_vmess_state_commit(st);
+        }
 
     } else if (st->snapshot != NGX_INVALID_FILE) {
         rc = ngx_vmess_state_copy(st);
     }
 
-    if (rc != NGX_ERROR
-        && (st->writing || st->snapshot != NGX_INVALID_FILE))
-    {
-        ngx_post_event(ev, &ngx_posted_next_events);
-        return;
+    if (rc != NGX_ERROR) {
+        ngx_vmess_state_next(st);
+    }
+}
+
+
+/*
+ * A list that is applied in several turns is to be in one group: none is begun
+ * amid it, for some time.
+ */
+
+static ngx_uint_t
+ngx_vmess_state_ready(ngx_vmess_state_t *st)
+{
+    uint32_t              pid;
+    ngx_uint_t            i;
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = st->zone->sh;
+
+    if (st->since == 0) {
+        st->since = ngx_current_msec;
     }
 
-    /* who is not in the snapshot is not there */
+    st->begun = sh->begun;
 
-    if (rc == NGX_OK
-        && (st->lost
-            || st->size > ngx_max(NGX_VMESS_STATE_JOURNAL, st->last)))
-    {
-        ngx_vmess_state_close(st);
-        (void) ngx_vmess_state_start(st);
+    ngx_vmess_memory_barrier();
+
+    if (ngx_current_msec - st->since >= NGX_VMESS_STATE_PATIENCE) {
+        return 1;
+    }
+
+    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
+
+        pid = sh->workers[i].changing;
+
+        if (pid && (kill((ngx_pid_t) pid, 0) == 0 || ngx_errno != NGX_ESRCH)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* rounds for those who wait and parts of a snapshot take turns */
+
+static void
+ngx_vmess_state_next(ngx_vmess_state_t *st)
+{
+    if (!st->writing) {
+
+        if (st->snapshot == NGX_INVALID_FILE
+            && (st->lost
+                || st->size > ngx_max(NGX_VMESS_STATE_JOURNAL, st->last)))
+        {
+            /* who is not in the snapshot is not there */
+
+            st->needed |= st->lost;
+
+            ngx_vmess_state_close(st);
+
+            if (ngx_vmess_state_start(st) != NGX_OK) {
+                return;
+            }
+
+        } else if (st->snapshot == NGX_INVALID_FILE
+                   && st->zone->sh->asked != st->asked)
+        {
+            st->writing = 1;
+        }
+    }
+
+    if (st->writing || st->snapshot != NGX_INVALID_FILE) {
+        ngx_post_event(&st->step, &ngx_posted_next_events);
     }
 }
 
@@ -331,14 +497,45 @@ ngx_vmess_state_lock(ngx_vmess_state_t *st)
     st->held = 1;
     st->seconds = 0;
 
-    /* what one who died had taken for written may be in no file */
+    /* one who died may have taken for written what is in no file */
 
-    st->lost = st->zone->sh->writing;
-    st->zone->sh->writing = 1;
+    st->needed = st->zone->sh->unclean;
 
     ngx_vmess_state_claim(st);
+    ngx_vmess_state_listen(st);
 
     return NGX_OK;
+}
+
+
+/* who writes hears of those who wait; without that, once a second */
+
+static void
+ngx_vmess_state_listen(ngx_vmess_state_t *st)
+{
+    ngx_connection_t  *c;
+
+    if (ngx_exiting) {
+        return;
+    }
+
+    c = ngx_get_connection(st->wake, ngx_cycle->log);
+    if (c == NULL) {
+        return;
+    }
+
+    c->data = st;
+    c->read->handler = ngx_vmess_state_wake_handler;
+    c->read->log = ngx_cycle->log;
+    c->read->channel = 1;
+
+    if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT) == NGX_ERROR) {
+        ngx_free_connection(c);
+        c->fd = (ngx_socket_t) -1;
+        return;
+    }
+
+    st->connection = c;
 }
 
 
@@ -389,11 +586,30 @@ ngx_vmess_state_claim(ngx_vmess_state_t *st)
 static void
 ngx_vmess_state_unlock(ngx_vmess_state_t *st)
 {
-    if (st->held && ngx_vmess_state_flush(st) == NGX_OK) {
-        st->zone->sh->writing = 0;
+    ngx_connection_t  *c;
+
+    if (st->held) {
+        st->closing = 1;
+        (void) ngx_vmess_state_flush(st);
+        st->closing = 0;
     }
 
     ngx_vmess_state_close(st);
+
+    c = st->connection;
+
+    if (c) {
+        st->connection = NULL;
+
+        (void) ngx_del_event(c->read, NGX_READ_EVENT, 0);
+
+        if (c->read->posted) {
+            ngx_delete_posted_event(c->read);
+        }
+
+        ngx_free_connection(c);
+        c->fd = (ngx_socket_t) -1;
+    }
 
     if (st->lock != NGX_INVALID_FILE) {
         (void) ngx_close_file(st->lock);
@@ -405,47 +621,50 @@ ngx_vmess_state_unlock(ngx_vmess_state_t *st)
 
 
 /*
- * What is in a snapshot counts as written, so it is finished; and one is made
- * if a journal would not tell who has gone.
+ * A journal is enough, unless files lack something, or it would not tell who
+ * has gone: then a snapshot is finished, or made.
  */
 
 static ngx_int_t
 ngx_vmess_state_flush(ngx_vmess_state_t *st)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_uint_t  n;
 
-    while (st->snapshot != NGX_INVALID_FILE) {
-        if (ngx_vmess_state_copy(st) == NGX_ERROR) {
+    for (n = 0; n < 2; n++) {
+
+        if (st->needed && st->snapshot == NGX_INVALID_FILE
+            && ngx_vmess_state_start(st) != NGX_OK)
+        {
             return NGX_ERROR;
         }
+
+        while (st->needed && !st->copied_all) {
+            if (ngx_vmess_state_copy(st) != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+
+        st->user = 0;
+
+        do {
+            rc = ngx_vmess_state_count(st);
+        } while (rc == NGX_AGAIN);
+
+        if (rc != NGX_OK || ngx_vmess_state_commit(st) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (!st->lost) {
+            break;
+        }
+
+        st->needed = 1;
+
+        ngx_vmess_state_close(st);
     }
 
-    st->user = 0;
-    st->writing = 1;
-
-    do {
-        rc = ngx_vmess_state_count(st);
-    } while (rc == NGX_AGAIN);
-
-    if (rc == NGX_OK && st->journal != NGX_INVALID_FILE
-        && fdatasync(st->journal) == -1)
-    {
-        rc = ngx_vmess_state_failed(st, "fdatasync() of a journal in");
-    }
-
-    if (rc != NGX_OK || !st->lost) {
-        return rc;
-    }
-
-    ngx_vmess_state_close(st);
-
-    rc = ngx_vmess_state_start(st);
-
-    while (st->snapshot != NGX_INVALID_FILE) {
-        rc = ngx_vmess_state_copy(st);
-    }
-
-    return rc;
+    return NGX_OK;
 }
 
 
@@ -466,6 +685,7 @@ ngx_vmess_state_start(ngx_vmess_state_t *st)
     }
 
     st->copied = 0;
+    st->copied_all = 0;
     st->count = 0;
     st->user = 0;
     st->writing = 0;
@@ -623,27 +843,43 @@ ngx_vmess_state_publish(ngx_vmess_state_t *st, ngx_vmess_journal_kind_e kind,
 }
 
 
-/* counters that moved, of some users; NGX_AGAIN if there are more */
+/*
+ * What has changed of some users; NGX_AGAIN if there are more.  All of a round
+ * is one group, and the round goes on until there was a pass over all users in
+ * which no list was applied.  Each part is on the disk before the next, so that
+ * none of the calls takes long, and what a crash leaves has no holes.
+ */
 
 static ngx_int_t
 ngx_vmess_state_count(ngx_vmess_state_t *st)
 {
     u_char                   *p;
+    ngx_uint_t                last;
+    ngx_vmess_zone_sh_t      *sh;
     ngx_vmess_state_round_t   round;
+
+    sh = st->zone->sh;
 
     ngx_memzero(&round, sizeof(ngx_vmess_state_round_t));
 
-    round.all = st->failed;
-
-    p = ngx_vmess_state_group(st, &st->user, &round);
-
     if (st->user == 0) {
-        st->writing = 0;
+        st->asked = sh->asked;
+        sh->unclean = 1;
+
+        ngx_vmess_memory_barrier();
     }
+
+    p = ngx_vmess_state_users(st, &st->user, &round);
 
     st->lost |= round.lost;
 
-    if (round.count) {
+    ngx_vmess_memory_barrier();
+
+    last = (st->user == 0
+            && (st->closing || st->begun == sh->begun
+                || ngx_current_msec - st->since >= NGX_VMESS_STATE_PATIENCE));
+
+    if (round.count || (last && st->open)) {
 
         /* none is begun for nothing */
 
@@ -653,15 +889,57 @@ ngx_vmess_state_count(ngx_vmess_state_t *st)
             return NGX_ERROR;
         }
 
+        if (last) {
+            p = ngx_vmess_state_end(p);
+        }
+
         if (ngx_vmess_state_write(st, st->journal, ngx_vmess_state_buffer, p,
                                   &st->size)
             != NGX_OK)
         {
             return NGX_ERROR;
         }
+
+        if (fdatasync(st->journal) == -1) {
+            return ngx_vmess_state_failed(st, "fdatasync() of a journal in");
+        }
+
+        st->open = !last;
     }
 
-    return st->writing ? NGX_AGAIN : NGX_OK;
+    return last ? NGX_OK : NGX_AGAIN;
+}
+
+
+/* a round has ended: what was changed before it is saved, and told to be */
+
+static ngx_int_t
+ngx_vmess_state_commit(ngx_vmess_state_t *st)
+{
+    st->writing = 0;
+    st->since = 0;
+
+    /* half of a list that the snapshot may have is whole in the journal now */
+
+    if (st->copied_all) {
+
+        if (ngx_vmess_state_finish(st) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        st->copied_all = 0;
+        st->needed = 0;
+    }
+
+    if (!st->needed && !st->lost) {
+        st->zone->sh->unclean = 0;
+
+        ngx_vmess_memory_barrier();
+
+        st->zone->sh->saved = st->asked;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -675,12 +953,12 @@ ngx_vmess_state_copy(ngx_vmess_state_t *st)
 
     ngx_memzero(&round, sizeof(ngx_vmess_state_round_t));
 
-    round.all = 1;
+    round.copy = 1;
 
-    p = ngx_vmess_state_group(st, &st->copied, &round);
+    p = ngx_vmess_state_users(st, &st->copied, &round);
+    p = ngx_vmess_state_end(p);
 
     st->count += round.count;
-    st->lost |= round.lost;
 
     /* little by little, so that none of the calls takes long */
 
@@ -695,7 +973,14 @@ ngx_vmess_state_copy(ngx_vmess_state_t *st)
         return ngx_vmess_state_failed(st, "fdatasync() of a snapshot in");
     }
 
-    return st->copied ? NGX_AGAIN : ngx_vmess_state_finish(st);
+    st->copied_all = (st->copied == 0);
+
+    /* until there is a snapshot, a round does not help those who wait */
+
+    st->writing = (st->copied_all
+                   || (!st->needed && st->zone->sh->asked != st->asked));
+
+    return NGX_OK;
 }
 
 
@@ -743,17 +1028,17 @@ ngx_vmess_state_finish(ngx_vmess_state_t *st)
 
 
 /*
- * Makes a group of records in the buffer; "next" is the user to begin with, and
- * gets the next one, 0 after the last.  Returns the end of the group.
+ * Makes records of users in the buffer; "next" is the user to begin with, and
+ * gets the next one, 0 after the last.  Returns the end of them, behind which
+ * that of a group has room.
  */
 
 static u_char *
-ngx_vmess_state_group(ngx_vmess_state_t *st, ngx_uint_t *next,
+ngx_vmess_state_users(ngx_vmess_state_t *st, ngx_uint_t *next,
     ngx_vmess_state_round_t *round)
 {
-    u_char                      *p, *last;
-    ngx_uint_t                   i, n, max;
-    ngx_vmess_journal_record_t   end;
+    u_char      *p, *last;
+    ngx_uint_t   i, n, max;
 
     p = ngx_vmess_state_buffer;
     last = p + NGX_VMESS_STATE_BUFFER - 2 * NGX_VMESS_JOURNAL_RECORD_MAX;
@@ -767,11 +1052,20 @@ ngx_vmess_state_group(ngx_vmess_state_t *st, ngx_uint_t *next,
 
     *next = (i < max) ? i : 0;
 
-    ngx_memzero(&end, sizeof(ngx_vmess_journal_record_t));
+    return p;
+}
 
-    end.kind = NGX_VMESS_JOURNAL_END;
 
-    return ngx_vmess_journal_create_record(p, &end);
+static u_char *
+ngx_vmess_state_end(u_char *p)
+{
+    ngx_vmess_journal_record_t  record;
+
+    ngx_memzero(&record, sizeof(ngx_vmess_journal_record_t));
+
+    record.kind = NGX_VMESS_JOURNAL_END;
+
+    return ngx_vmess_journal_create_record(p, &record);
 }
 
 
@@ -817,6 +1111,11 @@ ngx_vmess_state_failed(ngx_vmess_state_t *st, char *what)
     }
 
     st->failed = 1;
+    st->needed = 1;
+
+    /* who waits is told */
+
+    st->zone->sh->unsaved = st->zone->sh->asked;
 
     ngx_vmess_state_close(st);
 
@@ -827,6 +1126,10 @@ ngx_vmess_state_failed(ngx_vmess_state_t *st, char *what)
 static void
 ngx_vmess_state_close(ngx_vmess_state_t *st)
 {
+    st->writing = 0;
+    st->open = 0;
+    st->since = 0;
+
     if (st->journal != NGX_INVALID_FILE) {
         (void) ngx_close_file(st->journal);
         st->journal = NGX_INVALID_FILE;
@@ -879,4 +1182,84 @@ ngx_vmess_state_exit_worker(ngx_cycle_t *cycle)
             }
         }
     }
+}
+
+
+void
+ngx_vmess_state_begin_list(ngx_vmess_zone_t *zone)
+{
+    if (zone->lists++ == 0) {
+        zone->sh->workers[ngx_process_slot].changing = ngx_pid;
+    }
+
+    /* seen before the number is another one */
+
+    ngx_vmess_memory_barrier();
+
+    (void) ngx_atomic_fetch_add(&zone->sh->begun, 1);
+}
+
+
+void
+ngx_vmess_state_end_list(ngx_vmess_zone_t *zone)
+{
+    ngx_vmess_memory_barrier();
+
+    if (--zone->lists == 0) {
+        zone->sh->workers[ngx_process_slot].changing = 0;
+    }
+}
+
+
+ngx_uint_t
+ngx_vmess_state_ask(ngx_vmess_zone_t *zone)
+{
+    uint64_t    n;
+    ngx_uint_t  number;
+
+    if (zone->state == NULL) {
+        return 0;
+    }
+
+    number = ngx_atomic_fetch_add(&zone->sh->asked, 1) + 1;
+
+    n = 1;
+
+    if (write(zone->state->wake, &n, sizeof(uint64_t)) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
+                      "write() to an eventfd failed");
+    }
+
+    return number;
+}
+
+
+ngx_int_t
+ngx_vmess_state_saved(ngx_vmess_zone_t *zone, ngx_uint_t number)
+{
+    ngx_vmess_state_t    *st;
+    ngx_vmess_zone_sh_t  *sh;
+
+    st = zone->state;
+    sh = zone->sh;
+
+    if (number == 0 || sh->saved >= number) {
+        return NGX_OK;
+    }
+
+    if (sh->unsaved >= number) {
+        return NGX_DECLINED;
+    }
+
+    /* who has the lock may have gone for ever */
+
+    if (ngx_exiting && !st->held) {
+        st->seconds = 0;
+
+        if (ngx_vmess_state_lock(st) == NGX_OK) {
+            ngx_vmess_state_unlock(st);
+        }
+    }
+
+    return sh->saved >= number ? NGX_OK : NGX_AGAIN;
 }

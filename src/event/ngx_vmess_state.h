@@ -30,5 +30,26 @@ ngx_int_t ngx_vmess_state_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
 void ngx_vmess_state_init_worker(ngx_cycle_t *cycle);
 void ngx_vmess_state_exit_worker(ngx_cycle_t *cycle);
 
+/*
+ * Around changes of users that are made in several turns of the event loop, and
+ * are to be there together after a crash, or not at all.
+ */
+void ngx_vmess_state_begin_list(ngx_vmess_zone_t *zone);
+void ngx_vmess_state_end_list(ngx_vmess_zone_t *zone);
+
+/*
+ * Has what was changed until now saved at once, and returns a number for
+ * ngx_vmess_state_saved(), 0: there is nothing to be waited for.
+ */
+ngx_uint_t ngx_vmess_state_ask(ngx_vmess_zone_t *zone);
+
+/*
+ * NGX_OK        it is on the disk
+ * NGX_AGAIN     not yet
+ * NGX_DECLINED  it could not be written, which was logged, and will be as soon
+ *               as it can
+ */
+ngx_int_t ngx_vmess_state_saved(ngx_vmess_zone_t *zone, ngx_uint_t number);
+
 
 #endif /* _NGX_VMESS_STATE_H_INCLUDED_ */

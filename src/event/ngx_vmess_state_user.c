@@ -37,7 +37,7 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
     user = ngx_vmess_table_user(t, i);
 
     if (ngx_vmess_table_get(t, i, &info) != NGX_OK) {
-        return user->saved_name
+        return user->saved_name && !round->copy
                ? ngx_vmess_state_user_gone(zone, user, p, round) : p;
     }
 
@@ -52,10 +52,11 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
 
     sum = ngx_vmess_state_user_sum(&record);
 
-    if (round->all || user->saved_name != hash
+    if (round->copy || user->saved_name != hash
         || user->saved_stamp != (uint32_t) info.stamp)
     {
-        round->lost |= (user->saved_name && user->saved_name != hash);
+        round->lost |= (user->saved_name && user->saved_name != hash
+                        && !round->copy);
 
         record.kind = NGX_VMESS_JOURNAL_USER;
 
@@ -65,9 +66,11 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
         return p;
     }
 
-    user->saved_name = hash;
-    user->saved_stamp = (uint32_t) info.stamp;
-    user->saved_usage = sum;
+    if (!round->copy) {
+        user->saved_name = hash;
+        user->saved_stamp = (uint32_t) info.stamp;
+        user->saved_usage = sum;
+    }
 
     p = ngx_vmess_journal_create_record(p, &record);
     round->count++;

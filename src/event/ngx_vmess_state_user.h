@@ -14,7 +14,9 @@
 /* while users are written */
 
 typedef struct {
-    ngx_uint_t                 all;        /* or only those that have changed */
+    ngx_uint_t                 copy;       /* all, not who has changed; they
+                                              are in the journal, or will be, so
+                                              this is not noted */
     ngx_uint_t                 lost;       /* one has gone, and its name, too */
     uint64_t                   count;      /* records written */
 } ngx_vmess_state_round_t;

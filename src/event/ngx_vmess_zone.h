@@ -21,6 +21,7 @@
 typedef struct {
     volatile uint32_t          pid;        /* 0: none */
     volatile uint32_t          epoch;
+    volatile uint32_t          changing;   /* its pid, while it applies a list */
 } ngx_vmess_worker_sh_t;
 
 
@@ -55,8 +56,18 @@ typedef struct {
     time_t                     started;           /* 0: they are known */
     uint64_t                   claim;             /* to be who writes */
     uint64_t                   base;              /* the last good snapshot */
-    volatile ngx_uint_t        writing;           /* or who wrote has died */
     ngx_atomic_t               leaving;           /* workers, how often */
+
+    /*
+     * Who changes users takes the next number, and waits until that is saved, or
+     * writing has failed.  Unclean: of users, more is noted as saved than is.
+     */
+
+    ngx_atomic_t               asked;
+    ngx_atomic_t               saved;
+    ngx_atomic_t               unsaved;
+    ngx_atomic_t               begun;             /* lists, how often */
+    volatile ngx_uint_t        unclean;
 
     ngx_vmess_worker_sh_t      workers[NGX_MAX_PROCESSES];
 } ngx_vmess_zone_sh_t;
@@ -137,6 +148,7 @@ struct ngx_vmess_zone_s {
     ngx_queue_t                accounts;   /* counted in sh */
     ngx_queue_t                walks;      /* over them */
     uint64_t                   naccounts;  /* ever */
+    ngx_uint_t                 lists;      /* being applied */
     uint32_t                   epoch;
     ngx_uint_t                 registered;
     ngx_event_t                ticker;

@@ -51,7 +51,8 @@ typedef struct {
     ngx_list_part_t              *part;
     ngx_uint_t                    i;
     ngx_uint_t                    begun;     /* some are changed */
-    ngx_uint_t                    changes;   /* when the table was locked */
+    ngx_vmess_zone_t             *zone;      /* told so, until all are */
+    ngx_uint_t                    changes;   /* as the table had it last */
     ngx_http_vmess_api_item_t    *displaced; /* who come back first */
 
     ngx_uint_t                    added;
@@ -108,8 +109,8 @@ static ngx_int_t ngx_http_vmess_api_bulk_displace(
 static ngx_int_t ngx_http_vmess_api_bulk_remove(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
     ngx_http_vmess_api_error_t *err);
-static ngx_int_t ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_bulk_t *bulk);
+static void ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk);
+static ngx_int_t ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_find(
     ngx_http_vmess_api_bulk_t *bulk, ngx_str_t *name);
 static void ngx_http_vmess_api_bulk_wipe(void *data);
@@ -404,6 +405,11 @@ ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
 
     bulk = ctx->data;
 
+    if (bulk->zone == NULL) {
+        bulk->zone = ctx->zone;
+        ngx_vmess_state_begin_list(ctx->zone);
+    }
+
     t = ngx_vmess_users_lock(ctx->zone);
 
     bulk->changes = ngx_vmess_table_changes(t);
@@ -423,11 +429,15 @@ ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
 static void
 ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx)
 {
+    ngx_uint_t                  changes;
     ngx_http_vmess_api_bulk_t  *bulk;
 
     bulk = ctx->data;
 
-    if (ngx_vmess_table_changes(ctx->zone->sh->table) != bulk->changes) {
+    changes = ngx_vmess_table_changes(ctx->zone->sh->table);
+
+    if (changes != bulk->changes) {
+        bulk->changes = changes;
         bulk->begun = 1;
     }
 
@@ -733,11 +743,28 @@ ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx)
     ngx_http_vmess_api_bulk_unlock(ctx);
 
     if (rc != NGX_OK) {
+        ngx_http_vmess_api_bulk_end(bulk);
         ngx_http_vmess_api_bulk_where(item->number, &err);
         return ngx_http_vmess_api_send_error(ctx->request, &err);
     }
 
-    return item ? NGX_AGAIN : ngx_http_vmess_api_bulk_send(ctx, bulk);
+    if (item) {
+        return NGX_AGAIN;
+    }
+
+    ngx_http_vmess_api_bulk_end(bulk);
+
+    return ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_bulk_send);
+}
+
+
+static void
+ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk)
+{
+    if (bulk->zone) {
+        ngx_vmess_state_end_list(bulk->zone);
+        bulk->zone = NULL;
+    }
 }
 
 
@@ -924,19 +951,19 @@ ngx_http_vmess_api_bulk_remove(ngx_http_vmess_api_ctx_t *ctx,
 
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_bulk_t *bulk)
+ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx)
 {
-    u_char                *start;
-    ngx_vmess_json_out_t   jo;
+    u_char                     *start;
+    ngx_vmess_json_out_t        jo;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
 
     start = ngx_http_vmess_api_writer(ctx->request, &jo,
                                       NGX_HTTP_VMESS_API_BULK_SIZE);
 
     if (start == NULL
-        || ngx_http_vmess_api_set_etag(ctx,
-                             ngx_vmess_table_changes(ctx->zone->sh->table))
-           != NGX_OK)
+        || ngx_http_vmess_api_set_etag(ctx, bulk->changes) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -960,6 +987,8 @@ ngx_http_vmess_api_bulk_wipe(void *data)
     ngx_http_vmess_api_bulk_t *bulk = data;
 
     ngx_list_part_t  *part;
+
+    ngx_http_vmess_api_bulk_end(bulk);
 
     for (part = &bulk->items.part; part; part = part->next) {
         ngx_explicit_memzero(part->elts,

@@ -21,11 +21,17 @@
 
 #define NGX_HTTP_VMESS_API_GUARD       60000
 
+/* ms: between two looks whether changes are saved, and in all */
+
+#define NGX_HTTP_VMESS_API_SAVE_DELAY  20
+#define NGX_HTTP_VMESS_API_SAVE_TIME   10000
+
 
 static void ngx_http_vmess_api_format(ngx_http_vmess_api_error_t *err,
     const char *fmt, va_list args);
 static void ngx_http_vmess_api_etag(ngx_http_vmess_api_ctx_t *ctx,
     ngx_uint_t n, ngx_str_t *etag, u_char *buf);
+static ngx_int_t ngx_http_vmess_api_saved(ngx_http_vmess_api_ctx_t *ctx);
 static void ngx_http_vmess_api_event_handler(ngx_event_t *ev);
 static void ngx_http_vmess_api_cleanup(void *data);
 
@@ -367,9 +373,60 @@ ngx_http_vmess_api_run(ngx_http_vmess_api_ctx_t *ctx)
 
     ngx_http_vmess_api_cleanup(ctx);
 
+    if (rc == NGX_BUSY) {
+        ngx_add_timer(&ctx->event, ctx->delay);
+        return;
+    }
+
     if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
     }
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_save(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_step_pt answer)
+{
+    ctx->number = ngx_vmess_state_ask(ctx->zone);
+    ctx->since = ngx_current_msec;
+    ctx->delay = 0;
+    ctx->answer = answer;
+    ctx->step = ngx_http_vmess_api_saved;
+
+    return ngx_http_vmess_api_saved(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_saved(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_vmess_state_saved(ctx->zone, ctx->number);
+
+    if (rc == NGX_OK) {
+        ctx->step = ctx->answer;
+
+        return ctx->step(ctx);
+    }
+
+    if (rc == NGX_AGAIN
+        && ngx_current_msec - ctx->since < NGX_HTTP_VMESS_API_SAVE_TIME)
+    {
+        /* a disk that is fast is not waited for */
+
+        ctx->delay = ngx_min(2 * ctx->delay + 1,
+                             NGX_HTTP_VMESS_API_SAVE_DELAY);
+        return NGX_BUSY;
+    }
+
+    return ngx_http_vmess_api_refuse(ctx->request,
+                                     NGX_HTTP_SERVICE_UNAVAILABLE, "NotSaved",
+                                     "the change is in effect, but is not "
+                                     "saved yet, and a restart may undo it: "
+                                     "see \"state\" of vmess_users \"%V\" in "
+                                     "the error log", &ctx->zone->name);
 }
 
 

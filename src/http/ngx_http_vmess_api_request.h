@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_vmess_compat.h"
+#include "event/ngx_vmess_state.h"
 #include "event/ngx_vmess_users.h"
 #include "proto/ngx_vmess_json_out.h"
 
@@ -29,6 +30,7 @@ typedef struct ngx_http_vmess_api_ctx_s  ngx_http_vmess_api_ctx_t;
  * One slice of a long work.
  *
  * NGX_AGAIN  more is to be done in the next turn of the event loop
+ * NGX_BUSY   it is to be called again in ctx->delay ms
  * NGX_DONE   it waits, and what it waits for calls ngx_http_vmess_api_run()
  * other      what the request is finalized with
  */
@@ -46,6 +48,13 @@ struct ngx_http_vmess_api_ctx_s {
     ngx_http_vmess_api_step_pt   step;
     void                        *data;     /* of the step */
     ngx_event_t                  event;    /* the next turn */
+    ngx_msec_t                   delay;    /* until that */
+
+    /* of changes that are made */
+
+    ngx_http_vmess_api_step_pt   answer;   /* when they are saved */
+    ngx_uint_t                   number;   /* of ngx_vmess_state_ask() */
+    ngx_msec_t                   since;    /* it waits */
 };
 
 
@@ -111,6 +120,14 @@ ngx_int_t ngx_http_vmess_api_if_match(ngx_http_vmess_api_ctx_t *ctx,
  * the request (r->main->count), which is given back when it is finalized.
  */
 void ngx_http_vmess_api_run(ngx_http_vmess_api_ctx_t *ctx);
+
+/*
+ * A step, or the last of them, is done and has changed users: the next one, which
+ * answers, is called when that is saved, if it is to be.  Returns what a step
+ * returns.
+ */
+ngx_int_t ngx_http_vmess_api_save(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_step_pt answer);
 
 /* prepares a context for steps: NGX_OK, or NGX_ERROR */
 ngx_int_t ngx_http_vmess_api_init(ngx_http_vmess_api_ctx_t *ctx);

@@ -19,18 +19,27 @@
 typedef struct {
     ngx_http_vmess_api_reader_t   reader;
     ngx_http_vmess_api_change_t   change;
+    ngx_http_vmess_api_info_t     info;    /* what the user is then */
+    ngx_uint_t                    status;  /* of the answer */
 } ngx_http_vmess_api_user_t;
 
 
 static ngx_int_t ngx_http_vmess_api_user_event(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_json_t *js, ngx_http_vmess_api_error_t *err);
+static ngx_http_vmess_api_user_t *ngx_http_vmess_api_user_create(
+    ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_user_answer(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
     ngx_uint_t exists, ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_info_t *info, ngx_uint_t exists, ngx_vmess_table_e *done,
     ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_user_do(ngx_http_vmess_api_ctx_t *ctx,
+    void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
+    ngx_uint_t conf, ngx_uint_t status);
+static ngx_int_t ngx_http_vmess_api_user_done(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
     void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
     ngx_uint_t conf, ngx_http_vmess_api_info_t *info,
@@ -93,7 +102,6 @@ ngx_http_vmess_api_user_get(ngx_http_vmess_api_ctx_t *ctx)
 ngx_int_t
 ngx_http_vmess_api_user_change(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_pool_cleanup_t          *cln;
     ngx_http_vmess_api_user_t   *u;
     ngx_http_vmess_api_error_t   err;
 
@@ -108,22 +116,36 @@ ngx_http_vmess_api_user_change(ngx_http_vmess_api_ctx_t *ctx)
         return ngx_http_vmess_api_send_error(ctx->request, &err);
     }
 
+    u = ngx_http_vmess_api_user_create(ctx);
+    if (u == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    u->reader.change = &u->change;
+
+    return ngx_http_vmess_api_body_read(ctx, ngx_http_vmess_api_user_event,
+                                        ngx_http_vmess_api_user_step);
+}
+
+
+static ngx_http_vmess_api_user_t *
+ngx_http_vmess_api_user_create(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_pool_cleanup_t  *cln;
+
     cln = ngx_pool_cleanup_add(ctx->request->pool,
                                sizeof(ngx_http_vmess_api_user_t));
     if (cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NULL;
     }
 
     cln->handler = ngx_http_vmess_api_user_wipe;
 
-    u = cln->data;
-    ngx_memzero(u, sizeof(ngx_http_vmess_api_user_t));
+    ngx_memzero(cln->data, sizeof(ngx_http_vmess_api_user_t));
 
-    u->reader.change = &u->change;
-    ctx->data = u;
+    ctx->data = cln->data;
 
-    return ngx_http_vmess_api_body_read(ctx, ngx_http_vmess_api_user_event,
-                                        ngx_http_vmess_api_user_step);
+    return cln->data;
 }
 
 
@@ -189,10 +211,13 @@ ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx)
         }
 
         if (rc == NGX_OK) {
-            rc = ngx_http_vmess_api_user_send(ctx,
-                                              done == NGX_VMESS_TABLE_ADDED
-                                              ? NGX_HTTP_CREATED
-                                              : NGX_HTTP_OK, &info);
+            u->status = (done == NGX_VMESS_TABLE_ADDED) ? NGX_HTTP_CREATED
+                                                        : NGX_HTTP_OK;
+            u->info = info;
+            u->info.user.value.name.data = u->info.user.name;
+
+            rc = ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_user_answer);
+
         } else {
             rc = ngx_http_vmess_api_send_error(ctx->request, &err);
         }
@@ -206,6 +231,19 @@ ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx)
                                      NGX_HTTP_SERVICE_UNAVAILABLE, "Busy",
                                      "user \"%V\" is changed by others all "
                                      "the time, try again", &ctx->name);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_user_answer(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_http_vmess_api_user_t *u = ctx->data;
+
+    if (u->status == NGX_HTTP_NO_CONTENT) {
+        return ngx_http_vmess_api_send(ctx->request, u->status, NULL, NULL);
+    }
+
+    return ngx_http_vmess_api_user_send(ctx, u->status, &u->info);
 }
 
 
@@ -329,51 +367,62 @@ ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
 ngx_int_t
 ngx_http_vmess_api_user_delete(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_http_vmess_api_info_t   info;
-    ngx_http_vmess_api_error_t  err;
-
-    if (ngx_http_vmess_api_user_act(ctx, ngx_vmess_table_remove, 0, &info,
-                                    &err)
-        != NGX_OK)
-    {
-        return ngx_http_vmess_api_send_error(ctx->request, &err);
-    }
-
-    return ngx_http_vmess_api_send(ctx->request, NGX_HTTP_NO_CONTENT, NULL,
-                                   NULL);
+    return ngx_http_vmess_api_user_do(ctx, ngx_vmess_table_remove, 0,
+                                      NGX_HTTP_NO_CONTENT);
 }
 
 
 ngx_int_t
 ngx_http_vmess_api_user_kick(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_http_vmess_api_info_t   info;
-    ngx_http_vmess_api_error_t  err;
-
-    if (ngx_http_vmess_api_user_act(ctx, ngx_vmess_table_kick, 1, &info, &err)
-        != NGX_OK)
-    {
-        return ngx_http_vmess_api_send_error(ctx->request, &err);
-    }
-
-    return ngx_http_vmess_api_user_send(ctx, NGX_HTTP_OK, &info);
+    return ngx_http_vmess_api_user_do(ctx, ngx_vmess_table_kick, 1,
+                                      NGX_HTTP_OK);
 }
 
 
 ngx_int_t
 ngx_http_vmess_api_user_reset(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_http_vmess_api_info_t   info;
-    ngx_http_vmess_api_error_t  err;
+    return ngx_http_vmess_api_user_do(ctx, ngx_vmess_table_reset, 1,
+                                      NGX_HTTP_OK);
+}
 
-    if (ngx_http_vmess_api_user_act(ctx, ngx_vmess_table_reset, 1, &info,
-                                    &err)
-        != NGX_OK)
-    {
+
+static ngx_int_t
+ngx_http_vmess_api_user_do(ngx_http_vmess_api_ctx_t *ctx,
+    void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
+    ngx_uint_t conf, ngx_uint_t status)
+{
+    ngx_http_vmess_api_user_t   *u;
+    ngx_http_vmess_api_error_t   err;
+
+    u = ngx_http_vmess_api_user_create(ctx);
+    if (u == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    u->status = status;
+
+    if (ngx_http_vmess_api_user_act(ctx, act, conf, &u->info, &err) != NGX_OK) {
         return ngx_http_vmess_api_send_error(ctx->request, &err);
     }
 
-    return ngx_http_vmess_api_user_send(ctx, NGX_HTTP_OK, &info);
+    /* there is nothing to be saved of flows that end */
+
+    ctx->step = (act == ngx_vmess_table_kick) ? ngx_http_vmess_api_user_answer
+                                              : ngx_http_vmess_api_user_done;
+    ctx->request->main->count++;
+
+    ngx_http_vmess_api_run(ctx);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_user_done(ngx_http_vmess_api_ctx_t *ctx)
+{
+    return ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_user_answer);
 }
 
 
