@@ -237,7 +237,7 @@ sub changes {
         if ($client eq 'list') {
             @request = (PATCH => 'users', { users => [ map { {
                 name => "list-$_", quota => $value,
-                id => sprintf '00000000-0000-4000-8000-%012x', $_ } } 1 .. 150 ] });
+                id => sprintf '00000000-0000-4000-8%03x-%012x', $value & 0xfff, $_ } } 1 .. 450 ] });
 
         } elsif (rand 3 < 1) {
             $value = 0;
@@ -974,7 +974,7 @@ for my $round (1 .. $rounds) {
         $confirmed -= () = $first =~ /^ok/mg;
     }
 
-    my %lists = map { $after{"list-$_"} // 0 => 1 } 1 .. 150;
+    my %lists = map { $after{"list-$_"} // 0 => 1 } 1 .. 450;
     $half++ if keys %lists != 1;
     delete $may->{list}{$_} and $may->{list}{found} = 1 for keys %lists;
     if (!$may->{list}{found}) {

@@ -61,6 +61,8 @@ struct ngx_vmess_state_s {
     ngx_event_t                step;
     unsigned                   held:1;
     unsigned                   writing:1;  /* a round */
+    unsigned                   counters:1; /* are due as well */
+    unsigned                   quick:1;    /* this pass leaves them out */
     unsigned                   closing:1;  /* the last one */
     unsigned                   open:1;     /* a group has no end yet */
     unsigned                   copied_all:1; /* into the snapshot */
@@ -280,6 +282,8 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
 
     (void) futimens(st->lock, NULL);
 
+    st->counters = 1;
+
     ngx_vmess_state_round(st);
 }
 
@@ -431,7 +435,7 @@ ngx_vmess_state_next(ngx_vmess_state_t *st)
             }
 
         } else if (st->snapshot == NGX_INVALID_FILE
-                   && st->zone->sh->asked != st->asked)
+                   && (st->counters || st->zone->sh->asked != st->asked))
         {
             st->writing = 1;
         }
@@ -864,10 +868,15 @@ ngx_vmess_state_count(ngx_vmess_state_t *st)
 
     if (st->user == 0) {
         st->asked = sh->asked;
+        st->quick = !st->counters && !st->closing;
+        st->counters = 0;
+
         sh->unclean = 1;
 
         ngx_vmess_memory_barrier();
     }
+
+    round.quick = st->quick;
 
     p = ngx_vmess_state_users(st, &st->user, &round);
 

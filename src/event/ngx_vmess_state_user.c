@@ -36,6 +36,14 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
     t = zone->sh->table;
     user = ngx_vmess_table_user(t, i);
 
+    /* no other user in this place has that stamp */
+
+    if (round->quick && ngx_vmess_table_used(user) && user->saved_name
+        && user->saved_stamp == (uint32_t) user->stamp)
+    {
+        return p;
+    }
+
     if (ngx_vmess_table_get(t, i, &info) != NGX_OK) {
         return user->saved_name && !round->copy
                ? ngx_vmess_state_user_gone(zone, user, p, round) : p;

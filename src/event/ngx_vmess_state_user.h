@@ -14,6 +14,7 @@
 /* while users are written */
 
 typedef struct {
+    ngx_uint_t                 quick;      /* what was counted does not matter */
     ngx_uint_t                 copy;       /* all, not who has changed; they
                                               are in the journal, or will be, so
                                               this is not noted */
