@@ -1075,3 +1075,51 @@ ok(start_nginx(), 'a start');
 is($api->call('GET', 'users/carol')->{json}{quota}, 2000, 'it is there');
 1;
 --- stream_response: 1
+
+
+=== TEST 17: a user is removed while the first snapshot is written
+--- config
+location /api/ { vmess_api main write; client_max_body_size 8m; client_body_buffer_size 8m; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('seventeen') =~ s/:1m/:64m/r
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/seventeen";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+is($api->call('PUT', 'users', { users => [map { {
+       name => sprintf('u%05d', $_),
+       id => sprintf('00000000-0000-4000-8000-%012x', $_),
+   } } 1 .. 20000] })->{status}, 200, 'users');
+stop_nginx('TERM');
+
+# who writes is stopped amid it
+
+my ($writer, $name);
+for (1 .. 20) {
+    my $n = snapshot() + 1;
+    start_nginx();
+    wait_for(sub { -s "$state/snapshot.$n.tmp" || snapshot() == $n });
+    kill 'STOP', $writer = writer();
+    wait_for(sub { TestVMess::file_text("/proc/$writer/stat") =~ /\) T/ });
+    my @names = text("snapshot.$n.tmp") =~ /u\d{5}/g;
+    last if $name = @names < 20000 && $names[0];
+    kill 'CONT', $writer;
+    stop_nginx('TERM');
+}
+ok($name, 'a snapshot is begun');
+my $s = tcp(http_port());
+put($s, "DELETE /api/users/$name HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+is(wait_for(sub { $api->request(GET => "users/$name")->{status} == 404 }), 1,
+   'a user in it is removed');
+kill 'CONT', $writer;
+like(slurp($s), qr/^HTTP\/1.1 204 /, 'and that is saved');
+stop_nginx('KILL');
+ok(start_nginx(), 'a start');
+is($api->call('GET', "users/$name")->{status}, 404, 'he is not there again');
+is($api->call('GET', 'stats')->{json}{users}, 20001, 'others are');
+1;
+--- stream_response: 1

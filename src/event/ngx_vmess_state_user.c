@@ -78,6 +78,12 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
         user->saved_name = hash;
         user->saved_stamp = (uint32_t) info.stamp;
         user->saved_usage = sum;
+
+    } else if (user->saved_name == 0) {
+
+        /* a removal has to be written */
+
+        user->saved_name = hash;
     }
 
     p = ngx_vmess_journal_create_record(p, &record);
@@ -222,11 +228,6 @@ ngx_vmess_state_user_put(ngx_vmess_zone_t *zone,
 
         if (rc == NGX_OK && user) {
             ngx_vmess_state_user_restore(&user->usage, record);
-
-            /* a removal has to be written even before all was */
-
-            user->saved_name = ngx_crc32_long(record->name.data,
-                                              record->name.len);
         }
 
         break;
