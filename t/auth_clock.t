@@ -1,87 +1,14 @@
 # The server's clock is put forward and back: nothing is good twice, and it is said
-# why.  nginx gets its time through a library of this file.
-
-use File::Temp qw(tempdir);
-
-my $tmp;
-
-BEGIN {
-
-$tmp = tempdir('vmess-clock-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-
-open my $fh, '>', "$tmp/clock.c" or die $!;
-print $fh <<'C';
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-
-static char  *path;
-
-static void __attribute__((constructor))
-init(void)
-{
-    char  *env = getenv("VMESS_TEST_CLOCK");
-
-    /* nginx writes its title over the environment */
-
-    path = env ? strdup(env) : NULL;
-}
-
-int
-gettimeofday(struct timeval *tv, void *tz)
-{
-    int              fd, n;
-    char             buf[32];
-    struct timespec  ts;
-
-    syscall(SYS_clock_gettime, CLOCK_REALTIME, &ts);
-
-    tv->tv_sec = ts.tv_sec;
-    tv->tv_usec = ts.tv_nsec / 1000;
-
-    fd = path ? open(path, O_RDONLY) : -1;
-
-    if (fd != -1) {
-        n = read(fd, buf, sizeof(buf) - 1);
-        buf[n > 0 ? n : 0] = '\0';
-        tv->tv_sec += atol(buf);
-        close(fd);
-    }
-
-    return 0;
-}
-C
-close $fh;
-
-system($ENV{CC} || 'cc', '-shared', '-fPIC', '-o', "$tmp/clock.so",
-       "$tmp/clock.c") == 0 or die "no library of a clock\n";
-
-chmod 0755, $tmp;
-
-$ENV{VMESS_TEST_CLOCK} = "$tmp/clock";
-$ENV{ASAN_OPTIONS} = join ',', 'verify_asan_link_order=0', $ENV{ASAN_OPTIONS} // ();
-$ENV{TEST_NGINX_LD_PRELOAD} = join ' ', $ENV{TEST_NGINX_LD_PRELOAD} // (),
-                                   "$tmp/clock.so";
-
-}
+# why.
 
 use lib "t/lib";
+use VMess::Clock;
 use TestVMess;
 
 plan "no_plan";
 no_shuffle();
 
-sub clock {
-    my ($offset) = @_;
-    open my $fh, '>', "$tmp/clock.new" or die $!;
-    print $fh $offset;
-    close $fh;
-    rename "$tmp/clock.new", "$tmp/clock" or die $!;
-}
+sub clock { set_clock(wall => @_) }
 
 clock(0);
 run_tests();

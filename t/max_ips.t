@@ -1,74 +1,7 @@
-# max_ips= of a user.  nginx gets its monotonic time through a library of this
-# file, so that a minute passes at once.
-
-use File::Temp qw(tempdir);
-
-my $tmp;
-
-BEGIN {
-
-$tmp = tempdir('vmess-clock-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-
-open my $fh, '>', "$tmp/clock.c" or die $!;
-print $fh <<'C';
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-static char  *path;
-
-static void __attribute__((constructor))
-init(void)
-{
-    char  *env = getenv("VMESS_TEST_CLOCK");
-
-    /* nginx writes its title over the environment */
-
-    path = env ? strdup(env) : NULL;
-}
-
-int
-clock_gettime(clockid_t id, struct timespec *ts)
-{
-    int   fd, n, rc;
-    char  buf[32];
-
-    rc = syscall(SYS_clock_gettime, id, ts);
-
-    if (id == CLOCK_REALTIME) {
-        return rc;
-    }
-
-    fd = path ? open(path, O_RDONLY) : -1;
-
-    if (fd != -1) {
-        n = read(fd, buf, sizeof(buf) - 1);
-        buf[n > 0 ? n : 0] = '\0';
-        ts->tv_sec += atol(buf);
-        close(fd);
-    }
-
-    return rc;
-}
-C
-close $fh;
-
-system($ENV{CC} || 'cc', '-shared', '-fPIC', '-o', "$tmp/clock.so",
-       "$tmp/clock.c") == 0 or die "no library of a clock\n";
-
-chmod 0755, $tmp;
-
-$ENV{VMESS_TEST_CLOCK} = "$tmp/clock";
-$ENV{ASAN_OPTIONS} = join ',', 'verify_asan_link_order=0', $ENV{ASAN_OPTIONS} // ();
-$ENV{TEST_NGINX_LD_PRELOAD} = join ' ', $ENV{TEST_NGINX_LD_PRELOAD} // (),
-                                   "$tmp/clock.so";
-
-}
+# max_ips= of a user.  The monotonic time is set, so that a minute passes at once.
 
 use lib "t/lib";
+use VMess::Clock;
 use TestVMess;
 use VMess::Mux;
 
@@ -76,18 +9,11 @@ plan "no_plan";
 no_shuffle();
 workers(4);
 
-sub slurp_clock {
-    open my $fh, '<', "$tmp/clock" or return 0;
-    return <$fh>;
-}
+my $passed = 0;
 
 sub clock {
     my ($seconds) = @_;
-    my $passed = slurp_clock() + $seconds;
-    open my $fh, '>', "$tmp/clock.new" or die $!;
-    print $fh $passed;
-    close $fh;
-    rename "$tmp/clock.new", "$tmp/clock" or die $!;
+    set_clock(monotonic => $passed += $seconds);
 }
 
 sub users {
