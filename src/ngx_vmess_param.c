@@ -18,8 +18,6 @@ static ngx_int_t ngx_vmess_param_set(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *arg, void *conf, ngx_str_t *where);
 static ngx_int_t ngx_vmess_param_offset(u_char *p, u_char *last,
     ngx_int_t *offset);
-static void ngx_vmess_param_unknown(ngx_conf_t *cf, ngx_vmess_param_t *params,
-    ngx_str_t *arg, ngx_str_t *where);
 
 
 ngx_int_t
@@ -42,7 +40,7 @@ ngx_vmess_param_parse(ngx_conf_t *cf, ngx_uint_t first,
         param = ngx_vmess_param_find(params, &value[i]);
 
         if (param == NULL) {
-            ngx_vmess_param_unknown(cf, params, &value[i], where);
+            ngx_vmess_param_unknown(cf, params, &value[i], where, "");
             return NGX_ERROR;
         }
 
@@ -127,9 +125,9 @@ ngx_vmess_param_set(ngx_conf_t *cf, ngx_vmess_param_t *param, ngx_str_t *arg,
 }
 
 
-static void
+void
 ngx_vmess_param_unknown(ngx_conf_t *cf, ngx_vmess_param_t *params,
-    ngx_str_t *arg, ngx_str_t *where)
+    ngx_str_t *arg, ngx_str_t *where, char *more)
 {
     u_char     *p, names[NGX_MAX_CONF_ERRSTR];
     ngx_str_t   name;
@@ -160,8 +158,8 @@ ngx_vmess_param_unknown(ngx_conf_t *cf, ngx_vmess_param_t *params,
     }
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "unknown parameter \"%V\" %V, parameters are %*s",
-                       &name, where, (size_t) (p - names), names);
+                       "unknown parameter \"%V\" %V, parameters are %*s%s",
+                       &name, where, (size_t) (p - names), names, more);
 }
 
 

@@ -59,6 +59,13 @@ ngx_int_t ngx_vmess_param_parse(ngx_conf_t *cf, ngx_uint_t first,
     ngx_vmess_param_t *params, void *conf, ngx_str_t *where,
     ngx_uint_t *seen);
 
+/*
+ * Says that there is no such parameter, and which ones there are: those of the
+ * table and "more", such as ", \"id=\"".
+ */
+void ngx_vmess_param_unknown(ngx_conf_t *cf, ngx_vmess_param_t *params,
+    ngx_str_t *arg, ngx_str_t *where, char *more);
+
 /* the parameter of the table that an argument is, NULL if there is none */
 ngx_vmess_param_t *ngx_vmess_param_find(ngx_vmess_param_t *params,
     ngx_str_t *arg);

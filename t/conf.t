@@ -230,7 +230,7 @@ bad('a duplicate id', user("alice $id;", "bob $id;") . $server, qr/alice/, qr/bo
 bad('a duplicate id in other letters', user("alice $id;", 'bob ' . uc($id) . ';')
     . $server, qr/alice/, qr/bob/);
 bad('an unknown parameter', user("alice $id color=red;") . $server,
-    qr/color/, qr/alice/);
+    qr/color/, qr/alice/, qr/parameters are "alter_id=", .*"class=", "also=", "until="/);
 bad('a parameter without a value', user("alice $id quota;") . $server, qr/"quota=/);
 bad('a word with a value', user("alice $id disabled=1;") . $server,
     qr/invalid parameter "disabled=1" of user "alice", it must be "disabled" alone/);

@@ -635,24 +635,29 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 
     value = cf->args->elts;
 
+    s.data = where;
+    s.len = ngx_sprintf(where, "of user \"%V\"", &value[0]) - where;
+
     for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_vmess_param_find(ngx_vmess_limits_params, &value[i])) {
+            continue;
+        }
 
         /* it may be an id, and is not shown */
 
-        if (ngx_strchr(value[i].data, '=') == NULL
-            && ngx_vmess_param_find(ngx_vmess_limits_params, &value[i])
-               == NULL)
-        {
+        if (ngx_strchr(value[i].data, '=') == NULL) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "a word without \"=\" follows the id of user "
                                "\"%V\", is the semicolon missing? parameters "
                                "are like \"quota=100g\"", &value[0]);
             return NGX_ERROR;
         }
-    }
 
-    s.data = where;
-    s.len = ngx_sprintf(where, "of user \"%V\"", &value[0]) - where;
+        ngx_vmess_param_unknown(cf, ngx_vmess_limits_params, &value[i], &s,
+                                ", \"also=\", \"until=\"");
+        return NGX_ERROR;
+    }
 
     if (ngx_vmess_param_parse(cf, 2, ngx_vmess_limits_params, &user->value.limits,
                               &s, &seen)
