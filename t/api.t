@@ -300,9 +300,14 @@ is(refusal(GET => "users?$_->[0]"), "400 $_->[1]", $_->[0]) for
     ['origin=none', 'origin: must be conf or api'],
     ['origin=x', 'origin: must be conf or api'],
     ['name=%00', 'name: must be a part of a name'],
+    ['status', 'status: must be active, disabled, limited, expired or on_hold'],
+    (map { ["$_->[0]", "$_->[1]: there is no such argument, there are limit, after, name, status, origin, sort, fields"] }
+         ['statuss=active', 'statuss'], ['limit=1&&x', 'x'], ['=1', ''], ['st%61tus=active', 'st%61tus'], ['x' x 3000, 'x' x 64],
+         ['name=a&stat=limited&x=1', 'stat']),
     ['fields=name,x', 'fields: must be names of fields with commas between them, such as "name,used"'],
     map { [$_, 'after: must be "next" of the page before'] }
         'after=', 'after=x', 'after=1,x', 'sort=up&after=1', 'sort=up&after=x,y', 'sort=name&after=' . 'x' x 65;
+is(names(api(GET => 'users?&NAME=ali&')), 'alice', 'empty arguments, and in other letters');
 like(refusal(GET => "users?sort=$_"), qr/^400 sort: must be name, up, /, "sort=$_") for '', '-', 'x', 'id', 'quota';
 
 my $etag = api(GET => 'users')->{header}{etag};

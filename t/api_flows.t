@@ -156,6 +156,9 @@ for my $bad (qw(limit=0 limit=x after= after=1 after=1-2 after=1-2- after=a-1-1 
     is("$a->{status} $a->{json}{error}{field}", '400 ' . $bad =~ s/=.*//r, $bad);
 }
 
+is(api(GET => 'flows?status=active')->{json}{error}{text},
+   'there is no such argument, there are limit, after', 'an argument of other lists');
+
 # the client of XUDP goes, its session stays for a minute
 $x->close;
 is(wait_for(sub { grep { !defined $_->{carrier} && !defined $_->{connection} } flows() }), 1,

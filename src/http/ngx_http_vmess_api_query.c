@@ -37,9 +37,16 @@ static ngx_int_t ngx_http_vmess_api_query_word(ngx_str_t *words,
     ngx_str_t *value, ngx_uint_t *n);
 static ngx_int_t ngx_http_vmess_api_query_read(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_arg_t *arg,
-    ngx_uint_t n, ngx_http_vmess_api_error_t *err);
+    ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_query_arg(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t *value);
+static ngx_int_t ngx_http_vmess_api_query_check(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_uint_t all, ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_query_unknown(
+    ngx_http_vmess_api_ctx_t *ctx, ngx_str_t *name, ngx_uint_t all,
+    ngx_http_vmess_api_error_t *err);
+static ngx_http_vmess_api_arg_t *ngx_http_vmess_api_query_find(
+    ngx_http_vmess_api_arg_t *arg, ngx_str_t *name);
 
 
 /* those of all lists */
@@ -50,7 +57,9 @@ static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_page_args[] = {
       "must be a number from 1 on" },
 
     { ngx_string("after"), ngx_http_vmess_api_query_after,
-      "must be \"next\" of the page before" }
+      "must be \"next\" of the page before" },
+
+    { ngx_null_string, NULL, NULL }
 };
 
 
@@ -71,7 +80,9 @@ static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_args[] = {
 
     { ngx_string("fields"), ngx_http_vmess_api_query_fields,
       "must be names of fields with commas between them, such as "
-      "\"name,used\"" }
+      "\"name,used\"" },
+
+    { ngx_null_string, NULL, NULL }
 };
 
 
@@ -79,18 +90,17 @@ ngx_int_t
 ngx_http_vmess_api_query_parse(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_error_t *err)
 {
-    if (ngx_http_vmess_api_query_page(ctx, q, err) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_memzero(q, sizeof(ngx_http_vmess_api_query_t));
 
     q->fields = ngx_http_vmess_api_field_all(ctx);
     q->status = ((ngx_uint_t) 1 << NGX_HTTP_VMESS_API_STATUSES) - 1;
 
-    if (ngx_http_vmess_api_query_read(ctx, q, ngx_http_vmess_api_args,
-                                      sizeof(ngx_http_vmess_api_args)
-                                      / sizeof(ngx_http_vmess_api_arg_t),
-                                      err)
-        != NGX_OK)
+    if (ngx_http_vmess_api_query_check(ctx, 1, err) != NGX_OK
+        || ngx_http_vmess_api_query_read(ctx, q, ngx_http_vmess_api_page_args,
+                                         err)
+           != NGX_OK
+        || ngx_http_vmess_api_query_read(ctx, q, ngx_http_vmess_api_args, err)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -117,22 +127,125 @@ ngx_http_vmess_api_query_page(ngx_http_vmess_api_ctx_t *ctx,
 {
     ngx_memzero(q, sizeof(ngx_http_vmess_api_query_t));
 
+    if (ngx_http_vmess_api_query_check(ctx, 0, err) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_vmess_api_query_read(ctx, q, ngx_http_vmess_api_page_args,
-                                         sizeof(ngx_http_vmess_api_page_args)
-                                         / sizeof(ngx_http_vmess_api_arg_t),
                                          err);
+}
+
+
+/* each argument has a name of ours; all: those of users as well */
+
+static ngx_int_t
+ngx_http_vmess_api_query_check(ngx_http_vmess_api_ctx_t *ctx, ngx_uint_t all,
+    ngx_http_vmess_api_error_t *err)
+{
+    u_char                    *p, *last, *end, *value;
+    ngx_str_t                  name;
+    ngx_http_vmess_api_arg_t  *arg;
+
+    p = ctx->request->args.data;
+    last = p + ctx->request->args.len;
+
+    for ( /* void */ ; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+        end = end ? end : last;
+
+        if (p == end) {
+            continue;
+        }
+
+        value = ngx_strlchr(p, end, '=');
+
+        name.data = p;
+        name.len = (value ? value : end) - p;
+
+        arg = ngx_http_vmess_api_query_find(ngx_http_vmess_api_page_args,
+                                            &name);
+
+        if (arg == NULL && all) {
+            arg = ngx_http_vmess_api_query_find(ngx_http_vmess_api_args, &name);
+        }
+
+        if (arg == NULL) {
+            return ngx_http_vmess_api_query_unknown(ctx, &name, all, err);
+        }
+
+        if (value == NULL) {
+            return ngx_http_vmess_api_error(err, NGX_HTTP_BAD_REQUEST,
+                                            "InvalidArgument",
+                                            (char *) arg->name.data,
+                                            "%s", arg->text);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_http_vmess_api_arg_t *
+ngx_http_vmess_api_query_find(ngx_http_vmess_api_arg_t *arg, ngx_str_t *name)
+{
+    for ( /* void */ ; arg->name.len; arg++) {
+
+        /* nginx looks for arguments in any case */
+
+        if (arg->name.len == name->len
+            && ngx_strncasecmp(arg->name.data, name->data, name->len) == 0)
+        {
+            return arg;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_query_unknown(ngx_http_vmess_api_ctx_t *ctx, ngx_str_t *name,
+    ngx_uint_t all, ngx_http_vmess_api_error_t *err)
+{
+    u_char                    *field;
+    ngx_http_vmess_api_arg_t  *arg;
+
+    /* there is not much room in the answer */
+
+    name->len = ngx_min(name->len, NGX_VMESS_USER_NAME_MAX);
+
+    field = ngx_pnalloc(ctx->request->pool, name->len + 1);
+
+    if (field) {
+        ngx_sprintf(field, "%V%Z", name);
+    }
+
+    (void) ngx_http_vmess_api_error(err, NGX_HTTP_BAD_REQUEST,
+                                    "UnknownArgument", (char *) field,
+                                    "there is no such argument, there are "
+                                    "limit, after");
+
+    for (arg = ngx_http_vmess_api_args; all && arg->name.len; arg++) {
+        err->len = ngx_slprintf(err->text + err->len,
+                                err->text + sizeof(err->text), ", %V",
+                                &arg->name)
+                   - err->text;
+    }
+
+    return NGX_ERROR;
 }
 
 
 static ngx_int_t
 ngx_http_vmess_api_query_read(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_arg_t *arg, ngx_uint_t n,
+    ngx_http_vmess_api_query_t *q, ngx_http_vmess_api_arg_t *arg,
     ngx_http_vmess_api_error_t *err)
 {
     ngx_int_t  rc;
     ngx_str_t  value;
 
-    for ( /* void */ ; n; n--, arg++) {
+    for ( /* void */ ; arg->name.len; arg++) {
 
         rc = ngx_http_vmess_api_query_arg(ctx->request, &arg->name, &value);
 
