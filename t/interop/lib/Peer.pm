@@ -740,6 +740,7 @@ sub bad_network {
 #   workers      worker_processes, default 2
 #   buffer       proxy_buffer_size, default nginx's
 #   quiet        no access log, no informational messages
+#   user         parameters of the user
 #   relay        an address: nginx alone passes connections to it, no VMess
 #   main, http   directives at the top level, and of http
 #   quic         more ports of QUIC: "vmess_quic" and what follows it, by name
@@ -998,10 +999,12 @@ sub nginx_stream {
 
     my @legs = @{$options{legs} // []};
     my ($alter) = sort { $b <=> $a } map { $_->{alter} // 0 } @legs, {};
-    my $parameter = $alter ? " alter_id=$alter" : '';
+    my $parameter = $options{user} // '';
+
+    $parameter .= " alter_id=$alter" if $alter;
 
     my $vmess = "vmess interop;\n        proxy_pass vmess_target;";
-    my $users = "vmess_users interop:4m {\n        tester $id$parameter;\n"
+    my $users = "vmess_users interop:16m {\n        tester $id$parameter;\n"
                 . "    }\n\n    vmess_allow 127.0.0.0/8;";
     my $listen = "server {\n        vmess_listen ray;\n        $vmess\n    }";
 
