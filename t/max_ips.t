@@ -245,11 +245,44 @@ site tag site
 --- listen: reuseport proxy_protocol
 --- stream_client
 my $refused;
-for (0 .. 999) {
+for (0 .. 1199) {
     my $f = main::try('10.1.' . int($_ / 250) . '.' . $_ % 250);
     $refused = $_, last if !$f;
     $f->close;
 }
 cmp_ok($refused, '>', 700, "after $refused");
 wait_log(qr/\[alert\] .*vmess_users "main": no room for more addresses of users with "max_ips="/);
+--- stream_response: 1
+
+
+=== TEST 7: addresses of a user who was removed are not those of the next one
+--- servers
+echo echo
+site tag site
+--- config: location /api/ { vmess_api main write; }
+--- stream_config eval: $::site . main::users('max_ips=1')
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+my $api = sub {
+    my ($method, $user, $body) = @_;
+    my $s = tcp(http_port());
+    put($s, "$method /api/users/$user HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+            . "Content-Type: application/json\r\nContent-Length: " . length($body) . "\r\n\r\n$body");
+    my $answer = slurp($s);
+    return $answer =~ m{^HTTP/1.1 (\d+)} && "$1 " . ($answer =~ /"addresses":(\d+)/ ? $1 : '');
+};
+my $body = '{"id":"%s","max_ips":1}';
+is($api->('PUT', 'carol', sprintf $body, $User{mallory}), '201 0', 'carol');
+my $f = main::try('10.0.0.1', user => 'mallory');
+ok($f, 'has an address');
+$f->close;
+is($api->('DELETE', 'carol', ''), '204 ', 'and goes');
+wait_log(qr/vmess user "carol"/);
+main::clock(2);
+my $dave = '8c9e6679-7425-40de-944b-e07fc1f90ae7';
+is($api->('PUT', 'dave', sprintf $body, $dave), '201 0', 'dave has none yet');
+local $User{dave} = $dave;
+ok(main::try('10.0.0.2', user => 'dave'), 'and comes from where he likes');
+1;
 --- stream_response: 1

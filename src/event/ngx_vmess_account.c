@@ -468,7 +468,8 @@ ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
     }
 
     if (account->limits.max_ips
-        && ngx_vmess_clients_check(account->zone->sh->clients, account->user,
+        && ngx_vmess_clients_check(account->zone->sh->clients,
+                                   account->user->serial,
                                    account->connection->sockaddr,
                                    account->limits.max_ips,
                                    account->zone->epoch & 1)
@@ -607,8 +608,9 @@ ngx_vmess_account_enter(ngx_vmess_account_t *account)
 
     c = account->connection;
 
-    rc = ngx_vmess_clients_enter(account->zone->sh->clients, account->user,
-                                 c->sockaddr, account->limits.max_ips,
+    rc = ngx_vmess_clients_enter(account->zone->sh->clients,
+                                 account->user->serial, c->sockaddr,
+                                 account->limits.max_ips,
                                  account->zone->epoch & 1, &account->client);
 
     if (rc == NGX_BUSY && full != ngx_time()) {

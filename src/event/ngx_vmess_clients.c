@@ -28,9 +28,9 @@
 
 
 struct ngx_vmess_client_s {
-    void * volatile            user;       /* written last; NULL: free */
     uint64_t                   network;
     volatile ngx_msec_t        seen;       /* not silent, or left */
+    volatile uint32_t          user;       /* written last; 0: free */
     volatile uint32_t          flows[2];
     volatile uint32_t          turn;       /* of those who hold it */
 };
@@ -44,7 +44,7 @@ struct ngx_vmess_clients_s {
 
 
 static ngx_int_t ngx_vmess_clients_find(ngx_vmess_clients_t *clients,
-    void *user, uint64_t network, ngx_uint_t max, ngx_uint_t set,
+    uint32_t user, uint64_t network, ngx_uint_t max, ngx_uint_t set,
     ngx_vmess_client_t **found);
 static ngx_int_t ngx_vmess_clients_network(struct sockaddr *sockaddr,
     uint64_t *network);
@@ -67,7 +67,7 @@ ngx_vmess_clients_create(void *p, size_t size)
 
 
 ngx_int_t
-ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, void *user,
+ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, uint32_t user,
     struct sockaddr *sockaddr, ngx_uint_t max, ngx_uint_t set,
     ngx_vmess_client_hold_t *hold)
 {
@@ -87,7 +87,7 @@ ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, void *user,
 
         /* until all is written, it is nobody's */
 
-        client->user = NULL;
+        client->user = 0;
 
         ngx_vmess_memory_barrier();
 
@@ -118,7 +118,7 @@ ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, void *user,
 
 
 ngx_int_t
-ngx_vmess_clients_check(ngx_vmess_clients_t *clients, void *user,
+ngx_vmess_clients_check(ngx_vmess_clients_t *clients, uint32_t user,
     struct sockaddr *sockaddr, ngx_uint_t max, ngx_uint_t set)
 {
     uint64_t             network;
@@ -141,7 +141,7 @@ ngx_vmess_clients_check(ngx_vmess_clients_t *clients, void *user,
  */
 
 static ngx_int_t
-ngx_vmess_clients_find(ngx_vmess_clients_t *clients, void *user,
+ngx_vmess_clients_find(ngx_vmess_clients_t *clients, uint32_t user,
     uint64_t network, ngx_uint_t max, ngx_uint_t set,
     ngx_vmess_client_t **found)
 {
@@ -152,7 +152,7 @@ ngx_vmess_clients_find(ngx_vmess_clients_t *clients, void *user,
     window = (max < NGX_VMESS_CLIENTS_WINDOW / 2)
              ? ngx_min(NGX_VMESS_CLIENTS_WINDOW, clients->n) : clients->n;
 
-    i = ngx_murmur_hash2((u_char *) &user, sizeof(void *)) % clients->n;
+    i = ngx_murmur_hash2((u_char *) &user, sizeof(uint32_t)) % clients->n;
 
     free = NULL;
     old = NULL;
@@ -171,7 +171,7 @@ ngx_vmess_clients_find(ngx_vmess_clients_t *clients, void *user,
             silent = 0;
         }
 
-        if (client->user == NULL
+        if (client->user == 0
             || (client->flows[set] == 0 && silent > NGX_VMESS_CLIENTS_HOLD))
         {
             if (free == NULL) {
@@ -210,13 +210,13 @@ ngx_vmess_clients_find(ngx_vmess_clients_t *clients, void *user,
 
 
 ngx_uint_t
-ngx_vmess_clients_number(ngx_vmess_clients_t *clients, void *user,
+ngx_vmess_clients_number(ngx_vmess_clients_t *clients, uint32_t user,
     ngx_uint_t set)
 {
     ngx_uint_t           i, k, n;
     ngx_vmess_client_t  *client;
 
-    i = ngx_murmur_hash2((u_char *) &user, sizeof(void *)) % clients->n;
+    i = ngx_murmur_hash2((u_char *) &user, sizeof(uint32_t)) % clients->n;
     n = 0;
 
     for (k = 0; k < ngx_min(NGX_VMESS_CLIENTS_WINDOW, clients->n); k++) {

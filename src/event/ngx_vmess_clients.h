@@ -39,22 +39,23 @@ ngx_vmess_clients_t *ngx_vmess_clients_create(void *p, size_t size);
 /*
  * Whether a flow of the user may come from there, and enters it.
  *
- * max  addresses at once
+ * user  its serial number, see ngx_vmess_table.h
+ * max   addresses at once
  *
  * NGX_OK        hold has the address, or, of a Unix socket, none
  * NGX_DECLINED  there are as many others
  * NGX_BUSY      the table has no room
  */
-ngx_int_t ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, void *user,
+ngx_int_t ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, uint32_t user,
     struct sockaddr *sockaddr, ngx_uint_t max, ngx_uint_t set,
     ngx_vmess_client_hold_t *hold);
 
 /* what ngx_vmess_clients_enter() would return: nothing is entered */
-ngx_int_t ngx_vmess_clients_check(ngx_vmess_clients_t *clients, void *user,
+ngx_int_t ngx_vmess_clients_check(ngx_vmess_clients_t *clients, uint32_t user,
     struct sockaddr *sockaddr, ngx_uint_t max, ngx_uint_t set);
 
 /* addresses of the user that are held now */
-ngx_uint_t ngx_vmess_clients_number(ngx_vmess_clients_t *clients, void *user,
+ngx_uint_t ngx_vmess_clients_number(ngx_vmess_clients_t *clients, uint32_t user,
     ngx_uint_t set);
 
 /* the flow is not silent: NGX_OK, or NGX_DECLINED, its address was taken over */

@@ -819,6 +819,7 @@ ngx_vmess_table_alloc_user(ngx_vmess_table_t *t, ngx_str_t *name,
     user->temporary[0] = NGX_VMESS_SLOT_NONE;
     user->temporary[1] = NGX_VMESS_SLOT_NONE;
 
+    user->serial = ++t->serial;
     user->hash = hash;
     user->name.len = name->len;
     user->name.data = user->text;

@@ -117,13 +117,14 @@ typedef struct {
 
 /*
  * A user.  This memory always is a user's, and may be another's once nobody
- * has a reference.  Serial numbers are those of ids: the same as long as the
- * user has that id, and not used again.
+ * has a reference.  Serial numbers are not used again: that of a user, and those
+ * of ids, which are the same as long as the user has that id.
  */
 
 struct ngx_vmess_user_s {
     ngx_str_t                  name;       /* in text */
     u_char                     text[NGX_VMESS_USER_NAME_MAX];
+    uint32_t                   serial;
     uint32_t                   hash;
     uint32_t                   next;       /* of its hash */
     uint32_t                   link;       /* in the list of its state */

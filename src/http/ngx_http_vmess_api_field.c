@@ -150,7 +150,8 @@ ngx_http_vmess_api_field_load(ngx_vmess_zone_t *zone, ngx_uint_t n,
     info->addresses = 0;
 
     if (info->user.value.limits.max_ips) {
-        info->addresses = ngx_vmess_clients_number(zone->sh->clients, user,
+        info->addresses = ngx_vmess_clients_number(zone->sh->clients,
+                                                   user->serial,
                                                    zone->sh->epoch & 1);
     }
 

@@ -19,7 +19,7 @@
 #define TEST_MAX    3
 
 
-static int  test_user;
+static uint32_t  test_user = 7;
 
 
 uint32_t
@@ -48,7 +48,7 @@ test_enter(ngx_vmess_clients_t *clients, uint32_t addr, ngx_uint_t set,
     sin.sin_family = AF_INET;
     sin.sin_addr.s_addr = htonl(0x0a000000 + addr);
 
-    return ngx_vmess_clients_enter(clients, &test_user,
+    return ngx_vmess_clients_enter(clients, test_user,
                                    (struct sockaddr *) &sin, TEST_MAX, set,
                                    hold ? hold : &h);
 }
@@ -102,7 +102,7 @@ test_networks(ngx_vmess_clients_t *clients)
         sin6.sin6_addr.s6_addr[7] = i / 4;
         sin6.sin6_addr.s6_addr[15] = i;
 
-        n += ngx_vmess_clients_enter(clients, &test_user,
+        n += ngx_vmess_clients_enter(clients, test_user,
                                      (struct sockaddr *) &sin6, TEST_MAX, 0,
                                      &hold)
              == NGX_OK;
@@ -110,7 +110,7 @@ test_networks(ngx_vmess_clients_t *clients)
 
     test_ok(n == 4 * TEST_MAX, "%d of 16 addresses, in 4 networks", (int) n);
 
-    test_ok(ngx_vmess_clients_check(clients, &test_user, &sa, 1, 0) == NGX_OK,
+    test_ok(ngx_vmess_clients_check(clients, test_user, &sa, 1, 0) == NGX_OK,
             "a Unix socket");
 }
 
@@ -137,7 +137,7 @@ test_epochs(ngx_vmess_clients_t *clients)
 
     test_ok(ok, "a flow that was counted again");
 
-    test_ok(ngx_vmess_clients_number(clients, &test_user, 1) == TEST_MAX,
+    test_ok(ngx_vmess_clients_number(clients, test_user, 1) == TEST_MAX,
             "the number of addresses");
 
     ngx_current_msec += 16000;
