@@ -297,3 +297,44 @@ $send->('y' x 50);
 $refused->(4, 'not bytes of nobody');
 1;
 --- stream_response: 1
+
+
+=== TEST 13: a header that a limit refused is not good when there is no limit any more
+--- servers
+echo echo
+site tag site
+--- config: location /api/ { vmess_api main write; }
+--- stream_config
+vmess_users main:1m { }
+server { vmess_listen site; proxy_pass 127.0.0.1:%%site%%; }
+--- no_defaults
+--- stream_server_config
+vmess main;
+vmess_allow 127.0.0.0/8;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+my $set = sub {
+    my ($what) = @_;
+    my $body = qq({"id":"$User{alice}"$what});
+    my $s = tcp(http_port());
+    put($s, "PUT /api/users/alice HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+            . "Content-Type: application/json\r\nContent-Length: " . length($body) . "\r\n\r\n$body");
+    return slurp($s) =~ m{^HTTP/1.1 20};
+};
+for my $limit ('"disabled":true', '"expires":"2020-01-01"', '"quota":1') {
+    ok($set->(''), 'no limit');
+    flow(to => 'echo', data => 'hello')->read(5) eq 'hello' or die 'no flow';
+    ok($set->(",$limit"), $limit);
+    my $v = vmess(to => 'echo');
+    my $bytes = $v->header . $v->chunk('a') . 'x' x 3000;
+    for my $when ('refused', 'recorded and sent again') {
+        my $s = tcp();
+        put($s, $bytes);
+        shutdown $s, 1;
+        is(slurp($s), "site:$bytes", $when);
+        $set->('');
+    }
+}
+1;
+--- stream_response: 1

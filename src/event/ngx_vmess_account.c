@@ -126,6 +126,13 @@ ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
 
     if (status == NGX_VMESS_STATUS_OK) {
         status = ngx_vmess_account_limit(account->user, &account->limits);
+
+        if (status != NGX_VMESS_STATUS_OK) {
+
+            /* nor must it be good when there is no such limit any more */
+
+            ngx_vmess_account_taint(account, eauid);
+        }
     }
 
     if (status != NGX_VMESS_STATUS_OK) {

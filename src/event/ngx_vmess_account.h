@@ -104,7 +104,8 @@ ngx_vmess_status_t *ngx_vmess_account_status(ngx_vmess_status_e status);
 
 /*
  * Finds the user of an EAuID, those last seen from that address first.  An id
- * that is too early is claimed, as no header with it is read any more.
+ * that is too early, or of a user who is refused, is claimed, as no header with
+ * it is read any more.
  *
  * account  gets what the configuration says of the user; account->user is set
  *          if the EAuID is of a known user, even if it is refused
