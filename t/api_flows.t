@@ -238,7 +238,7 @@ my %n;
 $n{ $_->[0] }++ for values %{ pages(1) };
 my ($pid) = sort { $n{$b} <=> $n{$a} } grep { /^\d+$/ } keys %n;
 
-kill 'STOP', $pid;
+halt('STOP', $pid);
 my $json;
 ok(wait_for(sub { $json = api(GET => 'flows')->{json}; $json->{missing} == 1 }), 'one worker is silent');
 my $rest = @{ $json->{flows} };
@@ -249,8 +249,8 @@ ok(wait_for(sub { $json = api(GET => 'flows')->{json}; !$json->{missing} }), 'it
 is(scalar @{ $json->{flows} }, 40, 'with its flows');
 
 # the master does not see that its worker has died
-kill 'STOP', TestVMess::master_pid();
-kill 'KILL', $pid;
+halt('STOP', TestVMess::master_pid());
+halt('KILL', $pid);
 ok(wait_for(sub { $json = api(GET => 'flows')->{json}; $json->{missing} }), 'it is not there');
 is(scalar @{ $json->{flows} }, $rest, 'the others are');
 kill 'CONT', TestVMess::master_pid();

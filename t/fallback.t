@@ -827,7 +827,7 @@ vmess main;
 proxy_pass vmess_target;
 --- stream_client
 my @workers = children();
-kill 'STOP', @workers;
+halt('STOP', @workers);
 my @s = map { my $s = tcp(); put($s, 'x' x 60_000); $s } 1 .. 4;
 kill 'CONT', @workers;
 join ' ', map { sysread($_, my $b, 10) // "$!" } @s;

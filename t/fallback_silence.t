@@ -504,7 +504,7 @@ wait_log(qr/proxy \S+ connected to/) or die 'no site';
 
 # the worker sees both at once: no other event comes
 my @workers = children();
-kill 'STOP', @workers;
+halt('STOP', @workers);
 put($s, vmess(to => 'sink')->header);
 shutdown $s, 1;
 kill 'CONT', @workers;
@@ -546,7 +546,7 @@ my $site = $l->accept;
 wait_log(qr/proxy \S+ connected to 127\.0\.0\.2/) or die 'no site';
 
 my @workers = children();
-kill 'STOP', @workers;
+halt('STOP', @workers);
 put($s, vmess(to => 'sink')->header);
 $site->close;
 kill 'CONT', @workers;

@@ -19,8 +19,7 @@ sub stop_in {
     no warnings 'portable';
 
     while ($tries--) {
-        kill 'STOP', $pid;
-        wait_for(sub { TestVMess::file_text("/proc/$pid/stat") =~ /\) T/ });
+        halt('STOP', $pid);
 
         # the program counter, unless the kernel was at work
 

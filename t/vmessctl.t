@@ -366,7 +366,7 @@ like(ctl(qw(flows alice --table)), qr/\Auser   network  carrier  client .*\n(?:a
 is(decode_json((split /\n/, ctl(qw(flows --json)))[1])->{network}, 'tcp', 'as JSON');
 my $missing = "vmessctl: some flows are missing, a worker gave no answer\n";
 my ($pid) = children();
-kill 'STOP', $pid;
+halt('STOP', $pid);
 my ($rc, $out, $err);
 ok(wait_for(sub { ($rc, $out, $err) = run_ctl('', 'flows'); $err eq $missing }), 'a worker is silent');
 is($rc, 3, 'which is a failure');

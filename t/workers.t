@@ -105,8 +105,8 @@ my ($name) = worker_sockets($pid);
 my ($s, $addr) = abstract($name);
 
 # the master does not see that its worker has died
-kill 'STOP', TestVMess::master_pid();
-kill 'KILL', $pid;
+halt('STOP', TestVMess::master_pid());
+halt('KILL', $pid);
 is(wait_for(sub { bind($s, $addr) }), 1, 'the name is free');
 listen($s, 5) or die "listen: $!";
 

@@ -57,7 +57,7 @@ our @EXPORT = qw(port stream_port tcp unix_sock tls break_tls vmess flow close_f
                  ws http_port ws_early
                  pattern numbered number_of slurp read_n put wait_for
                  wait_log wait_taken error_log access_log log_count
-                 reload signal_nginx children workers_alive active idle
+                 reload signal_nginx children workers_alive active idle halt
                  rss grown_less
                  edit_conf nginx_t status_line $Dir %User $Scale
                  sha256_hex hexdump stop_server start_server pause_server resume_server
@@ -688,6 +688,16 @@ sub grown_less {
 
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     return Test::More::cmp_ok(rss() - $before, '<', $limit, 'memory in kB');
+}
+
+
+# Sends STOP or KILL to processes, and waits until they have stopped or died:
+# one that is about to is still woken by a connection, which nobody takes then
+
+sub halt {
+    my ($signal, @pids) = @_;
+    kill $signal, @pids;
+    return wait_for(sub { !grep { file_text("/proc/$_/stat") =~ /.*\) [^TtZX]/s } @pids });
 }
 
 
