@@ -198,7 +198,7 @@ ngx_vmess_hit_look(ngx_vmess_user_t *user, uint32_t serial, uint32_t slot,
         return NGX_OK;
     }
 
-    return (ngx_current_msec - user->removed < NGX_VMESS_USER_GRACE)
+    return (ngx_vmess_table_absent(user) < NGX_VMESS_USER_GRACE)
            ? NGX_AGAIN : NGX_DECLINED;
 }
 

@@ -432,6 +432,10 @@ ngx_vmess_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 {
     ngx_vmess_zone_t  *old;
 
+    /* reading the configuration took a while, and users may come and go */
+
+    ngx_time_update();
+
     ngx_vmess_publish_set_refresh(zone);
 
     /*

@@ -518,7 +518,7 @@ ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch, ngx_msec_t grace)
 
         if (user->state == NGX_VMESS_USER_REMOVED
             && (user->refs[epoch & 1]
-                || ngx_current_msec - user->removed < grace))
+                || ngx_vmess_table_absent(user) < (ngx_msec_int_t) grace))
         {
             p = &user->link;
             continue;
@@ -606,7 +606,7 @@ ngx_vmess_table_lookup(ngx_vmess_table_t *t, ngx_str_t *name, uint32_t hash,
 
         if (ngx_vmess_table_used(user)
             || (removed
-                && ngx_current_msec - user->removed < NGX_VMESS_USER_GRACE))
+                && ngx_vmess_table_absent(user) < NGX_VMESS_USER_GRACE))
         {
             return user;
         }

@@ -295,6 +295,10 @@ ngx_vmess_slots_t *ngx_vmess_table_slots(ngx_vmess_table_t *t);
 ngx_uint_t ngx_vmess_table_number(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 ngx_vmess_user_t *ngx_vmess_table_user(ngx_vmess_table_t *t, ngx_uint_t i);
 
+/* ms since it was removed, below 0 if that process is ahead of this one */
+#define ngx_vmess_table_absent(user)                                          \
+    ((ngx_msec_int_t) (ngx_current_msec - (user)->removed))
+
 /* whether it is there: for those who have the table locked */
 #define ngx_vmess_table_used(user)                                            \
     ((user)->state == NGX_VMESS_USER_USED)

@@ -87,7 +87,8 @@ ngx_vmess_users_reap_locked(ngx_vmess_zone_t *zone)
     t = zone->sh->table;
 
     if (ngx_vmess_table_has_removed(t)
-        && ngx_current_msec - zone->sh->reaped >= NGX_VMESS_USER_GRACE
+        && (ngx_msec_int_t) (ngx_current_msec - zone->sh->reaped)
+           >= NGX_VMESS_USER_GRACE
         && ngx_vmess_epoch_settled(zone->sh))
     {
         zone->sh->reaped = ngx_current_msec;

@@ -535,6 +535,21 @@ test_again(ngx_vmess_table_t *t)
             && ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits)
                == NGX_OK, "and there again");
 
+    /* removed by a process whose clock is ahead of that of this one */
+
+    ngx_current_msec++;
+    test_remove(t, "user1");
+    ngx_current_msec--;
+
+    ngx_vmess_table_begin(t);
+    ngx_vmess_table_reap(t, 1, NGX_VMESS_USER_GRACE);
+    ngx_vmess_table_end(t);
+
+    test_ok(ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits) == NGX_AGAIN
+            && test_set(t, &u) == NGX_VMESS_TABLE_ADDED
+            && test_lookup(t, "user1") == user && user->usage.up == 7,
+            "and again, by another process");
+
     /* in the list of the removed, and not removed */
 
     ngx_current_msec += NGX_VMESS_USER_GRACE;
