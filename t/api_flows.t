@@ -317,3 +317,24 @@ like($text, qr/"next":null,"missing":0\}\r\n0\r\n\r\n$/, 'to the end');
 $m[1]->close;
 is(wait_flows(0), 0, 'none is left');
 --- stream_response: 1
+
+
+=== TEST 5: flows of workers that died are not counted, though nobody comes
+--- may_alert
+--- config eval: $::config
+--- servers
+echo echo
+--- listen: reuseport
+--- stream_config eval: $::users
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $count = sub { undef $api; api(GET => 'users/alice')->{json}{flows} };
+my @f = map { flow(to => 'echo', data => 'x') } 1 .. 8;
+$_->read(1) for @f;
+is($count->(), 8, 'flows');
+kill 'KILL', children();
+wait_for(sub { workers_alive() == 4 });
+wait_for(sub { $count->() == 0 }) ? 0 : 'they stay';
+--- stream_response: 0

@@ -957,23 +957,9 @@ ngx_vmess_account_walk_stop(ngx_vmess_account_walk_t *walk)
 static void
 ngx_vmess_account_hold(ngx_vmess_account_t *account)
 {
-    ngx_event_t       *ev;
     ngx_vmess_zone_t  *zone;
 
     zone = account->zone;
-
-    if (!zone->registered) {
-        ngx_vmess_epoch_register(zone);
-
-        ev = &zone->ticker;
-
-        ev->handler = ngx_vmess_account_tick_handler;
-        ev->data = zone;
-        ev->log = ngx_cycle->log;
-        ev->cancelable = 1;
-
-        ngx_add_timer(ev, NGX_VMESS_ACCOUNT_TICK);
-    }
 
     ngx_vmess_account_watch(account);
 
@@ -982,6 +968,36 @@ ngx_vmess_account_hold(ngx_vmess_account_t *account)
     ngx_queue_insert_tail(&zone->accounts, &account->queue);
 
     (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(account), 1);
+}
+
+
+/* also without a client: what a process that died has counted is to go */
+
+void
+ngx_vmess_account_init_worker(ngx_cycle_t *cycle)
+{
+    ngx_uint_t          i;
+    ngx_event_t        *ev;
+    ngx_vmess_conf_t   *vcf;
+    ngx_vmess_zone_t  **zone;
+
+    vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    zone = vcf->zones.elts;
+
+    for (i = 0; i < vcf->zones.nelts; i++) {
+
+        ngx_vmess_epoch_register(zone[i]);
+
+        ev = &zone[i]->ticker;
+
+        ev->handler = ngx_vmess_account_tick_handler;
+        ev->data = zone[i];
+        ev->log = cycle->log;
+        ev->cancelable = 1;
+
+        ngx_add_timer(ev, NGX_VMESS_ACCOUNT_TICK);
+    }
 }
 
 

@@ -200,6 +200,9 @@ ngx_vmess_account_t *ngx_vmess_account_walk_next(
     ngx_vmess_account_walk_t *walk);
 void ngx_vmess_account_walk_stop(ngx_vmess_account_walk_t *walk);
 
+/* a worker starts: from now on it looks after what is counted in its zones */
+void ngx_vmess_account_init_worker(ngx_cycle_t *cycle);
+
 /* logs the user's counters */
 void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);
 
