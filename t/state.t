@@ -1123,3 +1123,31 @@ is($api->call('GET', "users/$name")->{status}, 404, 'he is not there again');
 is($api->call('GET', 'stats')->{json}{users}, 20001, 'others are');
 1;
 --- stream_response: 1
+
+
+=== TEST 18: old files that cannot be deleted
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('eighteen')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/eighteen";
+wait_for(sub { snapshot() == 1 });
+make_path("$state/snapshot.99.tmp");
+put_file('journal.98.tmp', 'x');
+reload();
+is(wait_log(qr/alert.*deleting old files in ".*eighteen" failed/), 1, 'an alert');
+is(wait_for(sub { workers_alive() == 2 }), 1, 'an old worker has gone');
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+is($api->call('PUT', 'users/carol', { id => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11' })->{status},
+   201, 'a change is saved');
+is(join(' ', files()), 'journal.1 journal.2 snapshot.1 snapshot.2 snapshot.99.tmp',
+   'no other snapshot is made, others are deleted');
+rmdir "$state/snapshot.99.tmp";
+1;
+--- stream_response: 1

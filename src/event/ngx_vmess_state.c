@@ -98,6 +98,7 @@ static ngx_int_t ngx_vmess_state_publish(ngx_vmess_state_t *st,
     ngx_vmess_journal_kind_e kind, ngx_fd_t fd);
 static ngx_int_t ngx_vmess_state_count(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_commit(ngx_vmess_state_t *st);
+static void ngx_vmess_state_tell(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_copy(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_finish(ngx_vmess_state_t *st);
 static u_char *ngx_vmess_state_users(ngx_vmess_state_t *st, ngx_uint_t *next,
@@ -327,7 +328,7 @@ ngx_vmess_state_round(ngx_vmess_state_t *st)
      * that looked at a user.
      */
 
-    if (st->snapshot == NGX_INVALID_FILE) {
+    if (st->snapshot == NGX_INVALID_FILE || st->copied_all) {
         st->writing = 1;
     }
 
@@ -928,6 +929,8 @@ ngx_vmess_state_commit(ngx_vmess_state_t *st)
     st->writing = 0;
     st->since = 0;
 
+    ngx_vmess_state_tell(st);
+
     /* half of a list that the snapshot may have is whole in the journal now */
 
     if (st->copied_all) {
@@ -938,8 +941,17 @@ ngx_vmess_state_commit(ngx_vmess_state_t *st)
 
         st->copied_all = 0;
         st->needed = 0;
+
+        ngx_vmess_state_tell(st);
     }
 
+    return NGX_OK;
+}
+
+
+static void
+ngx_vmess_state_tell(ngx_vmess_state_t *st)
+{
     if (!st->needed && !st->lost) {
         st->zone->sh->unclean = 0;
 
@@ -947,8 +959,6 @@ ngx_vmess_state_commit(ngx_vmess_state_t *st)
 
         st->zone->sh->saved = st->asked;
     }
-
-    return NGX_OK;
 }
 
 
@@ -1024,10 +1034,17 @@ ngx_vmess_state_finish(ngx_vmess_state_t *st)
     (void) ngx_close_file(st->snapshot);
     st->snapshot = NGX_INVALID_FILE;
 
+    /* what is left is deleted with the next one */
+
     if (ngx_vmess_state_dir_clean(&st->path.name, st->zone->sh->base)
-        != NGX_OK)
+        != NGX_OK
+        && ngx_time() - st->complained >= NGX_VMESS_STATE_COMPLAIN)
     {
-        return ngx_vmess_state_failed(st, "deleting files in");
+        st->complained = ngx_time();
+
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
+                      "vmess_users \"%V\": deleting old files in \"%V\" "
+                      "failed", &st->zone->name, &st->path.name);
     }
 
     st->zone->sh->base = st->number;
@@ -1050,7 +1067,8 @@ ngx_vmess_state_users(ngx_vmess_state_t *st, ngx_uint_t *next,
     ngx_uint_t   i, n, max;
 
     p = ngx_vmess_state_buffer;
-    last = p + NGX_VMESS_STATE_BUFFER - 2 * NGX_VMESS_JOURNAL_RECORD_MAX;
+    last = p + NGX_VMESS_STATE_BUFFER - NGX_VMESS_STATE_USER_MAX
+           - NGX_VMESS_JOURNAL_RECORD_MAX;
 
     i = *next;
     max = ngx_vmess_table_max(st->zone->sh->table);

@@ -154,12 +154,15 @@ ngx_vmess_state_dir_clean(ngx_str_t *dir, uint64_t number)
     uint64_t                   n;
     ngx_dir_t                  d;
     ngx_str_t                  name;
+    ngx_err_t                  err;
     ngx_uint_t                 tmp;
     ngx_vmess_journal_kind_e   kind;
 
     if (ngx_open_dir(dir, &d) == NGX_ERROR) {
         return NGX_ERROR;
     }
+
+    err = 0;
 
     while (ngx_read_dir(&d) == NGX_OK) {
 
@@ -175,14 +178,15 @@ ngx_vmess_state_dir_clean(ngx_str_t *dir, uint64_t number)
         ngx_vmess_state_dir_name(path, dir, kind, n, tmp ? ".tmp" : "");
 
         if (ngx_delete_file(path) == NGX_FILE_ERROR) {
-            (void) ngx_close_dir(&d);
-            return NGX_ERROR;
+            err = ngx_errno;
         }
     }
 
     (void) ngx_close_dir(&d);
 
-    return NGX_OK;
+    ngx_set_errno(err);
+
+    return err ? NGX_ERROR : NGX_OK;
 }
 
 

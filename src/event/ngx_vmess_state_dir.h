@@ -48,7 +48,7 @@ ngx_int_t ngx_vmess_state_dir_list(ngx_str_t *dir,
 
 /*
  * Deletes files of numbers below that, and all that are not to be read; NGX_OK,
- * or NGX_ERROR with ngx_errno.
+ * or NGX_ERROR with ngx_errno if one of them stays.
  */
 ngx_int_t ngx_vmess_state_dir_clean(ngx_str_t *dir, uint64_t number);
 

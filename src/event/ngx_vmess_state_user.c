@@ -8,6 +8,8 @@
 #include "ngx_vmess_state_user.h"
 
 
+static u_char *ngx_vmess_state_user_write(ngx_vmess_user_t *user,
+    ngx_vmess_user_info_t *info, u_char *p, ngx_vmess_state_round_t *round);
 static u_char *ngx_vmess_state_user_gone(ngx_vmess_zone_t *zone,
     ngx_vmess_user_t *user, u_char *p, ngx_vmess_state_round_t *round);
 static void ngx_vmess_state_user_usage(ngx_vmess_journal_record_t *record,
@@ -27,11 +29,9 @@ u_char *
 ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
     ngx_vmess_state_round_t *round)
 {
-    uint32_t                     hash, sum;
-    ngx_vmess_user_t            *user;
-    ngx_vmess_table_t           *t;
-    ngx_vmess_user_info_t        info;
-    ngx_vmess_journal_record_t   record;
+    ngx_vmess_user_t       *user;
+    ngx_vmess_table_t      *t;
+    ngx_vmess_user_info_t   info;
 
     t = zone->sh->table;
     user = ngx_vmess_table_user(t, i);
@@ -49,26 +49,37 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
                ? ngx_vmess_state_user_gone(zone, user, p, round) : p;
     }
 
-    hash = ngx_crc32_long(info.value.name.data, info.value.name.len);
+    return ngx_vmess_state_user_write(user, &info, p, round);
+}
+
+
+static u_char *
+ngx_vmess_state_user_write(ngx_vmess_user_t *user, ngx_vmess_user_info_t *info,
+    u_char *p, ngx_vmess_state_round_t *round)
+{
+    uint32_t                     hash, sum;
+    ngx_vmess_journal_record_t   record;
+
+    hash = ngx_crc32_long(info->value.name.data, info->value.name.len);
 
     ngx_memzero(&record, sizeof(ngx_vmess_journal_record_t));
 
     record.kind = NGX_VMESS_JOURNAL_COUNTERS;
-    record.name = info.value.name;
+    record.name = info->value.name;
 
-    ngx_vmess_state_user_usage(&record, &info.usage);
+    ngx_vmess_state_user_usage(&record, &info->usage);
 
     sum = ngx_vmess_state_user_sum(&record);
 
     if (round->copy || user->saved_name != hash
-        || user->saved_stamp != (uint32_t) info.stamp)
+        || user->saved_stamp != (uint32_t) info->stamp)
     {
         round->lost |= (user->saved_name && user->saved_name != hash
                         && !round->copy);
 
         record.kind = NGX_VMESS_JOURNAL_USER;
 
-        ngx_vmess_state_user_value(&record, &info.value);
+        ngx_vmess_state_user_value(&record, &info->value);
 
     } else if (user->saved_usage == sum) {
         return p;
@@ -76,7 +87,7 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
 
     if (!round->copy) {
         user->saved_name = hash;
-        user->saved_stamp = (uint32_t) info.stamp;
+        user->saved_stamp = (uint32_t) info->stamp;
         user->saved_usage = sum;
 
     } else if (user->saved_name == 0) {
@@ -89,20 +100,25 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
     p = ngx_vmess_journal_create_record(p, &record);
     round->count++;
 
-    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
+    ngx_explicit_memzero(info, sizeof(ngx_vmess_user_info_t));
 
     return p;
 }
 
 
-/* the user that was written is not there, but may be under another number */
+/*
+ * The user that was written is not there.  It may have come again, here or
+ * under another number: that is later than the removal, and written after it.
+ */
 
 static u_char *
 ngx_vmess_state_user_gone(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
     u_char *p, ngx_vmess_state_round_t *round)
 {
-    ngx_uint_t                   known;
+    uint32_t                     hash;
+    ngx_vmess_user_t            *again;
     ngx_vmess_table_t           *t;
+    ngx_vmess_user_info_t        info;
     ngx_vmess_journal_record_t   record;
 
     ngx_memzero(&record, sizeof(ngx_vmess_journal_record_t));
@@ -113,18 +129,35 @@ ngx_vmess_state_user_gone(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
 
     record.name = user->name;
 
-    known = (ngx_crc32_long(record.name.data, record.name.len)
-             == user->saved_name);
+    hash = user->saved_name;
+    user->saved_name = 0;
 
-    if (known && ngx_vmess_table_find(t, &record.name) == NULL) {
+    again = NULL;
+
+    if (ngx_crc32_long(record.name.data, record.name.len) == hash) {
         p = ngx_vmess_journal_create_record(p, &record);
         round->count++;
+
+        again = ngx_vmess_table_find(t, &record.name);
+
+        /* this round may have written it already */
+
+        if (again && again->saved_name == hash) {
+            again->saved_stamp = (uint32_t) again->stamp - 1;
+        }
+
+    } else {
+        round->lost = 1;
     }
 
     ngx_vmess_users_unlock(zone);
 
-    round->lost |= !known;
-    user->saved_name = 0;
+    if (again
+        && ngx_vmess_table_get(t, ngx_vmess_table_number(t, again), &info)
+           == NGX_OK)
+    {
+        p = ngx_vmess_state_user_write(again, &info, p, round);
+    }
 
     return p;
 }

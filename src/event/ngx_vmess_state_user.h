@@ -11,6 +11,11 @@
 #include "proto/ngx_vmess_journal.h"
 
 
+/* two records: a removal, and who has come again by that name */
+
+#define NGX_VMESS_STATE_USER_MAX  (2 * NGX_VMESS_JOURNAL_RECORD_MAX)
+
+
 /* while users are written */
 
 typedef struct {
@@ -25,7 +30,7 @@ typedef struct {
 
 /*
  * Writes what has to be kept of the user of number i at p, where
- * NGX_VMESS_JOURNAL_RECORD_MAX bytes must be free; returns the end of it.
+ * NGX_VMESS_STATE_USER_MAX bytes must be free; returns the end of it.
  * Called by one process at a time.
  */
 u_char *ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i,

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # Runs the unit tests of src/proto, and of the replay filter, the tables of
-# users, their addresses and tokens, the registry of sessions, frames to clients of Mux.Cool and the socket
+# users, their addresses and files, tokens, the registry of sessions, frames to clients of Mux.Cool and the socket
 # of datagrams, one C program a file, fed with the vectors.
 # Names of them may be given: t/unit/unit.t mux chunk.
 #
@@ -25,13 +25,14 @@ my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess json json_out kcp_packet
                kcp replay token registry mux_output cone period usage journal
-               table clients);
+               table clients state_user);
 
 # a file that no other test is linked with
 
 my %file = (mux_output => "$root/src/event/ngx_vmess_mux_output.c",
             cone => "$root/src/stream/ngx_stream_vmess_cone.c",
-            clients => "$root/src/event/ngx_vmess_clients.c");
+            clients => "$root/src/event/ngx_vmess_clients.c",
+            state_user => "$root/src/event/ngx_vmess_state_user.c");
 
 my $cc = $ENV{CC} || 'gcc';
 my $flags = '-g -O1 -Wall -Wextra -Wno-unused-parameter -Werror '
