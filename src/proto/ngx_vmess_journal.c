@@ -368,27 +368,49 @@ ngx_vmess_journal_check(ngx_vmess_journal_t *j, const u_char *p)
 
 
 /*
- * A record that is bad was either not written to its end, by a crash, and then
- * it is the last; or was damaged later.
+ * A bad record was damaged, or is of the last part, which a crash may leave in
+ * any order of pages, with zeros or old data between them.  That part is near
+ * the end, and if a group has ended behind the record, nothing follows it.
  */
 
 static ngx_int_t
 ngx_vmess_journal_broken(ngx_vmess_journal_t *j, u_char *p)
 {
-    u_char  *next;
+    size_t   len;
+    u_char  *next, kind;
 
-    for (next = p + 1; next < j->last; next++) {
+    if (j->last - p > NGX_VMESS_JOURNAL_PART_MAX) {
+        goto damaged;
+    }
 
-        if (ngx_vmess_journal_check(j, next)) {
-            j->offset = p - j->start;
-            j->err = "is damaged";
-            return NGX_ERROR;
+    for (next = p + 1; next < j->last; next += len) {
+
+        len = ngx_vmess_journal_check(j, next);
+
+        if (len == 0) {
+            len = 1;
+            continue;
+        }
+
+        kind = next[NGX_VMESS_JOURNAL_PREFIX];
+
+        if ((kind == NGX_VMESS_JOURNAL_END || kind == NGX_VMESS_JOURNAL_FINISH)
+            && next + len < j->last)
+        {
+            goto damaged;
         }
     }
 
     j->offset = j->pos - j->start;
 
     return NGX_AGAIN;
+
+damaged:
+
+    j->offset = p - j->start;
+    j->err = "is damaged";
+
+    return NGX_ERROR;
 }
 
 

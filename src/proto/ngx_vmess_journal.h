@@ -33,6 +33,13 @@
 #define NGX_VMESS_JOURNAL_HEADER_LEN  34     /* without the name */
 #define NGX_VMESS_JOURNAL_HEADER_MAX  (NGX_VMESS_JOURNAL_HEADER_LEN + 255)
 
+/*
+ * Bytes that are written at once, behind which nothing is until they are on the
+ * disk; a group ends with its last part
+ */
+
+#define NGX_VMESS_JOURNAL_PART_MAX    (64 * 1024)
+
 /* of a record with its CRC and length */
 
 #define NGX_VMESS_JOURNAL_RECORD_MAX  1024
@@ -161,10 +168,14 @@ ngx_int_t ngx_vmess_journal_open(ngx_vmess_journal_t *j, u_char *p, size_t len,
  *
  * NGX_OK     it is whole
  * NGX_DONE   the file ends here
- * NGX_AGAIN  from j->offset on is a group that is not whole, and nothing that
- *            is: the end was not written, and is left out
- * NGX_ERROR  at j->offset is damage, and good records follow; or something
- *            follows the end of a snapshot; j->err says which
+ * NGX_AGAIN  from j->offset on is a group that is not whole: its last part was
+ *            not on the disk, so nobody was told that it is, and it is left out
+ * NGX_ERROR  at j->offset is damage of what was on the disk, as more was written
+ *            later; or something follows the end of a snapshot; j->err says
+ *            which
+ *
+ * Damage of the last group of a file is taken for the former, and so is that of
+ * the end before it.
  */
 ngx_int_t ngx_vmess_journal_group(ngx_vmess_journal_t *j);
 

@@ -13,6 +13,8 @@
 
 #define TEST_HEADER   (NGX_VMESS_JOURNAL_HEADER_LEN + sizeof("users") - 1)
 
+#define TEST_END      7    /* of a group */
+
 #define TEST_GROUPS   3
 
 
@@ -32,6 +34,8 @@ static void test_crc(void);
 static void test_records(void);
 static void test_torn(void);
 static void test_flipped(void);
+static void test_holes(void);
+static void test_parts(void);
 static void test_headers(void);
 static void test_later(void);
 static void test_snapshot(void);
@@ -52,6 +56,8 @@ main(void)
     test_records();
     test_torn();
     test_flipped();
+    test_holes();
+    test_parts();
     test_headers();
     test_later();
     test_snapshot();
@@ -243,7 +249,7 @@ test_flipped(void)
 {
     u_char         buf[1024], *data;
     size_t         len, n;
-    ngx_uint_t     bit, header, middle, end;
+    ngx_uint_t     bit, whole, header, middle, end;
     test_result_t  r, good;
 
     len = test_file(buf, NGX_VMESS_JOURNAL_CHANGES);
@@ -269,7 +275,7 @@ test_flipped(void)
                 continue;
             }
 
-            if (n < test_ends[TEST_GROUPS - 1]) {
+            if (n < test_ends[TEST_GROUPS - 1] - TEST_END) {
                 middle &= (r.rc == NGX_ERROR && r.err
                            && (size_t) r.offset <= n
                            && n - r.offset < 64
@@ -277,19 +283,108 @@ test_flipped(void)
                 continue;
             }
 
-            /* of the last group the damage may be seen, or it is cut */
+            /* what nothing was written after may not have been on the disk */
 
-            end &= (r.groups == TEST_GROUPS - 1 && r.up == 1 + 2
-                    && (r.rc == NGX_ERROR
-                        || (r.rc == NGX_AGAIN
-                            && r.offset
-                               == (off_t) test_ends[TEST_GROUPS - 1])));
+            whole = TEST_GROUPS - 1 - (n < test_ends[TEST_GROUPS - 1]);
+
+            end &= (r.groups == whole && r.rc == NGX_AGAIN && r.err == NULL
+                    && r.offset == (off_t) test_ends[whole]);
         }
     }
 
     test_ok(header, "flipped bits in the header are found");
     test_ok(middle, "flipped bits before good records are found, and where");
     test_ok(end, "flipped bits in the last group are not read");
+}
+
+
+/* of the last part, pages may be on the disk in any order */
+
+static void
+test_holes(void)
+{
+    u_char         buf[1024], *data;
+    size_t         len, start, from, to;
+    ngx_uint_t     last, before;
+    test_result_t  r;
+
+    len = test_file(buf, NGX_VMESS_JOURNAL_CHANGES);
+    start = test_ends[TEST_GROUPS - 1];
+
+    last = 1;
+    before = 1;
+
+    for (from = start; from < len; from++) {
+        for (to = from + 1; to <= len; to++) {
+
+            data = test_copy(buf, len);
+            memset(data + from, 0xa5, to - from);
+            test_read(&r, data, len, "users");
+
+            last &= (r.rc == NGX_AGAIN && r.groups == TEST_GROUPS - 1
+                     && r.offset == (off_t) start);
+
+            /* a byte that follows was written when that was on the disk */
+
+            memset(data + start - TEST_END - 1, 0xa5, 1);
+            test_read(&r, data, len, "users");
+            free(data);
+
+            before &= (r.rc == NGX_ERROR && r.groups == TEST_GROUPS - 2);
+        }
+    }
+
+    test_ok(last, "a last part with a hole anywhere is left out");
+    test_ok(before, "a hole before it is damage");
+}
+
+
+/* parts of a group */
+
+static void
+test_parts(void)
+{
+    u_char                      *buf, *p;
+    size_t                       len, second;
+    test_result_t                r;
+    ngx_vmess_journal_record_t   record;
+
+    buf = malloc(3 * NGX_VMESS_JOURNAL_PART_MAX);
+    if (buf == NULL) {
+        test_ok(0, "malloc() failed");
+        return;
+    }
+
+    len = test_file(buf, NGX_VMESS_JOURNAL_CHANGES);
+
+    ngx_memzero(&record, sizeof(record));
+
+    record.kind = NGX_VMESS_JOURNAL_COUNTERS;
+    ngx_str_set(&record.name, "ann");
+
+    for (p = buf + len; p < buf + 2 * NGX_VMESS_JOURNAL_PART_MAX; /* void */) {
+        record.up++;
+        p = ngx_vmess_journal_create_record(p, &record);
+    }
+
+    test_read(&r, buf, p - buf, "users");
+    test_ok(r.rc == NGX_AGAIN && r.groups == TEST_GROUPS
+            && r.offset == (off_t) len, "a group without an end");
+
+    second = p - buf - NGX_VMESS_JOURNAL_PART_MAX;
+
+    buf[second] ^= 1;
+    test_read(&r, buf, p - buf, "users");
+    test_ok(r.rc == NGX_AGAIN && r.offset == (off_t) len,
+            "damage of its last part");
+    buf[second] ^= 1;
+
+    buf[len] ^= 1;
+    test_read(&r, buf, p - buf, "users");
+    test_ok(r.rc == NGX_ERROR && r.offset == (off_t) len,
+            "damage of a part before it");
+
+    free(buf);
 }
 
 
