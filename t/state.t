@@ -534,7 +534,16 @@ with('a snapshot before journals of two starts',
 with('other files', { 'snapshot.1' => $snap1, 'journal.1' => $one, 'journal.x' => 'y',
      'snapshot.2.tmp' => 'z', 'journal.' => '', 'notes' => 'w' }, undef, [180, 18]);
 with('a torn journal', { 'snapshot.1' => $snap1, 'journal.1' => substr($one, 0, -3) },
-     qr/notice.*journal\.1" was not written.*offset 92/, [150, 15]);
+     qr/warn.*journal\.1" was not written.*offset 92/, [150, 15]);
+with('a hole before an end that something follows', { 'snapshot.1' => $snap1,
+     'journal.1' => substr($one, 0, 92) . "\0" x 20 . substr($one, 112) . 'x' },
+     qr/emerg.*journal\.1" is damaged, at offset 92; restore/);
+with('a part that was not written in the order of its pages', { 'snapshot.1' => $snap1,
+     'journal.1' => substr($one, 0, 92) . "\0" x 20 . substr($one, 112, -length $end)
+                    . counters('bob', 2, 2) . $end },
+     qr/warn.*journal\.1" was not written.*offset 92/, [150, 15]);
+with('zeros behind the end', { 'snapshot.1' => $snap1, 'journal.1' => $one . "\0" x 4096 },
+     qr/warn.*journal\.1" was not written/, [180, 18]);
 with('a journal that was just begun',
      { 'snapshot.1' => $snap1, 'journal.1' => header($changes, 1, 'main') }, undef, [100, 10]);
 with('a torn snapshot falls back', { 'snapshot.1' => $snap1, 'journal.1' => $one,
@@ -857,7 +866,7 @@ is(wait_total('alice', 2), 'up:6 down:6 total:2', 'counters go on');
 echo echo
 --- stream_config eval
 my $users = main::users('twelve');
-$users =~ s/:1m/:64m/;
+$users =~ s/:1m/:60m/;
 $users =~ s/}\n\z/join '', map { sprintf "u%05d 00000000-0000-4000-8000-%012x;\n", $_, $_ } 1 .. 20000/e;
 $users . "}\n"
 --- stream_server_config eval
@@ -865,15 +874,19 @@ $main::config
 --- stream_client
 $state = "$Dir/twelve";
 is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
-stop_nginx('QUIT');
 
-for my $n (2 .. 4) {
-    ok(start_nginx(), 'a start');
+# users of new memory do not know that they are in files
+
+for my $size (61 .. 63) {
+    my $n = snapshot() + 1;
+    edit_conf(sub { s/main:6\d+m/main:${size}m/ });
+    kill 'HUP', TestVMess::master_pid();
     is(wait_for(sub { -e "$state/snapshot.$n.tmp" || snapshot() == $n }), 1, "snapshot $n is begun");
     ok(stop_nginx('TERM'), 'a stop');
     is(snapshot(), $n, 'it is whole');
+    ok(start_nginx(), 'a start');
+    is(wait_for(sub { snapshot() == $n + 1 }), 1, 'another snapshot');
 }
-ok(start_nginx(), 'a start');
 1;
 --- stream_response: 1
 
@@ -1149,5 +1162,91 @@ is($api->call('PUT', 'users/carol', { id => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c1
 is(join(' ', files()), 'journal.1 journal.2 snapshot.1 snapshot.2 snapshot.99.tmp',
    'no other snapshot is made, others are deleted');
 rmdir "$state/snapshot.99.tmp";
+1;
+--- stream_response: 1
+
+
+=== TEST 19: what is confirmed in another directory after a reload is there with all of before
+--- config
+location /api/ { vmess_api main write; client_max_body_size 8m; client_body_buffer_size 8m; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('nineteen') =~ s/:1m/:64m/r
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/nineteen";
+remove_tree("$Dir/moved");
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+is($api->call('PUT', 'users', { users => [map { {
+       name => sprintf('u%05d', $_),
+       id => sprintf('00000000-0000-4000-8000-%012x', $_),
+   } } 1 .. 20000] })->{status}, 200, 'users');
+edit_conf(sub { s!/nineteen!/moved! });
+$state = "$Dir/moved";
+kill 'HUP', TestVMess::master_pid();
+ok(wait_for(sub { -s "$state/snapshot.1.tmp" }), 'it is written to');
+my $writer = writer();
+kill 'STOP', $writer;
+wait_for(sub { TestVMess::file_text("/proc/$writer/stat") =~ /\) T/ });
+my $s = tcp(http_port());
+put($s, "PATCH /api/users/u00001 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        . "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"quota\":1000}");
+is(wait_for(sub { $api->request(GET => 'users/u00001')->{json}{quota} == 1000 }), 1,
+   'a change is made');
+kill 'CONT', $writer;
+like(slurp($s), qr{^HTTP/1.1 200 }, 'and saved');
+stop_nginx('KILL');
+ok(start_nginx(), 'a start');
+is($api->call('GET', 'stats')->{json}{users}, 20002, 'all users are there');
+is($api->call('GET', 'users/u00001')->{json}{quota}, 1000, 'so is the change');
+1;
+--- stream_response: 1
+
+
+=== TEST 20: binary upgrade: an old worker does not confirm what the new master has not read
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twenty')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twenty";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+is($api->call('PUT', 'users/carol', { id => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11' })->{status},
+   201, 'a user');
+
+# an old worker has a connection
+
+my $old = TestVMess::master_pid();
+my $s = tcp(http_port());
+put($s, "GET /api/users/carol HTTP/1.1\r\nHost: localhost\r\n\r\n");
+my $answer = '';
+wait_for(sub { sysread $s, $answer, 4096, length $answer; $answer =~ /\r\n\r\n.*}/s });
+
+# of all times, the new master has read the files, and who writes does not know
+
+my @all = ($old, children());
+kill 'USR2', $old;
+is(wait_for(sub { my $pid = TestVMess::master_pid(); $pid && $pid != $old }), 1, 'a new master');
+put($s, "PATCH /api/users/carol HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        . "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"quota\":2000}");
+my ($status) = slurp($s) =~ m{^HTTP/1.1 (\d+)};
+kill 'QUIT', $old;
+is(wait_for(sub { !grep { alive($_) } @all }), 1, 'the old one has gone');
+is($status, 503, 'it is not confirmed');
+my $carol = $api->call('GET', 'users/carol');
+is($carol->{status}, 200, 'the user is there');
+is($carol->{json}{quota} // 0, 0, 'the change is not');
+is($api->call('PATCH', 'users/carol', { quota => 3000 })->{status}, 200, 'a new worker confirms');
+stop_nginx('KILL');
+ok(start_nginx(), 'a start');
+is($api->call('GET', 'users/carol')->{json}{quota}, 3000, 'what is there then');
 1;
 --- stream_response: 1

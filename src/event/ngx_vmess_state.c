@@ -21,7 +21,7 @@
 /* users looked at in one event, and bytes written */
 
 #define NGX_VMESS_STATE_STEP      4096
-#define NGX_VMESS_STATE_BUFFER    (64 * 1024)
+#define NGX_VMESS_STATE_BUFFER    NGX_VMESS_JOURNAL_PART_MAX
 
 /* seconds between complaints, and that a later master is given to come back */
 
@@ -38,6 +38,8 @@ struct ngx_vmess_state_s {
     ngx_vmess_zone_t          *zone;
     ngx_path_t                 path;
 
+    uint32_t                   directory;  /* hash of its name */
+    ngx_uint_t                 configuration;  /* number of this one */
     ngx_fd_t                   wake;       /* an eventfd of all workers */
 
     /* of a worker */
@@ -83,9 +85,11 @@ static void ngx_vmess_state_step_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_vmess_state_ready(ngx_vmess_state_t *st);
 static void ngx_vmess_state_next(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_lock(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_settle(ngx_vmess_state_t *st);
+static ngx_uint_t ngx_vmess_state_elsewhere(ngx_vmess_state_t *st);
 static void ngx_vmess_state_listen(ngx_vmess_state_t *st);
-static uint64_t ngx_vmess_state_claimed(ngx_vmess_state_t *st);
-static void ngx_vmess_state_claim(ngx_vmess_state_t *st);
+static ngx_uint_t ngx_vmess_state_outdated(ngx_vmess_state_t *st);
+static void ngx_vmess_state_claim(ngx_vmess_state_t *st, ngx_uint_t gone);
 static void ngx_vmess_state_unlock(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_flush(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_start(ngx_vmess_state_t *st);
@@ -194,17 +198,24 @@ static ngx_int_t
 ngx_vmess_state_init_zone(ngx_vmess_zone_t *zone, ngx_uint_t live,
     ngx_log_t *log)
 {
+    ngx_vmess_state_t  *st;
+
+    st = zone->state;
+
+    st->directory = ngx_crc32_long(st->path.name.data, st->path.name.len);
+    st->configuration = ++zone->sh->configurations;
+
     /* the zone has it already */
 
     if (zone->sh->claim) {
         return NGX_OK;
     }
 
-    /* users of new memory do not know what of them is in files */
+    /* users of another memory do not know what of them is in files */
 
-    zone->sh->unclean = 1;
+    zone->sh->unclean = live;
 
-    return ngx_vmess_state_load(zone, &zone->state->path.name, !live, log);
+    return ngx_vmess_state_load(zone, &st->path.name, !live, log);
 }
 
 
@@ -274,7 +285,7 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_vmess_state_claimed(st) > st->zone->sh->claim) {
+    if (ngx_vmess_state_outdated(st) || ngx_vmess_state_elsewhere(st)) {
         ngx_vmess_state_unlock(st);
         return;
     }
@@ -317,8 +328,9 @@ ngx_vmess_state_wake_handler(ngx_event_t *ev)
 static void
 ngx_vmess_state_round(ngx_vmess_state_t *st)
 {
-    if (st->journal == NGX_INVALID_FILE
-        && ngx_vmess_state_start(st) != NGX_OK)
+    if (ngx_vmess_state_elsewhere(st)
+        || (st->journal == NGX_INVALID_FILE
+            && ngx_vmess_state_start(st) != NGX_OK))
     {
         return;
     }
@@ -345,7 +357,9 @@ ngx_vmess_state_step_handler(ngx_event_t *ev)
 
     ngx_int_t  rc;
 
-    if (!st->held || st->journal == NGX_INVALID_FILE) {
+    if (!st->held || st->journal == NGX_INVALID_FILE
+        || ngx_vmess_state_elsewhere(st))
+    {
         return;
     }
 
@@ -458,6 +472,7 @@ static ngx_int_t
 ngx_vmess_state_lock(ngx_vmess_state_t *st)
 {
     u_char         path[NGX_MAX_PATH];
+    ngx_uint_t     gone;
     struct flock   fl;
 
     if (st->lock == NGX_INVALID_FILE) {
@@ -478,9 +493,11 @@ ngx_vmess_state_lock(ngx_vmess_state_t *st)
     fl.l_type = F_WRLCK;
     fl.l_whence = SEEK_SET;
 
-    if (ngx_vmess_state_claimed(st) > st->zone->sh->claim) {
+    gone = ngx_vmess_state_outdated(st);
 
-        /* unless it is gone */
+    if (gone) {
+
+        /* or has the lock */
 
         if (fcntl(st->lock, F_OFD_GETLK, &fl) == -1 || fl.l_type != F_UNLCK) {
             st->seconds = 0;
@@ -495,7 +512,11 @@ ngx_vmess_state_lock(ngx_vmess_state_t *st)
     }
 
     if (fcntl(st->lock, F_OFD_SETLK, &fl) == -1) {
-        ngx_vmess_state_claim(st);
+        ngx_vmess_state_claim(st, 0);
+        return NGX_DECLINED;
+    }
+
+    if (ngx_vmess_state_settle(st) != NGX_OK) {
         return NGX_DECLINED;
     }
 
@@ -506,10 +527,55 @@ ngx_vmess_state_lock(ngx_vmess_state_t *st)
 
     st->needed = st->zone->sh->unclean;
 
-    ngx_vmess_state_claim(st);
+    ngx_vmess_state_claim(st, gone);
     ngx_vmess_state_listen(st);
 
     return NGX_OK;
+}
+
+
+/*
+ * Notes in users are about one directory.  If a later configuration has another
+ * one, the notes are worth nothing there, and old workers make no more of them:
+ * those are waited for.
+ */
+
+static ngx_int_t
+ngx_vmess_state_settle(ngx_vmess_state_t *st)
+{
+    uint32_t              last;
+    ngx_vmess_zone_sh_t  *sh;
+
+    sh = st->zone->sh;
+    last = sh->directory;
+
+    if (last && last != st->directory && st->configuration < sh->writer) {
+        (void) ngx_close_file(st->lock);
+        st->lock = NGX_INVALID_FILE;
+
+        return NGX_DECLINED;
+    }
+
+    sh->writer = ngx_max(sh->writer, st->configuration);
+
+    if (last == st->directory) {
+        return NGX_OK;
+    }
+
+    sh->unclean |= (last != 0);
+
+    ngx_vmess_memory_barrier();
+
+    sh->directory = st->directory;
+
+    return (last == 0 || ngx_exiting || ngx_terminate) ? NGX_OK : NGX_AGAIN;
+}
+
+
+static ngx_uint_t
+ngx_vmess_state_elsewhere(ngx_vmess_state_t *st)
+{
+    return st->zone->sh->directory != st->directory;
 }
 
 
@@ -544,43 +610,28 @@ ngx_vmess_state_listen(ngx_vmess_state_t *st)
 }
 
 
-static uint64_t
-ngx_vmess_state_claimed(ngx_vmess_state_t *st)
+/* a later memory has read files, or will: then it is who writes */
+
+static ngx_uint_t
+ngx_vmess_state_outdated(ngx_vmess_state_t *st)
 {
-    u_char      buf[8];
-    uint64_t    n;
-    ngx_uint_t  i;
-
-    if (pread(st->lock, buf, 8, 0) != 8) {
-        return 0;
-    }
-
-    for (n = 0, i = 0; i < 8; i++) {
-        n = n << 8 | buf[i];
-    }
-
-    return n;
+    return ngx_vmess_state_load_claim(st->lock) > st->zone->sh->claim;
 }
 
 
+/* that of a later memory stays, unless it is gone */
+
 static void
-ngx_vmess_state_claim(ngx_vmess_state_t *st)
+ngx_vmess_state_claim(ngx_vmess_state_t *st, ngx_uint_t gone)
 {
-    u_char      buf[8];
-    uint64_t    n;
-    ngx_uint_t  i;
+    uint64_t  n, last;
 
     n = st->zone->sh->claim;
+    last = ngx_vmess_state_load_claim(st->lock);
 
-    if (ngx_vmess_state_claimed(st) == n) {
-        return;
-    }
-
-    for (i = 0; i < 8; i++) {
-        buf[i] = (u_char) (n >> (56 - 8 * i));
-    }
-
-    if (pwrite(st->lock, buf, 8, 0) != 8) {
+    if ((last < n || (last > n && gone))
+        && ngx_vmess_state_load_set_claim(st->lock, n, NULL) != NGX_OK)
+    {
         (void) ngx_vmess_state_failed(st, "writing the lock in");
     }
 }
@@ -591,11 +642,23 @@ ngx_vmess_state_claim(ngx_vmess_state_t *st)
 static void
 ngx_vmess_state_unlock(ngx_vmess_state_t *st)
 {
+    u_char            *p;
     ngx_connection_t  *c;
 
-    if (st->held) {
+    if (st->held && !ngx_vmess_state_elsewhere(st)) {
         st->closing = 1;
-        (void) ngx_vmess_state_flush(st);
+
+        /* an end behind the last one tells that this is on the disk */
+
+        if (ngx_vmess_state_flush(st) == NGX_OK
+            && st->journal != NGX_INVALID_FILE)
+        {
+            p = ngx_vmess_state_end(ngx_vmess_state_buffer);
+
+            (void) ngx_vmess_state_write(st, st->journal,
+                                         ngx_vmess_state_buffer, p, &st->size);
+        }
+
         st->closing = 0;
     }
 
@@ -687,6 +750,12 @@ ngx_vmess_state_start(ngx_vmess_state_t *st)
 
     if (st->snapshot == NGX_INVALID_FILE) {
         return NGX_ERROR;
+    }
+
+    /* users are noted as saved when they are copied */
+
+    if (st->needed) {
+        st->zone->sh->unclean = 1;
     }
 
     st->copied = 0;
@@ -949,16 +1018,29 @@ ngx_vmess_state_commit(ngx_vmess_state_t *st)
 }
 
 
+/* nothing to those whose change a later memory may not have */
+
 static void
 ngx_vmess_state_tell(ngx_vmess_state_t *st)
 {
-    if (!st->needed && !st->lost) {
-        st->zone->sh->unclean = 0;
+    ngx_vmess_zone_sh_t  *sh;
 
-        ngx_vmess_memory_barrier();
+    sh = st->zone->sh;
 
-        st->zone->sh->saved = st->asked;
+    if (st->needed || st->lost || ngx_vmess_state_elsewhere(st)) {
+        return;
     }
+
+    sh->unclean = 0;
+
+    ngx_vmess_memory_barrier();
+
+    if (ngx_vmess_state_outdated(st)) {
+        sh->unsaved = st->asked;
+        return;
+    }
+
+    sh->saved = st->asked;
 }
 
 
@@ -973,6 +1055,7 @@ ngx_vmess_state_copy(ngx_vmess_state_t *st)
     ngx_memzero(&round, sizeof(ngx_vmess_state_round_t));
 
     round.copy = 1;
+    round.note = st->needed;
 
     p = ngx_vmess_state_users(st, &st->copied, &round);
     p = ngx_vmess_state_end(p);

@@ -116,16 +116,18 @@ ngx_vmess_state_load_files(ngx_vmess_state_load_t *load)
         return NGX_ERROR;
     }
 
+    /* what others confirm from here on they do knowing of this */
+
+    if (ngx_vmess_state_load_lock(load) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (ngx_vmess_state_dir_list(load->dir, &load->files, load->pool)
         != NGX_OK)
     {
         ngx_log_error(NGX_LOG_EMERG, load->log, ngx_errno,
                       "vmess_users \"%V\": reading directory \"%V\" failed",
                       &load->zone->name, load->dir);
-        return NGX_ERROR;
-    }
-
-    if (ngx_vmess_state_load_lock(load) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -374,7 +376,7 @@ ngx_vmess_state_load_check(ngx_vmess_state_load_t *load,
     }
 
     if (rc == NGX_AGAIN) {
-        ngx_log_error(NGX_LOG_NOTICE, load->log, 0,
+        ngx_log_error(NGX_LOG_WARN, load->log, 0,
                       "vmess_users \"%V\": the end of \"%s\" was not written, "
                       "it is left out from offset %O on",
                       &load->zone->name, load->path, j.offset);
@@ -437,18 +439,16 @@ ngx_vmess_state_load_apply(ngx_vmess_state_load_t *load)
 
 /*
  * Its time tells whether the zone was in use just now: then ids of before may
- * have been used, and nobody knows which.
+ * have been used, and nobody knows which.  The claim tells workers of another
+ * master, or of memory that is replaced, that what they write from now on may
+ * not have been read here: they confirm nothing any more.
  */
 
 static ngx_int_t
 ngx_vmess_state_load_lock(ngx_vmess_state_load_t *load)
 {
-    ssize_t               n;
-    u_char                claim[8];
     ngx_fd_t              fd;
-    uint64_t              last;
     ngx_time_t           *tp;
-    ngx_uint_t            i;
     ngx_file_info_t       fi;
     ngx_vmess_zone_sh_t  *sh;
 
@@ -459,12 +459,20 @@ ngx_vmess_state_load_lock(ngx_vmess_state_load_t *load)
 
     ngx_sprintf(load->path, "%V" NGX_VMESS_STATE_LOCK "%Z", load->dir);
 
-    fd = ngx_open_file(load->path, NGX_FILE_RDONLY|O_CLOEXEC, NGX_FILE_OPEN,
-                       0);
+    /* whoever has that directory may have put anything there */
+
+    fd = ngx_open_file(load->path,
+                       (ngx_test_config ? NGX_FILE_RDONLY : NGX_FILE_RDWR)
+                       |O_CLOEXEC|O_NOFOLLOW|O_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
 
     if (fd == NGX_INVALID_FILE) {
 
-        if (ngx_errno == NGX_ENOENT) {
+        /* nobody writes then */
+
+        if (ngx_errno == NGX_ENOENT || ngx_errno == NGX_EISDIR
+            || ngx_errno == EROFS)
+        {
             return NGX_OK;
         }
 
@@ -474,25 +482,68 @@ ngx_vmess_state_load_lock(ngx_vmess_state_load_t *load)
         return NGX_ERROR;
     }
 
-    n = ngx_read_fd(fd, claim, 8);
+    if (ngx_fd_info(fd, &fi) == 0 && ngx_is_file(&fi)) {
 
-    if (n == 8) {
+        sh->claim = ngx_max(sh->claim, ngx_vmess_state_load_claim(fd) + 1);
 
-        for (last = 0, i = 0; i < 8; i++) {
-            last = last << 8 | claim[i];
+        if (ngx_time() - ngx_file_mtime(&fi) <= NGX_VMESS_STATE_WINDOW
+            && ngx_is_init_cycle(ngx_cycle))
+        {
+            sh->started = ngx_time();
         }
 
-        sh->claim = ngx_max(sh->claim, last + 1);
-    }
-
-    if (ngx_fd_info(fd, &fi) == 0
-        && ngx_time() - ngx_file_mtime(&fi) <= NGX_VMESS_STATE_WINDOW
-        && ngx_is_init_cycle(ngx_cycle))
-    {
-        sh->started = ngx_time();
+        if (!ngx_test_config && fi.st_nlink == 1) {
+            (void) ngx_vmess_state_load_set_claim(fd, sh->claim, &fi);
+        }
     }
 
     (void) ngx_close_file(fd);
+
+    return NGX_OK;
+}
+
+
+uint64_t
+ngx_vmess_state_load_claim(ngx_fd_t fd)
+{
+    u_char      buf[8];
+    uint64_t    n;
+    ngx_uint_t  i;
+
+    if (pread(fd, buf, 8, 0) != 8) {
+        return 0;
+    }
+
+    for (n = 0, i = 0; i < 8; i++) {
+        n = n << 8 | buf[i];
+    }
+
+    return n;
+}
+
+
+ngx_int_t
+ngx_vmess_state_load_set_claim(ngx_fd_t fd, uint64_t claim,
+    ngx_file_info_t *fi)
+{
+    u_char            buf[8];
+    ngx_uint_t        i;
+    struct timespec   times[2];
+
+    for (i = 0; i < 8; i++) {
+        buf[i] = (u_char) (claim >> (56 - 8 * i));
+    }
+
+    if (pwrite(fd, buf, 8, 0) != 8) {
+        return NGX_ERROR;
+    }
+
+    if (fi) {
+        times[0] = fi->st_atim;
+        times[1] = fi->st_mtim;
+
+        (void) futimens(fd, times);
+    }
 
     return NGX_OK;
 }

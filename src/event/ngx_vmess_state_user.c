@@ -44,12 +44,23 @@ ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i, u_char *p,
         return p;
     }
 
-    if (ngx_vmess_table_get(t, i, &info) != NGX_OK) {
-        return user->saved_name && !round->copy
-               ? ngx_vmess_state_user_gone(zone, user, p, round) : p;
+    if (ngx_vmess_table_get(t, i, &info) == NGX_OK) {
+        return ngx_vmess_state_user_write(user, &info, p, round);
     }
 
-    return ngx_vmess_state_user_write(user, &info, p, round);
+    if (round->copy) {
+
+        /* what is copied does not have who was here */
+
+        if (round->note) {
+            user->saved_name = 0;
+        }
+
+        return p;
+    }
+
+    return user->saved_name ? ngx_vmess_state_user_gone(zone, user, p, round)
+                            : p;
 }
 
 
@@ -85,7 +96,7 @@ ngx_vmess_state_user_write(ngx_vmess_user_t *user, ngx_vmess_user_info_t *info,
         return p;
     }
 
-    if (!round->copy) {
+    if (!round->copy || round->note) {
         user->saved_name = hash;
         user->saved_stamp = (uint32_t) info->stamp;
         user->saved_usage = sum;
@@ -261,6 +272,10 @@ ngx_vmess_state_user_put(ngx_vmess_zone_t *zone,
 
         if (rc == NGX_OK && user) {
             ngx_vmess_state_user_restore(&user->usage, record);
+
+            user->saved_name = user->hash;
+            user->saved_stamp = (uint32_t) user->stamp;
+            user->saved_usage = ngx_vmess_state_user_sum(record);
         }
 
         break;
@@ -269,6 +284,7 @@ ngx_vmess_state_user_put(ngx_vmess_zone_t *zone,
 
         if (user) {
             ngx_vmess_table_remove(t, user);
+            user->saved_name = 0;
         }
 
         break;

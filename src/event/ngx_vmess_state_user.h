@@ -20,9 +20,10 @@
 
 typedef struct {
     ngx_uint_t                 quick;      /* what was counted does not matter */
-    ngx_uint_t                 copy;       /* all, not who has changed; they
-                                              are in the journal, or will be, so
-                                              this is not noted */
+    ngx_uint_t                 copy;       /* all, not who has changed */
+    ngx_uint_t                 note;       /* that copies are saved: nobody will
+                                              be told before they are; otherwise
+                                              the journal has them, too */
     ngx_uint_t                 lost;       /* one has gone, and its name, too */
     uint64_t                   count;      /* records written */
 } ngx_vmess_state_round_t;
@@ -37,7 +38,8 @@ u_char *ngx_vmess_state_user_get(ngx_vmess_zone_t *zone, ngx_uint_t i,
     u_char *p, ngx_vmess_state_round_t *round);
 
 /*
- * Applies a record to a zone that nobody else has yet: NGX_OK, or NGX_ERROR if
+ * Applies a record of files to a zone that nobody else has yet, and notes that
+ * they have it: NGX_OK, or NGX_ERROR if
  * there is no room for the user, or libcrypto failed
  */
 ngx_int_t ngx_vmess_state_user_put(ngx_vmess_zone_t *zone,

@@ -59,6 +59,15 @@ typedef struct {
     ngx_atomic_t               leaving;           /* workers, how often */
 
     /*
+     * Where what is noted as saved is, and the configuration that has said so:
+     * each has a number, and another directory is that of the later one.
+     */
+
+    volatile uint32_t          directory;         /* hash of it, 0: none yet */
+    volatile ngx_uint_t        writer;
+    ngx_uint_t                 configurations;
+
+    /*
      * Who changes users takes the next number, and waits until that is saved, or
      * writing has failed.  Unclean: of users, more is noted as saved than is.
      */
