@@ -749,3 +749,45 @@ is("@{ $a->{json} }{qw(rate rate_down)}", '2097152 off', 'when sent back');
 $a = api(PATCH => 'users/carol', { map { $_ => undef } qw(rate rate_up rate_down quota) });
 is("@{ $a->{json} }{qw(rate rate_up quota)}", '1048576 off 1073741824', 'null is the default');
 --- stream_response: 1
+
+
+=== TEST 15: requests that a reload overtakes
+--- config eval: $::write
+--- stream_config
+vmess_users main:1m { vmess_user_defaults max_conns=3; alice %%ALICE%%; }
+--- stream_client
+my $begin = sub {
+    my ($method, $path, $body) = @_;
+    my $s = tcp(http_port());
+    put($s, "$method /api/users$path HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    return [$s, "Content-Type: application/json\r\nContent-Length: " . length($body) . "\r\n\r\n$body"];
+};
+my $end = sub {
+    my ($s, $rest) = @{ $_[0] };
+    put($s, $rest);
+    my $answer = slurp($s);
+    return join ' ', $answer =~ m{^HTTP/1.1 (\d+)}, $answer =~ /"code":"(\w+)"/;
+};
+my $user = sub { sprintf '{"name":"%s","id":"%s"}', @_ };
+
+my @r = ($begin->(PUT => '/carol', $user->('carol', $Carol)),
+         $begin->(PATCH => '', '{"users":[' . $user->('dave', $Dave) . ']}'));
+wait_taken(http_port());
+edit_conf(sub { s/max_conns=3/max_conns=7/ });
+reload();
+undef $api;
+is($end->($_), $_ == $r[0] ? '201' : '200', 'answered by an old worker') for @r;
+is(api(GET => "users/$_")->{json}{max_conns}, 7, "$_ has the new defaults") for qw(carol dave);
+
+@r = ($begin->(PUT => '/erin', $user->('erin', $User{mallory})),
+      $begin->(PATCH => '', '{"users":[' . $user->('erin', $User{mallory}) . ']}'),
+      $begin->(PUT => '', '{"users":[]}'),
+      $begin->(DELETE => '/dave', ''));
+wait_taken(http_port());
+edit_conf(sub { s/main:1m/main:2m/ });
+reload();
+undef $api;
+is($end->($_), '503 Reloaded', 'refused: the change would be lost') for @r;
+is(names(api(GET => 'users?sort=name')), 'alice carol dave', 'nothing has changed');
+is($end->($begin->(DELETE => '/dave', '')), '204', 'it is made by the next one');
+--- stream_response: 1

@@ -596,6 +596,12 @@ ngx_vmess_publish_set_defaults(ngx_vmess_zone_t *zone)
     ngx_vmess_table_t      *t;
     ngx_vmess_user_info_t   info;
 
+    (void) ngx_vmess_users_lock(zone);
+
+    zone->sh->defaults = zone->defaults;
+
+    ngx_vmess_users_unlock(zone);
+
     n = ngx_vmess_table_max(zone->sh->table);
 
     for (i = 0; i < n; /* void */) {
@@ -675,7 +681,14 @@ ngx_vmess_publish_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old,
 
     ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
 
-    from = old->sh->table;
+    /* what old workers would change from now on would be lost */
+
+    from = ngx_vmess_users_lock(old);
+
+    old->sh->replaced = 1;
+
+    ngx_vmess_users_unlock(old);
+
     n = ngx_vmess_table_max(from);
 
     for (i = 0; i < n; i++) {

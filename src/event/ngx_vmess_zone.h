@@ -51,6 +51,11 @@ typedef struct {
 
     volatile ngx_msec_t        reaped;            /* users, the last time */
 
+    /* of the newest configuration; read and written with the table locked */
+
+    ngx_vmess_limits_t         defaults;
+    ngx_uint_t                 replaced;          /* by memory of another size */
+
     /* of "state": ids of up to "started" may have been used */
 
     time_t                     started;           /* 0: they are known */

@@ -385,6 +385,13 @@ ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_api_bulk_stale(ngx_http_vmess_api_ctx_t *ctx)
 {
+    ngx_http_vmess_api_error_t  err;
+
+    if (ctx->zone->sh->replaced) {
+        (void) ngx_http_vmess_api_user_replaced(ctx, &err);
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
     return ngx_http_vmess_api_refuse(ctx->request,
                                      NGX_HTTP_PRECONDITION_FAILED, "Changed",
                                      "If-Match is not the present ETag, read "
@@ -394,7 +401,7 @@ ngx_http_vmess_api_bulk_stale(ngx_http_vmess_api_ctx_t *ctx)
 
 /*
  * The table, locked, to change users.  NULL: before the first one others have
- * changed some, and If-Match does not hold any more.
+ * changed some, and If-Match does not hold any more; or the table was replaced.
  */
 
 static ngx_vmess_table_t *
@@ -414,8 +421,9 @@ ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
 
     bulk->changes = ngx_vmess_table_changes(t);
 
-    if (!bulk->begun
-        && ngx_http_vmess_api_if_match(ctx, 1, bulk->changes) != NGX_OK)
+    if (ctx->zone->sh->replaced
+        || (!bulk->begun
+            && ngx_http_vmess_api_if_match(ctx, 1, bulk->changes) != NGX_OK))
     {
         ngx_vmess_users_unlock(ctx->zone);
 
@@ -813,6 +821,11 @@ ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx,
     if (ngx_http_vmess_api_bulk_renew(ctx, t, item, err) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    /* this may be a worker of an older configuration */
+
+    ngx_vmess_limits_inherit(&item->change.value.limits,
+                             &ctx->zone->sh->defaults);
 
     for ( ;; ) {
 

@@ -324,6 +324,13 @@ ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
 
     t = ngx_vmess_users_lock(ctx->zone);
 
+    if (ctx->zone->sh->replaced) {
+        ngx_vmess_users_unlock(ctx->zone);
+        ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
+
+        return ngx_http_vmess_api_user_replaced(ctx, err);
+    }
+
     user = ngx_vmess_table_find(t, &ctx->name);
 
     if ((user != NULL) != exists
@@ -337,6 +344,11 @@ ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
 
         return NGX_AGAIN;
     }
+
+    /* this may be a worker of an older configuration */
+
+    ngx_vmess_limits_inherit(&info->user.value.limits,
+                             &ctx->zone->sh->defaults);
 
     *done = ngx_vmess_table_set(t, &info->user.value, &keys, &user);
 
@@ -449,8 +461,11 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
     user = ngx_vmess_table_find(t, &ctx->name);
     n = user ? ngx_vmess_table_number(t, user) : 0;
 
-    if (user == NULL
-        || ngx_http_vmess_api_field_load(ctx->zone, n, info) != NGX_OK)
+    if (ctx->zone->sh->replaced) {
+        (void) ngx_http_vmess_api_user_replaced(ctx, err);
+
+    } else if (user == NULL
+               || ngx_http_vmess_api_field_load(ctx->zone, n, info) != NGX_OK)
     {
         (void) ngx_http_vmess_api_user_none(ctx, err);
 
@@ -535,6 +550,17 @@ ngx_http_vmess_api_user_none(ngx_http_vmess_api_ctx_t *ctx,
                                     NULL, "there is no user \"%V\" in "
                                     "vmess_users \"%V\"", &ctx->name,
                                     &ctx->zone->name);
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_user_replaced(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_error_t *err)
+{
+    return ngx_http_vmess_api_error(err, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                    "Reloaded", NULL, "vmess_users \"%V\" has "
+                                    "another size since a reload, try again "
+                                    "on a new connection", &ctx->zone->name);
 }
 
 

@@ -32,6 +32,10 @@ ngx_int_t ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_e rc, ngx_str_t *name, ngx_str_t *other,
     ngx_http_vmess_api_error_t *err);
 
+/* says that a reload gave the zone another size; returns NGX_ERROR */
+ngx_int_t ngx_http_vmess_api_user_replaced(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_error_t *err);
+
 /* content handlers of what is about one user, ctx->name */
 
 ngx_int_t ngx_http_vmess_api_user_get(ngx_http_vmess_api_ctx_t *ctx);
