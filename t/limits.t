@@ -94,6 +94,47 @@ sub flows {
     return ($m, @flows);
 }
 
+# headers on these connections, but for the last byte
+
+sub late {
+    return map { my $v = vmess(to => 'echo');
+                 my $bytes = $v->header;
+                 my $s = $_;
+                 put($s, substr $bytes, 0, -1);
+                 { v => $v, s => $s, bytes => $bytes } } @_;
+}
+
+# the last bytes, which the workers find all at once: what comes, and those that
+# were let in
+
+sub at_once {
+    my @late = @_;
+    my @workers = children();
+    kill 'STOP', @workers;
+    for (@late) {
+        my $rest = $_->{v}->chunk('a');
+        $_->{bytes} .= $rest;
+        put($_->{s}, substr $_->{bytes}, -1 - length $rest);
+    }
+    kill 'CONT', @workers;
+
+    my @in;
+    for my $l (@late) {
+        $l->{in} = '';
+        $l->{s}->blocking(0);
+        wait_for(sub {
+            my $n = sysread($l->{s}, $l->{in}, 4096, length $l->{in});
+            return defined $n && $n == 0 || length $l->{in} >= 5
+                   && ($l->{in} !~ /^site:/ || length $l->{in} >= 5 + length $l->{bytes});
+        });
+        next if $l->{in} eq '' || $l->{in} =~ /^site:/;
+        my $f = $l->{v}->connect($l->{s}, quiet => 1);
+        $f->feed($l->{in});
+        push @in, $f if $f->read(1) eq 'a';
+    }
+    return @in;
+}
+
 sub grpc {
     return VMess::HTTP2->new(tcp(stream_port() + 3))->request('POST', '/svc/Tun',
         codec => VMess::GRPC->new,
@@ -387,6 +428,7 @@ for my $n (1 .. 16) {
 }
 $m = $open->('HGFEDCBA');
 is(($m->receive(1))[0], undef, 'another one is refused');
+is($m->{sub}{1}{end}, 2, 'as a sub-connection without a name is');
 --- stream_response: 1
 
 
@@ -408,3 +450,74 @@ is(length $tls->read(1000), 1000, 'a flow over TLS');
 is(wait_log(qr/vmess user "alice"/), 1, 'it is over');
 is(flow(to => 'echo', data => 'a')->read(1), 'a', 'there is room for another one');
 --- stream_response: 1
+
+
+=== TEST 11: who is late for the last place stays at the site
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_conns=1')
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- stream_client
+edit_conf(sub { s/^worker_processes\s+\K\d+/1/m });
+reload();
+wait_for(sub { workers_alive() == 1 });
+my @late = late(map { tcp() } 1 .. 4);
+is(wait_log(qr/proxy \S+ connected to/, 4), 1, 'they are at the site');
+my @in = at_once(@late);
+is(scalar @in, 1, 'one is let in');
+is(scalar(grep { $_->{in} eq "site:$_->{bytes}" } @late), 3, 'the site gets all bytes of the others');
+$_->close for @in;
+is(wait_log(qr/vmess user "alice": up:1 down:1 flows:1 total:1 refused:3/), 1, 'and one was counted');
+statuses(1);
+--- stream_response chomp
+ok alice
+
+
+=== TEST 12: whichever worker and carrier they come by
+--- servers
+echo echo
+site tag site
+--- stream_config eval
+($::site . main::users('max_conns=2')) =~ s/vmess_listen ray;\n\K/vmess_fallback site;\n/r
+--- listen: reuseport
+--- stream_server_config
+vmess main;
+vmess_fallback site;
+proxy_pass vmess_target;
+--- config
+location = /ray { vmess_pass ray; }
+--- stream_client
+my ($n, $closed, $wrong) = (0, 0, 0);
+for my $round (1 .. 8) {
+    my @late = late(map { $_ % 2 ? ws() : tcp() } 1 .. 16);
+    my @in = at_once(@late);
+    $closed += grep { $_->{in} eq '' } @late;
+    $wrong++ if @in != 2 || 14 != grep { $_->{in} eq "site:$_->{bytes}" } @late;
+    $_->close for @in;
+    wait_log(qr/vmess user "alice": /, $n += 2);
+}
+is($closed, 0, 'none is closed');
+$wrong;
+--- stream_response: 0
+
+
+=== TEST 13: two sub-connections for the last place
+--- servers
+echo echo
+--- stream_config eval: main::users('max_conns=1')
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $m = VMess::Mux->new(flow(cmd => 'mux'));
+$m->expect(1, 2);
+$m->write(join '', map { VMess::Mux::opening($_, port => port('echo'), data => 'm') } 1, 2);
+is($m->read(1, 1), 'm', 'the first one');
+$m->ended(2);
+$m->{sub}{2}{end};
+--- stream_response: 2

@@ -127,7 +127,7 @@ site tag site
 --- listen: reuseport proxy_protocol
 --- stream_server_config eval: $::server
 --- stream_client
-my ($wrong, $n) = (0, 0);
+my ($wrong, $closed, $n) = (0, 0, 0);
 for my $round (1 .. 3) {
     my %in;
     my @try = map {
@@ -139,16 +139,16 @@ for my $round (1 .. 3) {
     put($_->[2], $_->[3]) for @try;
     for (@try) {
         my ($addr, $v, $s) = @$_;
-
-        # who loses a race of workers for the last place is only closed
-
-        $in{$addr} = 1, $n++ if main::answer($s) !~ /^(?:site:|$)/;
+        my $answer = main::answer($s);
+        $closed++ if $answer eq '';
+        $in{$addr} = 1, $n++ if $answer !~ /^(?:site:|$)/;
     }
-    $wrong++ if keys %in > 3 || keys %in < 1;
+    $wrong++ if keys %in != 3;
     close $_->[2] for @try;
     wait_log(qr/vmess user "alice": /, $n);
     main::clock(61);
 }
+is($closed, 0, 'who is late for the last place is at the site');
 $wrong;
 --- stream_response: 0
 
@@ -214,18 +214,18 @@ site tag site
 --- stream_client
 my @f = map { main::try('10.0.0.1') } 1 .. 12;
 ok(!main::try('10.0.0.1'), 'as many flows as allowed');
-my @w = grep { error_log() =~ /\[info\] $_#.* proxy .* connected/ } children();
-kill 'KILL', $w[0];
+
+# the one that has most of them: the place of one is not enough
+
+my %n = map { $_ => log_count(qr/\[info\] $_#.* proxy .* connected/) } children();
+kill 'KILL', (sort { $n{$b} <=> $n{$a} } keys %n)[0];
 wait_for(sub { workers_alive() == 4 });
 my $new;
 wait_for(sub { $new = main::try('10.0.0.1') });
 ok($new, 'its flows are not counted any more');
 ok(!main::try('10.0.0.2'), 'the others hold their address');
-
-# one that was refused may leave late, which is no silence
-
-ok(wait_for(sub { main::clock(20); main::try('10.0.0.2') }),
-   'as long as they are not silent');
+main::clock(20);
+ok(main::try('10.0.0.2'), 'as long as they are not silent');
 
 kill 'KILL', children();
 wait_for(sub { workers_alive() == 4 });
@@ -285,4 +285,92 @@ is($api->('PUT', 'dave', sprintf $body, $dave), '201 0', 'dave has none yet');
 local $User{dave} = $dave;
 ok(main::try('10.0.0.2', user => 'dave'), 'and comes from where he likes');
 1;
+--- stream_response: 1
+
+
+=== TEST 8: at one worker, two that are late for the last place
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_ips=2')
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+edit_conf(sub { s/^worker_processes\s+\K\d+/1/m });
+reload();
+wait_for(sub { workers_alive() == 1 });
+
+my @late = map { my $v = vmess(to => 'echo');
+                 my $header = $v->header;
+                 my $s = main::from($_);
+                 put($s, substr $header, 0, -1);
+                 [ $s, $v, $header ] } map { "10.0.0.$_" } 1 .. 4;
+
+is(wait_log(qr/proxy \S+ connected to/, 4), 1, 'they are at the site');
+
+# the worker sees them at once
+
+my @workers = children();
+kill 'STOP', @workers;
+put($_->[0], substr($_->[2], -1) . $_->[1]->chunk('a')) for @late;
+kill 'CONT', @workers;
+
+my @in;
+my $site = 0;
+
+for (@late) {
+    my ($s, $v, $header) = @$_;
+    my $f = $v->connect($s, quiet => 1);
+    my $in = main::answer($s);
+    if ($in =~ /^site:/) {
+        $site++;
+        next;
+    }
+    $f->feed($in);
+    push @in, $f if $f->read(1) eq 'a';
+}
+is(scalar @in, 2, 'two are let in');
+is($site, 2, 'the others stay where they are');
+wait_log(qr/client opened a flow of user "alice", who comes from as many addresses as allowed/, 2);
+--- stream_response: 1
+
+
+=== TEST 9: who is refused by something else leaves nothing behind
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_ips=1') . 'limit_conn_zone $remote_addr zone=one:1m;'
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server . 'limit_conn one 1; vmess_ciphers aes-128-gcm; vmess_commands tcp mux;'
+--- stream_client
+my $f = main::try('10.0.0.1');
+ok($f, 'an address');
+main::clock(20);
+
+my $refused = sub {
+    my ($addr, %o) = @_;
+    my $v = vmess(to => 'echo', %o);
+    my $s = main::from($addr);
+    put($s, $v->header);
+    is(sysread($s, my $b, 1), 0, "refused: $o{what}");
+};
+
+$refused->('10.0.0.2', what => 'cipher', sec => 'chacha20-poly1305');
+$refused->('10.0.0.2', what => 'command', cmd => 'udp');
+$f->send('b');
+is($f->read(1), 'b', 'a silent one loses nothing by that');
+$f->close;
+wait_log(qr/vmess user "alice": up:2 /);
+main::clock(61);
+
+my $v = vmess(to => 'echo');
+my $header = $v->header;
+my $s = main::from('10.0.0.3');
+put($s, substr $header, 0, -1);
+is(wait_log(qr/proxy \S+ connected to 127\.0\.0\.1:@{[ port('site') ]}/), 1, 'one is at the site');
+my $bob = main::try('10.0.0.3', user => 'bob');
+ok($bob, 'another one comes from there');
+put($s, substr $header, -1);
+is(sysread($s, my $b, 1), 0, 'refused: limit_conn');
+main::try('10.0.0.4') ? 1 : 0;
 --- stream_response: 1

@@ -47,6 +47,7 @@ static ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user,
 static ngx_vmess_status_e ngx_vmess_account_standing(
     ngx_vmess_account_t *account);
 static void ngx_vmess_account_begin(ngx_vmess_account_t *account);
+static ngx_int_t ngx_vmess_account_add(ngx_vmess_account_t *account);
 static ngx_int_t ngx_vmess_account_enter(ngx_vmess_account_t *account);
 static void ngx_vmess_account_end(ngx_vmess_account_t *account,
     ngx_vmess_status_e status);
@@ -328,12 +329,11 @@ ngx_vmess_account_known(ngx_vmess_account_t *account, const u_char *eauid,
 
 ngx_vmess_status_e
 ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
-    const u_char *key, const u_char *iv, ngx_uint_t flow, ngx_log_t *log)
+    const u_char *key, const u_char *iv, ngx_log_t *log)
 {
-    u_char              data[3 * 16], digest[32];
-    ngx_int_t           rc;
-    ngx_vmess_zone_t   *zone;
-    ngx_vmess_status_e  status;
+    u_char             data[3 * 16], digest[32];
+    ngx_int_t          rc;
+    ngx_vmess_zone_t  *zone;
 
     zone = account->zone;
 
@@ -364,16 +364,9 @@ ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
     rc = ngx_vmess_filter_add(zone->conf, digest, account->owner,
                               account->time + NGX_VMESS_SESSION_WINDOW);
 
-    if (rc != NGX_OK) {
-        return ngx_vmess_account_filtered(zone, rc, log);
-    }
-
-    status = ngx_vmess_account_check(account, flow);
-
-    account->claimed = (status == NGX_VMESS_STATUS_OK);
     account->kicks = account->user->kicks;
 
-    return status;
+    return ngx_vmess_account_filtered(zone, rc, log);
 }
 
 
@@ -549,42 +542,21 @@ ngx_vmess_account_standing(ngx_vmess_account_t *account)
 
 
 ngx_vmess_status_e
-ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
+ngx_vmess_account_admit(ngx_vmess_account_t *account, ngx_uint_t flow)
 {
-    ngx_connection_t   *c;
-    ngx_atomic_uint_t   n;
     ngx_vmess_status_e  status;
 
-    if (from) {
-        c = account->connection;
-
-        *account = *from;
-        account->connection = c;
-        account->counted = 0;
-        account->ended = 0;
-        account->rest = 0;
-        account->up = 0;
-        account->down = 0;
-        account->client.client = NULL;
-
-        ngx_vmess_account_hold(account);
-    }
-
-    status = ngx_vmess_account_check(account, 0);
+    status = ngx_vmess_account_check(account, flow);
 
     if (status != NGX_VMESS_STATUS_OK) {
         return status;
     }
 
-    n = ngx_atomic_fetch_add(ngx_vmess_account_flows(account), 1);
-    account->counted = 1;
-
-    /* workers may come here at once: none of them has more */
-
-    if (account->limits.max_conns && n >= account->limits.max_conns) {
-        ngx_vmess_account_leave(account);
+    if (flow && ngx_vmess_account_add(account) != NGX_OK) {
         return NGX_VMESS_STATUS_MAX_CONNS;
     }
+
+    /* the last one: an address that was silent is lost then */
 
     if (account->limits.max_ips
         && ngx_vmess_account_enter(account) != NGX_OK)
@@ -593,14 +565,36 @@ ngx_vmess_account_open(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
         return NGX_VMESS_STATUS_MAX_IPS;
     }
 
-    account->opened = 1;
-    account->since = ngx_time();
-
-    ngx_vmess_usage_open(&account->user->usage, ngx_time());
-
-    account->user->usage.seen = ngx_time();
+    account->admitted = 1;
 
     return NGX_VMESS_STATUS_OK;
+}
+
+
+/* workers may come here at once: none of them counts one too many, even to see */
+
+static ngx_int_t
+ngx_vmess_account_add(ngx_vmess_account_t *account)
+{
+    ngx_uint_t          max;
+    ngx_atomic_t       *flows;
+    ngx_atomic_uint_t   n;
+
+    flows = ngx_vmess_account_flows(account);
+    max = account->limits.max_conns;
+
+    do {
+        n = *flows;
+
+        if (max && n >= max) {
+            return NGX_DECLINED;
+        }
+
+    } while (!ngx_atomic_cmp_set(flows, n, n + 1));
+
+    account->counted = 1;
+
+    return NGX_OK;
 }
 
 
@@ -630,6 +624,49 @@ ngx_vmess_account_enter(ngx_vmess_account_t *account)
     }
 
     return rc;
+}
+
+
+void
+ngx_vmess_account_open(ngx_vmess_account_t *account)
+{
+    ngx_vmess_clients_t  *clients;
+
+    clients = account->zone->sh->clients;
+
+    ngx_vmess_clients_keep(clients, &account->client);
+
+    if (!account->counted) {
+        ngx_vmess_clients_leave(clients, &account->client,
+                                account->zone->epoch & 1);
+        return;
+    }
+
+    account->opened = 1;
+    account->since = ngx_time();
+
+    ngx_vmess_usage_open(&account->user->usage, ngx_time());
+
+    account->user->usage.seen = ngx_time();
+}
+
+
+void
+ngx_vmess_account_copy(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
+{
+    ngx_connection_t  *c;
+
+    c = account->connection;
+
+    *account = *from;
+    account->connection = c;
+    account->ended = 0;
+    account->rest = 0;
+    account->up = 0;
+    account->down = 0;
+    account->client.client = NULL;
+
+    ngx_vmess_account_hold(account);
 }
 
 
@@ -776,7 +813,7 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
         status = ngx_vmess_account_standing(account);
 
         if (status != NGX_VMESS_STATUS_OK) {
-            if (account->claimed) {    /* others are refused later */
+            if (account->admitted) {    /* others are refused later */
                 ngx_vmess_account_end(account, status);
             }
 
@@ -881,7 +918,9 @@ ngx_vmess_account_leave(ngx_vmess_account_t *account)
         account->counted = 0;
         (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
 
-        account->user->usage.seen = ngx_time();
+        if (account->opened) {
+            account->user->usage.seen = ngx_time();
+        }
     }
 }
 

@@ -79,7 +79,7 @@ typedef struct {
     ngx_vmess_client_hold_t    client;     /* of a flow */
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
-    unsigned                   claimed:1;  /* it was let in */
+    unsigned                   admitted:1; /* it was let in */
     unsigned                   opened:1;   /* a flow */
     unsigned                   counted:1;  /* in the user's flows */
     unsigned                   ended:1;    /* by a limit */
@@ -121,14 +121,10 @@ ngx_vmess_status_e ngx_vmess_account_auth(ngx_vmess_account_t *account,
  * body.  Called when the header is known to be good, which may be long after it
  * began: the id may be somebody else's by now, or too late.
  *
- * flow  whether it is for a flow: a connection with sub-connections is none
- *
- * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK, or what
- * ngx_vmess_account_check() does.
+ * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK.
  */
 ngx_vmess_status_e ngx_vmess_account_claim(ngx_vmess_account_t *account,
-    const u_char *eauid, const u_char *key, const u_char *iv, ngx_uint_t flow,
-    ngx_log_t *log);
+    const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log);
 
 /*
  * Takes the time that trying the keys not tried takes: for a client refused
@@ -140,20 +136,36 @@ void ngx_vmess_account_try_rest(ngx_vmess_account_t *account,
 /*
  * Whether the user may begin something new: NGX_VMESS_STATUS_OK, and
  * account->limits are what is configured now; or why not: _UNKNOWN if the user
- * is gone, or the id, _DISABLED, _EXPIRED, _LIMITED, or, if a flow is to be opened,
- * _MAX_CONNS.
+ * is gone, or the id, _DISABLED, _EXPIRED, _LIMITED, _MAX_IPS, or, if a flow is to
+ * be opened, _MAX_CONNS.  Another worker may be faster: see below.
  */
 ngx_vmess_status_e ngx_vmess_account_check(ngx_vmess_account_t *account,
     ngx_uint_t flow);
 
 /*
- * Opens a flow: of a connection, or, with "from", of a sub-connection of the
- * one that has that account, of which this becomes a copy.
+ * Lets the user in: the last thing a client may be refused by, called as long as
+ * it can be sent elsewhere.  The flow and the client's address are counted, by
+ * steps of which each looks and counts at once, so there are never more.  They are
+ * given back by _leave() or _close(), and nothing is left of them if there was no
+ * _open() before.
  *
- * Returns NGX_VMESS_STATUS_OK; or why the user is refused, as by _check() or
- * _MAX_CONNS: the flow is not counted then.
+ * flow  whether it is for a flow: a connection with sub-connections is none, and
+ *       has an address
+ *
+ * Returns NGX_VMESS_STATUS_OK; or why the user is refused, as by _check():
+ * nothing is counted then.
  */
-ngx_vmess_status_e ngx_vmess_account_open(ngx_vmess_account_t *account,
+ngx_vmess_status_e ngx_vmess_account_admit(ngx_vmess_account_t *account,
+    ngx_uint_t flow);
+
+/*
+ * Opens what was admitted: it cannot be refused any more.  The address of a
+ * connection with sub-connections is held as after a flow, and by these.
+ */
+void ngx_vmess_account_open(ngx_vmess_account_t *account);
+
+/* makes it that of a sub-connection, not admitted yet, of one that has "from" */
+void ngx_vmess_account_copy(ngx_vmess_account_t *account,
     ngx_vmess_account_t *from);
 
 /*
@@ -206,7 +218,10 @@ void ngx_vmess_account_init_worker(ngx_cycle_t *cycle);
 /* logs the user's counters */
 void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);
 
-/* the flow is over: it is not counted any more, though it is not closed yet */
+/*
+ * The flow is over, or will not be opened: it is not counted any more, though it
+ * is not closed yet.
+ */
 void ngx_vmess_account_leave(ngx_vmess_account_t *account);
 
 /* closes the flow, if there is one, and gives the user back */

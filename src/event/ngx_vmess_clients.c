@@ -33,6 +33,7 @@ struct ngx_vmess_client_s {
     volatile uint32_t          user;       /* written last; 0: free */
     volatile uint32_t          flows[2];
     volatile uint32_t          turn;       /* of those who hold it */
+    volatile uint32_t          kept;       /* by one of them */
 };
 
 
@@ -46,6 +47,8 @@ struct ngx_vmess_clients_s {
 static ngx_int_t ngx_vmess_clients_find(ngx_vmess_clients_t *clients,
     uint32_t user, uint64_t network, ngx_uint_t max, ngx_uint_t set,
     ngx_vmess_client_t **found);
+static ngx_uint_t ngx_vmess_clients_held(ngx_vmess_client_t *client,
+    ngx_uint_t set);
 static ngx_int_t ngx_vmess_clients_network(struct sockaddr *sockaddr,
     uint64_t *network);
 static void ngx_vmess_clients_lock(ngx_vmess_clients_t *clients);
@@ -94,6 +97,8 @@ ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, uint32_t user,
         client->network = network;
         client->flows[0] = 0;
         client->flows[1] = 0;
+        client->seen = ngx_current_msec;
+        client->kept = 0;
         client->turn++;
 
         rc = NGX_OK;
@@ -101,7 +106,6 @@ ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, uint32_t user,
 
     if (rc == NGX_OK) {
         client->flows[set]++;
-        client->seen = ngx_current_msec;
 
         ngx_vmess_memory_barrier();
 
@@ -109,11 +113,33 @@ ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, uint32_t user,
 
         hold->client = client;
         hold->turn = client->turn;
+        hold->kept = 0;
     }
 
     ngx_vmess_clients_unlock(clients);
 
     return rc;
+}
+
+
+void
+ngx_vmess_clients_keep(ngx_vmess_clients_t *clients,
+    ngx_vmess_client_hold_t *hold)
+{
+    if (hold->client == NULL) {
+        return;
+    }
+
+    hold->kept = 1;
+
+    ngx_vmess_clients_lock(clients);
+
+    if (hold->client->turn == hold->turn) {
+        hold->client->seen = ngx_current_msec;
+        hold->client->kept = 1;
+    }
+
+    ngx_vmess_clients_unlock(clients);
 }
 
 
@@ -145,7 +171,7 @@ ngx_vmess_clients_find(ngx_vmess_clients_t *clients, uint32_t user,
     uint64_t network, ngx_uint_t max, ngx_uint_t set,
     ngx_vmess_client_t **found)
 {
-    ngx_msec_t           silent, longest;
+    ngx_msec_int_t       silent, longest;
     ngx_uint_t           i, k, n, window;
     ngx_vmess_client_t  *client, *free, *old;
 
@@ -163,17 +189,7 @@ ngx_vmess_clients_find(ngx_vmess_clients_t *clients, uint32_t user,
 
         client = &clients->clients[(i + k) % clients->n];
 
-        silent = ngx_current_msec - client->seen;
-
-        /* the clocks of workers differ a little */
-
-        if ((ngx_msec_int_t) silent < 0) {
-            silent = 0;
-        }
-
-        if (client->user == 0
-            || (client->flows[set] == 0 && silent > NGX_VMESS_CLIENTS_HOLD))
-        {
+        if (!ngx_vmess_clients_held(client, set)) {
             if (free == NULL) {
                 free = client;
             }
@@ -191,6 +207,10 @@ ngx_vmess_clients_find(ngx_vmess_clients_t *clients, uint32_t user,
         }
 
         n++;
+
+        silent = ngx_current_msec - client->seen;
+
+        /* the clocks of workers differ a little */
 
         if (client->flows[set] && silent > longest) {
             longest = silent;
@@ -223,13 +243,23 @@ ngx_vmess_clients_number(ngx_vmess_clients_t *clients, uint32_t user,
 
         client = &clients->clients[(i + k) % clients->n];
 
-        n += (client->user == user
-              && (client->flows[set]
-                  || (ngx_msec_int_t) (ngx_current_msec - client->seen)
-                     <= NGX_VMESS_CLIENTS_HOLD));
+        n += (client->user == user && ngx_vmess_clients_held(client, set));
     }
 
     return n;
+}
+
+
+/* by flows, or after them */
+
+static ngx_uint_t
+ngx_vmess_clients_held(ngx_vmess_client_t *client, ngx_uint_t set)
+{
+    return client->user
+           && (client->flows[set]
+               || (client->kept
+                   && (ngx_msec_int_t) (ngx_current_msec - client->seen)
+                      <= NGX_VMESS_CLIENTS_HOLD));
 }
 
 
@@ -291,7 +321,10 @@ ngx_vmess_clients_leave(ngx_vmess_clients_t *clients,
 
     if (client->turn == hold->turn && client->flows[set]) {
         client->flows[set]--;
-        client->seen = ngx_current_msec;
+
+        if (hold->kept) {
+            client->seen = ngx_current_msec;
+        }
     }
 
     ngx_vmess_clients_unlock(clients);

@@ -15,6 +15,8 @@
  * its /64.  An address is held by the flows of the user that come from it, and
  * for a minute after the last one.  If flows hold it that were silent for 15
  * seconds, it may be taken over by another address, and these flows lose it.
+ * Whoever is not let in after all leaves nothing behind: until one that holds the
+ * address is, it is held by flows alone.
  *
  * Workers count flows in one of two sets, see ngx_vmess_epoch.h: "set" is 0 or 1.
  * A worker may die at any instruction: the lock is taken from it, and an address
@@ -30,6 +32,7 @@ typedef struct ngx_vmess_client_s   ngx_vmess_client_t;
 typedef struct {
     ngx_vmess_client_t        *client;
     uint32_t                   turn;
+    uint32_t                   kept;       /* it was let in */
 } ngx_vmess_client_hold_t;
 
 
@@ -48,6 +51,10 @@ ngx_vmess_clients_t *ngx_vmess_clients_create(void *p, size_t size);
  */
 ngx_int_t ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, uint32_t user,
     struct sockaddr *sockaddr, ngx_uint_t max, ngx_uint_t set,
+    ngx_vmess_client_hold_t *hold);
+
+/* who holds the address, if it does, is let in: it is not silent, nor forgotten */
+void ngx_vmess_clients_keep(ngx_vmess_clients_t *clients,
     ngx_vmess_client_hold_t *hold);
 
 /* what ngx_vmess_clients_enter() would return: nothing is entered */

@@ -31,6 +31,12 @@
  */
 typedef ngx_int_t (*ngx_vmess_half_close_pt)(ngx_connection_t *c);
 
+/*
+ * Whether what a good header asks for is allowed: NGX_VMESS_STATUS_OK, _CIPHER or
+ * _COMMAND.  Nothing is done about it.
+ */
+typedef ngx_vmess_status_e (*ngx_vmess_allowed_pt)(ngx_vmess_connection_t *vc);
+
 
 /*
  * The VMess layer of a connection.  It stands between c->recv, c->send and
@@ -53,6 +59,7 @@ struct ngx_vmess_connection_s {
      */
 
     void                      *data;
+    ngx_vmess_allowed_pt       allowed;
     ngx_vmess_half_close_pt    half_close;
 
     ngx_vmess_mux_connection_t *mux;        /* if it is one, or NULL */

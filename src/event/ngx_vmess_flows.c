@@ -236,7 +236,7 @@ ngx_vmess_flows_fill(ngx_vmess_flows_answer_t *answer)
 
         name = &account->user->name;
 
-        if (account->counted
+        if (account->counted && account->opened
             && account->number > answer->after
             && (answer->user == -1
                 || answer->user == ngx_murmur_hash2(name->data, name->len)))

@@ -21,6 +21,7 @@
 
 static ngx_int_t ngx_vmess_handshake_header(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
+static ngx_vmess_status_e ngx_vmess_handshake_claim(ngx_vmess_connection_t *vc);
 static void ngx_vmess_handshake_log(ngx_vmess_connection_t *vc);
 static void ngx_vmess_handshake_log_refused(ngx_vmess_connection_t *vc);
 
@@ -138,13 +139,9 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
 
     if (rc == NGX_OK) {
 
-        status = ngx_vmess_account_claim(&vc->account, vc->header.eauid,
-                                         vc->header.key, vc->header.iv,
-                                         vc->header.command
-                                         != NGX_VMESS_CMD_MUX, c->log);
+        status = ngx_vmess_handshake_claim(vc);
 
         if (status == NGX_VMESS_STATUS_OK) {
-            vc->status = NGX_VMESS_STATUS_OK;
             return NGX_OK;
         }
 
@@ -199,6 +196,39 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
     ngx_vmess_handshake_refuse(vc, status);
 
     return NGX_DECLINED;
+}
+
+
+/*
+ * The header is good.  Refused from here on, a client would be told from an
+ * unknown one, so all that a limit refuses is refused here.
+ */
+
+static ngx_vmess_status_e
+ngx_vmess_handshake_claim(ngx_vmess_connection_t *vc)
+{
+    ngx_uint_t           flow;
+    ngx_vmess_header_t  *h;
+    ngx_vmess_status_e   status;
+
+    h = &vc->header;
+
+    status = ngx_vmess_account_claim(&vc->account, h->eauid, h->key, h->iv,
+                                     vc->connection->log);
+
+    if (status != NGX_VMESS_STATUS_OK) {
+        return status;
+    }
+
+    flow = (h->command != NGX_VMESS_CMD_MUX);
+
+    /* one that will be closed takes no place of others */
+
+    vc->status = vc->allowed(vc);
+
+    return vc->status == NGX_VMESS_STATUS_OK
+           ? ngx_vmess_account_admit(&vc->account, flow)
+           : ngx_vmess_account_check(&vc->account, flow);
 }
 
 
@@ -449,11 +479,9 @@ ngx_vmess_handshake_finish(ngx_vmess_connection_t *vc)
 
 
 ngx_int_t
-ngx_vmess_handshake_open(ngx_vmess_connection_t *vc,
-    ngx_vmess_connection_t *parent)
+ngx_vmess_handshake_admit(ngx_vmess_connection_t *vc)
 {
-    vc->status = ngx_vmess_account_open(&vc->account,
-                                        parent ? &parent->account : NULL);
+    vc->status = ngx_vmess_account_admit(&vc->account, 1);
 
     if (vc->status == NGX_VMESS_STATUS_OK) {
         return NGX_OK;

@@ -14,7 +14,9 @@
 /*
  * Reads the request header.
  *
- * NGX_OK        the client is authentic; vc->header and vc->account are set
+ * NGX_OK        the client is authentic; vc->header and vc->account are set, and
+ *               vc->status is what vc->allowed() says: if that is
+ *               NGX_VMESS_STATUS_OK, the user was admitted
  * NGX_AGAIN     more bytes are needed: wait for a read event
  * NGX_DECLINED  not VMess: vc->status says why, and it was logged; the bytes
  *               read are vc->raw
@@ -24,12 +26,11 @@
 ngx_int_t ngx_vmess_handshake_read(ngx_vmess_connection_t *vc);
 
 /*
- * Opens the flow of a connection, or of a sub-connection of parent; NULL: it is
- * none.  NGX_OK, or NGX_DECLINED: its user is refused, vc->status says why, and
- * it was logged.
+ * Admits the flow of a sub-connection, which has the account of its connection.
+ * NGX_OK, or NGX_DECLINED: the user is refused, vc->status says why, and it was
+ * logged.
  */
-ngx_int_t ngx_vmess_handshake_open(ngx_vmess_connection_t *vc,
-    ngx_vmess_connection_t *parent);
+ngx_int_t ngx_vmess_handshake_admit(ngx_vmess_connection_t *vc);
 
 /*
  * Puts the layer into c->recv and c->send of a connection whose flow was

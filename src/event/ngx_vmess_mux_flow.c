@@ -760,7 +760,8 @@ ngx_vmess_mux_flow_close(void *data)
     if (mux) {
 
         if (!flow->ended) {
-            ngx_vmess_mux_output_end(&mux->output, flow->id, 0);
+            ngx_vmess_mux_output_end(&mux->output, flow->id,
+                                     flow->refused ? NGX_VMESS_MUX_ERROR : 0);
         }
 
         ngx_vmess_mux_flow_detach(flow);

@@ -42,6 +42,7 @@ typedef struct {
     unsigned                     peers:1;    /* each datagram may have one */
     unsigned                     waiting:1;
     unsigned                     ended:1;    /* by the client */
+    unsigned                     refused:1;  /* by a limit of the user */
 } ngx_vmess_mux_flow_t;
 
 

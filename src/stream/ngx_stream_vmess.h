@@ -98,6 +98,7 @@ typedef struct {
 
 typedef struct {
     ngx_vmess_connection_t        *vc;
+    ngx_stream_vmess_srv_conf_t   *conf;         /* of that server */
 
     ngx_str_t                      carrier;
     ngx_str_t                      network;      /* "tcp", "udp", or empty */

@@ -27,8 +27,10 @@ static void ngx_stream_vmess_handler_evict(ngx_vmess_pending_t *pending);
 static ngx_int_t ngx_stream_vmess_handler_wait(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_handler_returned(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_vmess_handler_command(ngx_stream_session_t *s,
-    ngx_uint_t command);
+static ngx_vmess_status_e ngx_stream_vmess_handler_allowed(
+    ngx_vmess_connection_t *vc);
+static void ngx_stream_vmess_handler_forbid(ngx_stream_session_t *s,
+    ngx_vmess_status_e status);
 static ngx_int_t ngx_stream_vmess_handler_open_mux(ngx_stream_session_t *s);
 static void ngx_stream_vmess_handler_close_mux(ngx_vmess_mux_connection_t *mux,
     ngx_uint_t error);
@@ -205,10 +207,12 @@ ngx_stream_vmess_handler_create_ctx(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
+    ctx->conf = vscf;
     ctx->number = c->number;
 
     ctx->vc->account.factor = vscf->factor - NGX_VMESS_ACCOUNT_FACTOR;
     ctx->vc->data = s;
+    ctx->vc->allowed = ngx_stream_vmess_handler_allowed;
     ctx->vc->half_close = ngx_stream_vmess_proxy_half_close;
     ctx->vc->rate.delay = ngx_stream_vmess_proxy_delay;
     ctx->vc->rate.data = s;
@@ -318,7 +322,9 @@ ngx_stream_vmess_handler_returned(ngx_stream_session_t *s)
 
     ctx->returned = 0;
 
-    if (ctx->vc->status != NGX_VMESS_STATUS_OK) {
+    /* of a header that is wrong */
+
+    if (!ngx_vmess_account_status(ctx->vc->status)->authentic) {
         return NGX_STREAM_BAD_REQUEST;
     }
 
@@ -338,7 +344,7 @@ static ngx_int_t
 ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
 {
     ngx_str_t                    *name;
-    ngx_uint_t                    cipher, command;
+    ngx_uint_t                    command;
     ngx_connection_t             *c;
     ngx_vmess_vconn_t            *vconn;
     ngx_vmess_connection_t       *vc;
@@ -358,27 +364,6 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
-    cipher = ngx_stream_vmess_handler_cipher(&vc->header);
-
-    /* the old cipher is for those with the old header */
-
-    if (!(vscf->ciphers & cipher)
-        || (cipher == NGX_STREAM_VMESS_CFB && vc->account.limits.alter_id == 0
-            && !vc->account.temporary))
-    {
-        vc->status = NGX_VMESS_STATUS_CIPHER;
-
-        ngx_vmess_account_refuse(&vc->account, vc->status, NULL);
-
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "client of user \"%V\" requested cipher \"%V\", "
-                      "which is not allowed",
-                      &vc->account.user->name,
-                      ngx_vmess_handshake_security_name(&vc->header));
-
-        return NGX_STREAM_FORBIDDEN;
-    }
-
     command = vc->header.command;
 
     if (command == NGX_VMESS_CMD_TCP) {
@@ -390,7 +375,8 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
         ngx_str_set(&ctx->network, "udp");
     }
 
-    if (ngx_stream_vmess_handler_command(s, command) != NGX_OK) {
+    if (vc->status != NGX_VMESS_STATUS_OK) {
+        ngx_stream_vmess_handler_forbid(s, vc->status);
         return NGX_STREAM_FORBIDDEN;
     }
 
@@ -406,13 +392,7 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
         return NGX_ERROR;
     }
 
-    /* a connection with sub-connections is no flow, they are */
-
-    if (command != NGX_VMESS_CMD_MUX
-        && ngx_vmess_handshake_open(vc, NULL) != NGX_OK)
-    {
-        return NGX_STREAM_FORBIDDEN;
-    }
+    ngx_vmess_account_open(&vc->account);
 
     if (ngx_vmess_handshake_finish(vc) != NGX_OK) {
         return NGX_ERROR;
@@ -438,36 +418,71 @@ ngx_stream_vmess_handler_authentic(ngx_stream_session_t *s)
 }
 
 
-static ngx_int_t
-ngx_stream_vmess_handler_command(ngx_stream_session_t *s, ngx_uint_t command)
+/* whether the server has the cipher and the command of a good header */
+
+static ngx_vmess_status_e
+ngx_stream_vmess_handler_allowed(ngx_vmess_connection_t *vc)
 {
-    ngx_vmess_user_t             *user;
+    ngx_uint_t                    cipher;
+    ngx_stream_session_t         *s;
     ngx_stream_vmess_ctx_t       *ctx;
     ngx_stream_vmess_srv_conf_t  *vscf;
-    static ngx_str_t              mux = ngx_string("mux");
 
-    vscf = ngx_stream_get_module_srv_conf(s, ngx_stream_vmess_module);
+    s = vc->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+    vscf = ctx->conf;
+
+    cipher = ngx_stream_vmess_handler_cipher(&vc->header);
+
+    /* the old cipher is for those with the old header */
+
+    if (!(vscf->ciphers & cipher)
+        || (cipher == NGX_STREAM_VMESS_CFB && vc->account.limits.alter_id == 0
+            && !vc->account.temporary))
+    {
+        return NGX_VMESS_STATUS_CIPHER;
+    }
 
     /* NGX_STREAM_VMESS_TCP and others are bits of their commands */
 
-    if (vscf->commands & (1 << command)) {
-        return NGX_OK;
-    }
+    return (vscf->commands & (1 << vc->header.command))
+           ? NGX_VMESS_STATUS_OK : NGX_VMESS_STATUS_COMMAND;
+}
+
+
+static void
+ngx_stream_vmess_handler_forbid(ngx_stream_session_t *s,
+    ngx_vmess_status_e status)
+{
+    ngx_connection_t        *c;
+    ngx_vmess_connection_t  *vc;
+    ngx_stream_vmess_ctx_t  *ctx;
+    static ngx_str_t         mux = ngx_string("mux");
+
+    c = s->connection;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
-    user = ctx->vc->account.user;
+    vc = ctx->vc;
 
-    ctx->vc->status = NGX_VMESS_STATUS_COMMAND;
+    vc->status = status;
 
-    ngx_vmess_account_refuse(&ctx->vc->account, ctx->vc->status, NULL);
+    ngx_vmess_account_refuse(&vc->account, status, NULL);
 
-    ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+    if (status == NGX_VMESS_STATUS_CIPHER) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client of user \"%V\" requested cipher \"%V\", "
+                      "which is not allowed",
+                      &vc->account.user->name,
+                      ngx_vmess_handshake_security_name(&vc->header));
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
                   "client of user \"%V\" requested command \"%V\", "
                   "which is not allowed",
-                  &user->name,
-                  command == NGX_VMESS_CMD_MUX ? &mux : &ctx->network);
-
-    return NGX_DECLINED;
+                  &vc->account.user->name,
+                  ctx->network.len ? &ctx->network : &mux);
 }
 
 
@@ -524,6 +539,7 @@ static ngx_int_t
 ngx_stream_vmess_handler_open_flow(ngx_stream_session_t *s,
     ngx_vmess_mux_flow_t *flow)
 {
+    ngx_uint_t               command;
     ngx_vmess_header_t      *h;
     ngx_vmess_connection_t  *vc, *parent;
     ngx_stream_vmess_ctx_t  *ctx, *pctx;
@@ -547,11 +563,7 @@ ngx_stream_vmess_handler_open_flow(ngx_stream_session_t *s,
 
     vc = ctx->vc;
 
-    if (ngx_vmess_handshake_open(vc, parent) != NGX_OK) {
-        return NGX_STREAM_FORBIDDEN;
-    }
-
-    ngx_vmess_mux_flow_limit(s->connection);
+    ngx_vmess_account_copy(&vc->account, &parent->account);
 
     h = &vc->header;
 
@@ -568,12 +580,21 @@ ngx_stream_vmess_handler_open_flow(ngx_stream_session_t *s,
         ngx_str_set(&ctx->network, "tcp");
     }
 
-    if (ngx_stream_vmess_handler_command(s, flow->udp ? NGX_VMESS_CMD_UDP
-                                                      : NGX_VMESS_CMD_TCP)
-        != NGX_OK)
-    {
+    command = flow->udp ? NGX_STREAM_VMESS_UDP : NGX_STREAM_VMESS_TCP;
+
+    if (!(ctx->conf->commands & command)) {
+        ngx_stream_vmess_handler_forbid(s, NGX_VMESS_STATUS_COMMAND);
         return NGX_STREAM_FORBIDDEN;
     }
+
+    if (ngx_vmess_handshake_admit(vc) != NGX_OK) {
+        flow->refused = 1;
+        return NGX_STREAM_FORBIDDEN;
+    }
+
+    ngx_vmess_account_open(&vc->account);
+
+    ngx_vmess_mux_flow_limit(s->connection);
 
     return flow->udp ? ngx_stream_vmess_handler_first_packet(s)
                      : ngx_stream_vmess_handler_route(s);

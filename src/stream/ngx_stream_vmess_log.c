@@ -49,6 +49,11 @@ ngx_stream_vmess_log_handler(ngx_stream_session_t *s)
     }
 
     if (!ctx->vc->account.opened && ctx->vc->mux == NULL) {
+
+        /* it may have been closed before its flow was opened */
+
+        ngx_vmess_account_leave(&ctx->vc->account);
+
         return NGX_OK;
     }
 

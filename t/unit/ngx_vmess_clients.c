@@ -36,9 +36,10 @@ ngx_murmur_hash2(u_char *data, size_t len)
 
 
 static ngx_int_t
-test_enter(ngx_vmess_clients_t *clients, uint32_t addr, ngx_uint_t set,
-    ngx_vmess_client_hold_t *hold)
+test_enter_as(ngx_vmess_clients_t *clients, uint32_t addr, ngx_uint_t set,
+    ngx_uint_t keep, ngx_vmess_client_hold_t *hold)
 {
+    ngx_int_t                rc;
     struct sockaddr_in       sin;
     ngx_vmess_client_hold_t  h;
 
@@ -48,9 +49,26 @@ test_enter(ngx_vmess_clients_t *clients, uint32_t addr, ngx_uint_t set,
     sin.sin_family = AF_INET;
     sin.sin_addr.s_addr = htonl(0x0a000000 + addr);
 
-    return ngx_vmess_clients_enter(clients, test_user,
-                                   (struct sockaddr *) &sin, TEST_MAX, set,
-                                   hold ? hold : &h);
+    rc = ngx_vmess_clients_enter(clients, test_user,
+                                 (struct sockaddr *) &sin, TEST_MAX, set, &h);
+
+    if (rc == NGX_OK && keep) {
+        ngx_vmess_clients_keep(clients, &h);
+    }
+
+    if (hold) {
+        *hold = h;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+test_enter(ngx_vmess_clients_t *clients, uint32_t addr, ngx_uint_t set,
+    ngx_vmess_client_hold_t *hold)
+{
+    return test_enter_as(clients, addr, set, 1, hold);
 }
 
 
@@ -106,12 +124,84 @@ test_networks(ngx_vmess_clients_t *clients)
                                      (struct sockaddr *) &sin6, TEST_MAX, 0,
                                      &hold)
              == NGX_OK;
+
+        ngx_vmess_clients_keep(clients, &hold);
     }
 
     test_ok(n == 4 * TEST_MAX, "%d of 16 addresses, in 4 networks", (int) n);
 
     test_ok(ngx_vmess_clients_check(clients, test_user, &sa, 1, 0) == NGX_OK,
             "a Unix socket");
+}
+
+
+/* those that are not let in leave nothing behind */
+
+static void
+test_refused(ngx_vmess_clients_t *clients)
+{
+    int                      ok;
+    uint32_t                 i;
+    ngx_vmess_client_hold_t  one, two, hold[TEST_MAX];
+
+    ok = test_enter_as(clients, 1, 0, 0, &one) == NGX_OK
+         && test_enter_as(clients, 1, 0, 0, &two) == NGX_OK
+         && ngx_vmess_clients_number(clients, test_user, 0) == 1;
+
+    ngx_vmess_clients_leave(clients, &one, 0);
+
+    ok = ok && ngx_vmess_clients_number(clients, test_user, 0) == 1;
+
+    ngx_vmess_clients_leave(clients, &two, 0);
+
+    test_ok(ok && ngx_vmess_clients_number(clients, test_user, 0) == 0,
+            "an address of two that were refused");
+
+    for (i = 0; i < TEST_MAX; i++) {
+        (void) test_enter_as(clients, 1 + i, 0, 0, &hold[i]);
+    }
+
+    ok = test_enter(clients, 1 + i, 0, NULL) == NGX_DECLINED;
+
+    ngx_vmess_clients_clear(clients, 0);
+
+    test_ok(ok && test_enter(clients, 1 + i, 0, &one) == NGX_OK
+            && ngx_vmess_clients_number(clients, test_user, 0) == 1,
+            "addresses of those that died before they were let in");
+
+    /* their places may be others' by now */
+
+    ngx_vmess_clients_keep(clients, &hold[0]);
+    ngx_vmess_clients_leave(clients, &hold[0], 0);
+
+    test_ok(ngx_vmess_clients_number(clients, test_user, 0) == 1,
+            "and those of others are whole");
+
+    ngx_vmess_clients_leave(clients, &one, 0);
+
+    ngx_current_msec += 59000;
+
+    (void) test_enter_as(clients, 1 + i, 0, 0, &one);
+    ngx_vmess_clients_leave(clients, &one, 0);
+
+    ok = ngx_vmess_clients_number(clients, test_user, 0) == 1;
+
+    ngx_current_msec += 2000;
+
+    test_ok(ok && ngx_vmess_clients_number(clients, test_user, 0) == 0,
+            "one that is refused does not hold it longer");
+
+    for (i = 0; i < TEST_MAX; i++) {
+        (void) test_enter(clients, 1 + i, 0, &hold[i]);
+    }
+
+    ngx_current_msec += 16000;
+
+    (void) test_enter_as(clients, 1, 0, 0, &one);
+    ngx_vmess_clients_leave(clients, &one, 0);
+
+    test_ok(test_enter(clients, 1 + i, 0, NULL) == NGX_OK,
+            "nor does it end the silence of others");
 }
 
 
@@ -219,6 +309,7 @@ main(void)
     ngx_current_msec = 1000000;
 
     test_networks(ngx_vmess_clients_create(p, TEST_SIZE));
+    test_refused(ngx_vmess_clients_create(p, TEST_SIZE));
     test_epochs(ngx_vmess_clients_create(p, TEST_SIZE));
 
     test_ok(test_room(ngx_vmess_clients_create(p, TEST_SIZE), 0, 0),
