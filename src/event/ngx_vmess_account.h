@@ -99,64 +99,45 @@ typedef struct {
 
 #define NGX_VMESS_ACCOUNT_FACTOR  1000
 
+/* ms until a limit ends flows, if there is one */
+
+#define NGX_VMESS_ACCOUNT_LIMIT   250
+
+
+/* of the user, in the present epoch */
+
+#define ngx_vmess_account_refs(account)                                       \
+    (&(account)->user->refs[(account)->zone->epoch & 1])
+
+#define ngx_vmess_account_flows(account)                                      \
+    (&(account)->user->flows[(account)->zone->epoch & 1])
+
 
 ngx_vmess_status_t *ngx_vmess_account_status(ngx_vmess_status_e status);
 
 /*
- * Finds the user of an EAuID, those last seen from that address first.  An id
- * that is too early, or of a user who is refused, is claimed, as no header with
- * it is read any more.
- *
- * account  gets what the configuration says of the user; account->user is set
- *          if the EAuID is of a known user, even if it is refused
- *
- * Returns NGX_VMESS_STATUS_OK, _UNKNOWN, _TIME, _REPLAY, _FULL or _CLOCK.
- * Refusals of all kinds take the time of a scan over all users.
+ * Counts the account, of which the user was set, as one of this worker, until
+ * ngx_vmess_account_close().
  */
-ngx_vmess_status_e ngx_vmess_account_auth(ngx_vmess_account_t *account,
-    struct sockaddr *sockaddr, const u_char *eauid, ngx_log_t *log);
+void ngx_vmess_account_hold(ngx_vmess_account_t *account);
 
 /*
- * Claims the id of a header, and the session, that is user, key and IV of its
- * body.  Called when the header is known to be good, which may be long after it
- * began: the id may be somebody else's by now, or too late.
- *
- * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK.
+ * Whether limits that end flows as well let the user in: NGX_VMESS_STATUS_OK,
+ * _DISABLED, _EXPIRED or _LIMITED.
  */
-ngx_vmess_status_e ngx_vmess_account_claim(ngx_vmess_account_t *account,
-    const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log);
+ngx_vmess_status_e ngx_vmess_account_limit(ngx_vmess_user_t *user,
+    ngx_vmess_limits_t *limits);
+
+/* closes the connection by an event, for a reason that the log is told */
+void ngx_vmess_account_end(ngx_vmess_account_t *account,
+    ngx_vmess_status_e status);
 
 /*
- * Takes the time that trying the keys not tried takes: for a client refused
- * after its user was found.
+ * There may be a limit that ends the account's flow: the worker is to look for it
+ * when it is due; or often, whatever the reason.
  */
-void ngx_vmess_account_try_rest(ngx_vmess_account_t *account,
-    const u_char *eauid);
-
-/*
- * Whether the user may begin something new: NGX_VMESS_STATUS_OK, and
- * account->limits are what is configured now; or why not: _UNKNOWN if the user
- * is gone, or the id, _DISABLED, _EXPIRED, _LIMITED, _MAX_IPS, or, if a flow is to
- * be opened, _MAX_CONNS.  Another worker may be faster: see below.
- */
-ngx_vmess_status_e ngx_vmess_account_check(ngx_vmess_account_t *account,
-    ngx_uint_t flow);
-
-/*
- * Lets the user in: the last thing a client may be refused by, called as long as
- * it can be sent elsewhere.  The flow and the client's address are counted, by
- * steps of which each looks and counts at once, so there are never more.  They are
- * given back by _leave() or _close(), and nothing is left of them if there was no
- * _open() before.
- *
- * flow  whether it is for a flow: a connection with sub-connections is none, and
- *       has an address
- *
- * Returns NGX_VMESS_STATUS_OK; or why the user is refused, as by _check():
- * nothing is counted then.
- */
-ngx_vmess_status_e ngx_vmess_account_admit(ngx_vmess_account_t *account,
-    ngx_uint_t flow);
+void ngx_vmess_account_watch(ngx_vmess_account_t *account);
+void ngx_vmess_account_hasten(ngx_vmess_zone_t *zone);
 
 /*
  * Opens what was admitted: it cannot be refused any more.  The address of a
@@ -174,16 +155,6 @@ void ngx_vmess_account_copy(ngx_vmess_account_t *account,
  */
 void ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up,
     off_t down);
-
-/*
- * Counts that the user was refused something.
- *
- * eauid  of a header that was refused: it is claimed when the header was whole,
- *        be it good or bad, and the token of a legacy header by any refusal;
- *        NULL of a client that had been let in
- */
-void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
-    ngx_vmess_status_e status, const u_char *eauid);
 
 /*
  * The flow has read or written: it is not silent.  If its address was taken over
@@ -211,9 +182,6 @@ void ngx_vmess_account_walk_start(ngx_vmess_account_walk_t *walk,
 ngx_vmess_account_t *ngx_vmess_account_walk_next(
     ngx_vmess_account_walk_t *walk);
 void ngx_vmess_account_walk_stop(ngx_vmess_account_walk_t *walk);
-
-/* a worker starts: from now on it looks after what is counted in its zones */
-void ngx_vmess_account_init_worker(ngx_cycle_t *cycle);
 
 /* logs the user's counters */
 void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);

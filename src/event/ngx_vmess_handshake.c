@@ -6,6 +6,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_handshake.h"
+#include "ngx_vmess_admit.h"
+#include "ngx_vmess_ident.h"
 #include "ngx_vmess_log.h"
 #include "ngx_vmess_output.h"
 #include "ngx_vmess_packet.h"

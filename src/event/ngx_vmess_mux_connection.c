@@ -6,6 +6,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_mux_connection.h"
+#include "ngx_vmess_admit.h"
+#include "ngx_vmess_ident.h"
 
 
 /* read from the client at once, and so often: then others have their turn */

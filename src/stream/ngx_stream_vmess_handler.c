@@ -12,6 +12,7 @@
 #include "ngx_stream_vmess_proxy.h"
 #include "ngx_stream_vmess_target.h"
 #include "ngx_stream_vmess_visitor.h"
+#include "event/ngx_vmess_ident.h"
 #include "event/ngx_vmess_output.h"
 #include "event/ngx_vmess_handshake.h"
 

@@ -22,6 +22,7 @@
 #include "ngx_stream_vmess_users.h"
 #include "ngx_stream_vmess_variable.h"
 #include "ngx_vmess_param.h"
+#include "event/ngx_vmess_enforce.h"
 #include "event/ngx_vmess_xudp.h"
 #include "event/ngx_vmess_flows.h"
 #include "event/ngx_vmess_publish.h"

@@ -1,0 +1,23 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#ifndef _NGX_VMESS_ENFORCE_H_INCLUDED_
+#define _NGX_VMESS_ENFORCE_H_INCLUDED_
+
+
+#include "ngx_vmess_account.h"
+
+
+/*
+ * Ends the flows of this worker that limits do not allow any more, and counts them
+ * anew when another worker has died: a timer for each zone.
+ */
+
+
+/* a worker starts: from now on it looks after what is counted in its zones */
+void ngx_vmess_account_init_worker(ngx_cycle_t *cycle);
+
+
+#endif /* _NGX_VMESS_ENFORCE_H_INCLUDED_ */
