@@ -8,12 +8,12 @@
 #include "ngx_vmess_admit.h"
 
 
-static ngx_int_t ngx_vmess_account_add(ngx_vmess_account_t *account);
-static ngx_int_t ngx_vmess_account_enter(ngx_vmess_account_t *account);
+static ngx_int_t ngx_vmess_admit_count(ngx_vmess_account_t *account);
+static ngx_int_t ngx_vmess_admit_enter(ngx_vmess_account_t *account);
 
 
 ngx_vmess_status_e
-ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
+ngx_vmess_admit_check(ngx_vmess_account_t *account, ngx_uint_t flow)
 {
     ngx_vmess_limits_t  *limits;
 
@@ -48,24 +48,24 @@ ngx_vmess_account_check(ngx_vmess_account_t *account, ngx_uint_t flow)
 
 
 ngx_vmess_status_e
-ngx_vmess_account_admit(ngx_vmess_account_t *account, ngx_uint_t flow)
+ngx_vmess_admit_client(ngx_vmess_account_t *account, ngx_uint_t flow)
 {
     ngx_vmess_status_e  status;
 
-    status = ngx_vmess_account_check(account, flow);
+    status = ngx_vmess_admit_check(account, flow);
 
     if (status != NGX_VMESS_STATUS_OK) {
         return status;
     }
 
-    if (flow && ngx_vmess_account_add(account) != NGX_OK) {
+    if (flow && ngx_vmess_admit_count(account) != NGX_OK) {
         return NGX_VMESS_STATUS_MAX_CONNS;
     }
 
     /* the last one: an address that was silent is lost then */
 
     if (account->limits.max_ips
-        && ngx_vmess_account_enter(account) != NGX_OK)
+        && ngx_vmess_admit_enter(account) != NGX_OK)
     {
         ngx_vmess_account_leave(account);
         return NGX_VMESS_STATUS_MAX_IPS;
@@ -80,7 +80,7 @@ ngx_vmess_account_admit(ngx_vmess_account_t *account, ngx_uint_t flow)
 /* workers may come here at once: none of them counts one too many, even to see */
 
 static ngx_int_t
-ngx_vmess_account_add(ngx_vmess_account_t *account)
+ngx_vmess_admit_count(ngx_vmess_account_t *account)
 {
     ngx_uint_t          max;
     ngx_atomic_t       *flows;
@@ -107,7 +107,7 @@ ngx_vmess_account_add(ngx_vmess_account_t *account)
 /* holds the client's address as long as the flow is open */
 
 static ngx_int_t
-ngx_vmess_account_enter(ngx_vmess_account_t *account)
+ngx_vmess_admit_enter(ngx_vmess_account_t *account)
 {
     ngx_int_t          rc;
     ngx_connection_t  *c;

@@ -22,23 +22,23 @@
  * is gone, or the id, _DISABLED, _EXPIRED, _LIMITED, _MAX_IPS, or, if a flow is to
  * be opened, _MAX_CONNS.  Another worker may be faster: see below.
  */
-ngx_vmess_status_e ngx_vmess_account_check(ngx_vmess_account_t *account,
+ngx_vmess_status_e ngx_vmess_admit_check(ngx_vmess_account_t *account,
     ngx_uint_t flow);
 
 /*
  * Lets the user in: the last thing a client may be refused by, called as long as
  * it can be sent elsewhere.  The flow and the client's address are counted, by
- * steps of which each looks and counts at once, so there are never more.  They are
- * given back by _leave() or _close(), and nothing is left of them if there was no
- * _open() before.
+ * steps of which each looks and counts at once, so there are never more.
+ * ngx_vmess_account_leave() gives them back, and without ngx_vmess_account_open()
+ * before it nothing is left of them.
  *
  * flow  whether it is for a flow: a connection with sub-connections is none, and
  *       has an address
  *
- * Returns NGX_VMESS_STATUS_OK; or why the user is refused, as by _check():
- * nothing is counted then.
+ * Returns NGX_VMESS_STATUS_OK; or why the user is refused, as above: nothing
+ * is counted then.
  */
-ngx_vmess_status_e ngx_vmess_account_admit(ngx_vmess_account_t *account,
+ngx_vmess_status_e ngx_vmess_admit_client(ngx_vmess_account_t *account,
     ngx_uint_t flow);
 
 

@@ -10,20 +10,20 @@
 
 /* ms until it is noticed that another worker has died, or limits were changed */
 
-#define NGX_VMESS_ACCOUNT_TICK    1000
+#define NGX_VMESS_ENFORCE_TICK    1000
 
 
-static void ngx_vmess_account_tick_handler(ngx_event_t *ev);
-static void ngx_vmess_account_enforce(ngx_vmess_zone_t *zone);
-static ngx_vmess_status_e ngx_vmess_account_standing(
+static void ngx_vmess_enforce_tick_handler(ngx_event_t *ev);
+static void ngx_vmess_enforce_limits(ngx_vmess_zone_t *zone);
+static ngx_vmess_status_e ngx_vmess_enforce_standing(
     ngx_vmess_account_t *account);
-static void ngx_vmess_account_recount(ngx_vmess_zone_t *zone);
+static void ngx_vmess_enforce_recount(ngx_vmess_zone_t *zone);
 
 
 /* also without a client: what a process that died has counted is to go */
 
 void
-ngx_vmess_account_init_worker(ngx_cycle_t *cycle)
+ngx_vmess_enforce_init_worker(ngx_cycle_t *cycle)
 {
     ngx_uint_t          i;
     ngx_event_t        *ev;
@@ -40,42 +40,42 @@ ngx_vmess_account_init_worker(ngx_cycle_t *cycle)
 
         ev = &zone[i]->ticker;
 
-        ev->handler = ngx_vmess_account_tick_handler;
+        ev->handler = ngx_vmess_enforce_tick_handler;
         ev->data = zone[i];
         ev->log = cycle->log;
         ev->cancelable = 1;
 
-        ngx_add_timer(ev, NGX_VMESS_ACCOUNT_TICK);
+        ngx_add_timer(ev, NGX_VMESS_ENFORCE_TICK);
     }
 }
 
 
 static void
-ngx_vmess_account_tick_handler(ngx_event_t *ev)
+ngx_vmess_enforce_tick_handler(ngx_event_t *ev)
 {
     ngx_vmess_zone_t *zone = ev->data;
 
-    ngx_vmess_account_enforce(zone);
+    ngx_vmess_enforce_limits(zone);
 
-    if (ngx_current_msec - zone->settled >= NGX_VMESS_ACCOUNT_TICK) {
+    if (ngx_current_msec - zone->settled >= NGX_VMESS_ENFORCE_TICK) {
         zone->settled = ngx_current_msec;
 
         if (ngx_vmess_epoch_settle(zone) == NGX_DONE) {
-            ngx_vmess_account_recount(zone);
+            ngx_vmess_enforce_recount(zone);
         }
 
         ngx_vmess_users_reap(zone);
     }
 
     ngx_add_timer(ev, zone->limited ? NGX_VMESS_ACCOUNT_LIMIT
-                                    : NGX_VMESS_ACCOUNT_TICK);
+                                    : NGX_VMESS_ENFORCE_TICK);
 }
 
 
 /* ends what limits do not allow any more, if there may be something */
 
 static void
-ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
+ngx_vmess_enforce_limits(ngx_vmess_zone_t *zone)
 {
     ngx_uint_t            changes;
     ngx_queue_t          *q;
@@ -108,7 +108,7 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
             continue;
         }
 
-        status = ngx_vmess_account_standing(account);
+        status = ngx_vmess_enforce_standing(account);
 
         if (status != NGX_VMESS_STATUS_OK) {
             if (account->admitted) {    /* others are refused later */
@@ -126,7 +126,7 @@ ngx_vmess_account_enforce(ngx_vmess_zone_t *zone)
 /* whether a flow may go on */
 
 static ngx_vmess_status_e
-ngx_vmess_account_standing(ngx_vmess_account_t *account)
+ngx_vmess_enforce_standing(ngx_vmess_account_t *account)
 {
     ngx_vmess_zone_t    *zone;
     ngx_vmess_limits_t   limits;
@@ -163,7 +163,7 @@ ngx_vmess_account_standing(ngx_vmess_account_t *account)
 /* counts all accounts of this worker in the present epoch */
 
 static void
-ngx_vmess_account_recount(ngx_vmess_zone_t *zone)
+ngx_vmess_enforce_recount(ngx_vmess_zone_t *zone)
 {
     ngx_queue_t          *q;
     ngx_vmess_account_t  *account;

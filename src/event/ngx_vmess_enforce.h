@@ -17,7 +17,7 @@
 
 
 /* a worker starts: from now on it looks after what is counted in its zones */
-void ngx_vmess_account_init_worker(ngx_cycle_t *cycle);
+void ngx_vmess_enforce_init_worker(ngx_cycle_t *cycle);
 
 
 #endif /* _NGX_VMESS_ENFORCE_H_INCLUDED_ */

@@ -147,7 +147,7 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
             return NGX_OK;
         }
 
-        ngx_vmess_account_try_rest(&vc->account, vc->header.eauid);
+        ngx_vmess_ident_try_rest(&vc->account, vc->header.eauid);
 
         ngx_vmess_handshake_refuse(vc, status);
         return NGX_DECLINED;
@@ -161,7 +161,7 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
     if (vc->status == NGX_VMESS_STATUS_NONE) {
 
         if (rc == NGX_DECLINED) {
-            ngx_vmess_account_try_rest(&vc->account, vc->header.eauid);
+            ngx_vmess_ident_try_rest(&vc->account, vc->header.eauid);
         }
 
         ngx_vmess_handshake_refuse(vc, vc->header.bad_tag
@@ -183,8 +183,8 @@ ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc)
 
     c = vc->connection;
 
-    status = ngx_vmess_account_auth(&vc->account, c->sockaddr,
-                                    vc->header.eauid, c->log);
+    status = ngx_vmess_ident_auth(&vc->account, c->sockaddr,
+                                  vc->header.eauid, c->log);
 
     if (status == NGX_VMESS_STATUS_OK) {
         ngx_memcpy(vc->header.cmd_key, vc->account.cmd_key, NGX_VMESS_KEY_LEN);
@@ -215,8 +215,8 @@ ngx_vmess_handshake_claim(ngx_vmess_connection_t *vc)
 
     h = &vc->header;
 
-    status = ngx_vmess_account_claim(&vc->account, h->eauid, h->key, h->iv,
-                                     vc->connection->log);
+    status = ngx_vmess_ident_claim(&vc->account, h->eauid, h->key, h->iv,
+                                   vc->connection->log);
 
     if (status != NGX_VMESS_STATUS_OK) {
         return status;
@@ -229,8 +229,8 @@ ngx_vmess_handshake_claim(ngx_vmess_connection_t *vc)
     vc->status = vc->allowed(vc);
 
     return vc->status == NGX_VMESS_STATUS_OK
-           ? ngx_vmess_account_admit(&vc->account, flow)
-           : ngx_vmess_account_check(&vc->account, flow);
+           ? ngx_vmess_admit_client(&vc->account, flow)
+           : ngx_vmess_admit_check(&vc->account, flow);
 }
 
 
@@ -243,7 +243,7 @@ ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
     ngx_vmess_pending_remove(&vc->pending);
 
     if (vc->account.user) {
-        ngx_vmess_account_refuse(&vc->account, status, vc->header.eauid);
+        ngx_vmess_ident_refuse(&vc->account, status, vc->header.eauid);
     }
 
     if (ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, vc->connection->log))
@@ -483,13 +483,13 @@ ngx_vmess_handshake_finish(ngx_vmess_connection_t *vc)
 ngx_int_t
 ngx_vmess_handshake_admit(ngx_vmess_connection_t *vc)
 {
-    vc->status = ngx_vmess_account_admit(&vc->account, 1);
+    vc->status = ngx_vmess_admit_client(&vc->account, 1);
 
     if (vc->status == NGX_VMESS_STATUS_OK) {
         return NGX_OK;
     }
 
-    ngx_vmess_account_refuse(&vc->account, vc->status, NULL);
+    ngx_vmess_ident_refuse(&vc->account, vc->status, NULL);
 
     if (ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, vc->connection->log))
     {

@@ -11,24 +11,24 @@
 #include "proto/ngx_vmess_hash.h"
 
 
-static ngx_int_t ngx_vmess_account_find_hint(ngx_vmess_account_t *account,
+static ngx_int_t ngx_vmess_ident_find_hint(ngx_vmess_account_t *account,
     uint64_t *hint, uint32_t tag, const u_char *eauid, time_t now);
-static ngx_int_t ngx_vmess_account_find(ngx_vmess_account_t *account,
+static ngx_int_t ngx_vmess_ident_find(ngx_vmess_account_t *account,
     ngx_uint_t *slot, const u_char *eauid, time_t now);
-static ngx_int_t ngx_vmess_account_find_token(ngx_vmess_account_t *account,
+static ngx_int_t ngx_vmess_ident_find_token(ngx_vmess_account_t *account,
     const u_char *eauid, time_t now);
-static ngx_int_t ngx_vmess_account_take(ngx_vmess_account_t *account,
+static ngx_int_t ngx_vmess_ident_take(ngx_vmess_account_t *account,
     ngx_uint_t slot, const u_char *eauid, time_t now);
-static ngx_vmess_status_e ngx_vmess_account_known(ngx_vmess_account_t *account,
+static ngx_vmess_status_e ngx_vmess_ident_known(ngx_vmess_account_t *account,
     const u_char *eauid, time_t now, ngx_log_t *log);
-static ngx_vmess_status_e ngx_vmess_account_filtered(ngx_vmess_zone_t *zone,
+static ngx_vmess_status_e ngx_vmess_ident_filtered(ngx_vmess_zone_t *zone,
     ngx_int_t rc, ngx_log_t *log);
-static void ngx_vmess_account_taint(ngx_vmess_account_t *account,
+static void ngx_vmess_ident_taint(ngx_vmess_account_t *account,
     const u_char *eauid);
 
 
 ngx_vmess_status_e
-ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
+ngx_vmess_ident_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
     const u_char *eauid, ngx_log_t *log)
 {
     time_t              now;
@@ -43,10 +43,10 @@ ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
 
     hint = ngx_vmess_hint_get(account->zone->sh, sockaddr, &tag);
 
-    rc = ngx_vmess_account_find_hint(account, hint, tag, eauid, now);
+    rc = ngx_vmess_ident_find_hint(account, hint, tag, eauid, now);
 
     if (rc != NGX_OK) {
-        rc = ngx_vmess_account_find(account, &slot, eauid, now);
+        rc = ngx_vmess_ident_find(account, &slot, eauid, now);
 
         if (rc == NGX_OK && hint && !account->temporary) {
             ngx_vmess_hint_add(hint, tag, slot);
@@ -54,12 +54,12 @@ ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
     }
 
     if (rc != NGX_OK
-        && ngx_vmess_account_find_token(account, eauid, now) != NGX_OK)
+        && ngx_vmess_ident_find_token(account, eauid, now) != NGX_OK)
     {
         return NGX_VMESS_STATUS_UNKNOWN;
     }
 
-    status = ngx_vmess_account_known(account, eauid, now, log);
+    status = ngx_vmess_ident_known(account, eauid, now, log);
 
     if (status == NGX_VMESS_STATUS_OK) {
         status = ngx_vmess_account_limit(account->user, &account->limits);
@@ -68,12 +68,12 @@ ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
 
             /* nor must it be good when there is no such limit any more */
 
-            ngx_vmess_account_taint(account, eauid);
+            ngx_vmess_ident_taint(account, eauid);
         }
     }
 
     if (status != NGX_VMESS_STATUS_OK) {
-        ngx_vmess_account_try_rest(account, eauid);
+        ngx_vmess_ident_try_rest(account, eauid);
     }
 
     return status;
@@ -81,7 +81,7 @@ ngx_vmess_account_auth(ngx_vmess_account_t *account, struct sockaddr *sockaddr,
 
 
 static ngx_int_t
-ngx_vmess_account_find_hint(ngx_vmess_account_t *account, uint64_t *hint,
+ngx_vmess_ident_find_hint(ngx_vmess_account_t *account, uint64_t *hint,
     uint32_t tag, const u_char *eauid, time_t now)
 {
     int64_t             t;
@@ -100,7 +100,7 @@ ngx_vmess_account_find_hint(ngx_vmess_account_t *account, uint64_t *hint,
 
         if ((uint32_t) (h >> 32) == tag
             && ngx_vmess_hit_try(table, (uint32_t) h, eauid, &t)
-            && ngx_vmess_account_take(account, (uint32_t) h, eauid, now)
+            && ngx_vmess_ident_take(account, (uint32_t) h, eauid, now)
                == NGX_OK)
         {
             account->tried = 0;
@@ -115,7 +115,7 @@ ngx_vmess_account_find_hint(ngx_vmess_account_t *account, uint64_t *hint,
 /* a key that fits and is not good, as it has just changed, is passed over */
 
 static ngx_int_t
-ngx_vmess_account_find(ngx_vmess_account_t *account, ngx_uint_t *slot,
+ngx_vmess_ident_find(ngx_vmess_account_t *account, ngx_uint_t *slot,
     const u_char *eauid, time_t now)
 {
     int64_t             t;
@@ -132,7 +132,7 @@ ngx_vmess_account_find(ngx_vmess_account_t *account, ngx_uint_t *slot,
             return NGX_DECLINED;
         }
 
-        if (ngx_vmess_account_take(account, i, eauid, now) == NGX_OK) {
+        if (ngx_vmess_ident_take(account, i, eauid, now) == NGX_OK) {
             account->tried = i + 1;
             *slot = i;
             return NGX_OK;
@@ -144,7 +144,7 @@ ngx_vmess_account_find(ngx_vmess_account_t *account, ngx_uint_t *slot,
 /* when all keys were tried */
 
 static ngx_int_t
-ngx_vmess_account_find_token(ngx_vmess_account_t *account,
+ngx_vmess_ident_find_token(ngx_vmess_account_t *account,
     const u_char *eauid, time_t now)
 {
     int64_t                   t;
@@ -163,7 +163,7 @@ ngx_vmess_account_find_token(ngx_vmess_account_t *account,
     user = &zone->legacy[i];
 
     if (user->serial == 0
-        || ngx_vmess_account_take(account, user->slot, NULL, now) != NGX_OK)
+        || ngx_vmess_ident_take(account, user->slot, NULL, now) != NGX_OK)
     {
         return NGX_DECLINED;
     }
@@ -185,7 +185,7 @@ ngx_vmess_account_find_token(ngx_vmess_account_t *account,
 /* makes the user of a slot that of the account: the reference is counted */
 
 static ngx_int_t
-ngx_vmess_account_take(ngx_vmess_account_t *account, ngx_uint_t slot,
+ngx_vmess_ident_take(ngx_vmess_account_t *account, ngx_uint_t slot,
     const u_char *eauid, time_t now)
 {
     ngx_int_t           rc;
@@ -229,7 +229,7 @@ ngx_vmess_account_take(ngx_vmess_account_t *account, ngx_uint_t slot,
  */
 
 static ngx_vmess_status_e
-ngx_vmess_account_known(ngx_vmess_account_t *account, const u_char *eauid,
+ngx_vmess_ident_known(ngx_vmess_account_t *account, const u_char *eauid,
     time_t now, ngx_log_t *log)
 {
     time_t             expires;
@@ -243,7 +243,7 @@ ngx_vmess_account_known(ngx_vmess_account_t *account, const u_char *eauid,
         /* its time may come, and then it must not be good any more */
 
         if (account->time > now && account->time <= now + NGX_VMESS_EARLY) {
-            ngx_vmess_account_taint(account, eauid);
+            ngx_vmess_ident_taint(account, eauid);
         }
 
         return NGX_VMESS_STATUS_TIME;
@@ -259,12 +259,12 @@ ngx_vmess_account_known(ngx_vmess_account_t *account, const u_char *eauid,
 
     rc = ngx_vmess_filter_find(zone->conf, eauid, account->owner, expires);
 
-    return ngx_vmess_account_filtered(zone, rc, log);
+    return ngx_vmess_ident_filtered(zone, rc, log);
 }
 
 
 ngx_vmess_status_e
-ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
+ngx_vmess_ident_claim(ngx_vmess_account_t *account, const u_char *eauid,
     const u_char *key, const u_char *iv, ngx_log_t *log)
 {
     u_char             data[3 * 16], digest[32];
@@ -283,7 +283,7 @@ ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
                                   account->time + NGX_VMESS_TIME_WINDOW);
 
         if (rc != NGX_OK) {
-            return ngx_vmess_account_filtered(zone, rc, log);
+            return ngx_vmess_ident_filtered(zone, rc, log);
         }
     }
 
@@ -302,14 +302,14 @@ ngx_vmess_account_claim(ngx_vmess_account_t *account, const u_char *eauid,
 
     account->kicks = account->user->kicks;
 
-    return ngx_vmess_account_filtered(zone, rc, log);
+    return ngx_vmess_ident_filtered(zone, rc, log);
 }
 
 
 /* what an answer of the replay filter means for the header */
 
 static ngx_vmess_status_e
-ngx_vmess_account_filtered(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
+ngx_vmess_ident_filtered(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
 {
     static time_t  full, clock;
 
@@ -349,7 +349,7 @@ ngx_vmess_account_filtered(ngx_vmess_zone_t *zone, ngx_int_t rc, ngx_log_t *log)
 /* claims the id of a header that was refused, or its token */
 
 static void
-ngx_vmess_account_taint(ngx_vmess_account_t *account, const u_char *eauid)
+ngx_vmess_ident_taint(ngx_vmess_account_t *account, const u_char *eauid)
 {
     (void) ngx_vmess_filter_add(account->zone->conf, eauid, account->owner,
                                 account->time + NGX_VMESS_TIME_WINDOW);
@@ -357,7 +357,7 @@ ngx_vmess_account_taint(ngx_vmess_account_t *account, const u_char *eauid)
 
 
 void
-ngx_vmess_account_try_rest(ngx_vmess_account_t *account, const u_char *eauid)
+ngx_vmess_ident_try_rest(ngx_vmess_account_t *account, const u_char *eauid)
 {
     int64_t            t;
     ngx_uint_t         i;
@@ -384,7 +384,7 @@ ngx_vmess_account_try_rest(ngx_vmess_account_t *account, const u_char *eauid)
 
 
 void
-ngx_vmess_account_refuse(ngx_vmess_account_t *account,
+ngx_vmess_ident_refuse(ngx_vmess_account_t *account,
     ngx_vmess_status_e status, const u_char *eauid)
 {
     (void) ngx_atomic_fetch_add(&account->user->usage.refused, 1);
@@ -393,6 +393,6 @@ ngx_vmess_account_refuse(ngx_vmess_account_t *account,
         && (account->legacy || status == NGX_VMESS_STATUS_TAG
             || status == NGX_VMESS_STATUS_HEADER))
     {
-        ngx_vmess_account_taint(account, eauid);
+        ngx_vmess_ident_taint(account, eauid);
     }
 }

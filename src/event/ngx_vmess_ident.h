@@ -27,7 +27,7 @@
  * Returns NGX_VMESS_STATUS_OK, _UNKNOWN, _TIME, _REPLAY, _FULL or _CLOCK.
  * Refusals of all kinds take the time of a scan over all users.
  */
-ngx_vmess_status_e ngx_vmess_account_auth(ngx_vmess_account_t *account,
+ngx_vmess_status_e ngx_vmess_ident_auth(ngx_vmess_account_t *account,
     struct sockaddr *sockaddr, const u_char *eauid, ngx_log_t *log);
 
 /*
@@ -37,14 +37,14 @@ ngx_vmess_status_e ngx_vmess_account_auth(ngx_vmess_account_t *account,
  *
  * Returns NGX_VMESS_STATUS_OK, _TIME, _REPLAY, _FULL or _CLOCK.
  */
-ngx_vmess_status_e ngx_vmess_account_claim(ngx_vmess_account_t *account,
+ngx_vmess_status_e ngx_vmess_ident_claim(ngx_vmess_account_t *account,
     const u_char *eauid, const u_char *key, const u_char *iv, ngx_log_t *log);
 
 /*
  * Takes the time that trying the keys not tried takes: for a client refused
  * after its user was found.
  */
-void ngx_vmess_account_try_rest(ngx_vmess_account_t *account,
+void ngx_vmess_ident_try_rest(ngx_vmess_account_t *account,
     const u_char *eauid);
 
 /*
@@ -54,7 +54,7 @@ void ngx_vmess_account_try_rest(ngx_vmess_account_t *account,
  *        be it good or bad, and the token of a legacy header by any refusal;
  *        NULL of a client that had been let in
  */
-void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
+void ngx_vmess_ident_refuse(ngx_vmess_account_t *account,
     ngx_vmess_status_e status, const u_char *eauid);
 
 

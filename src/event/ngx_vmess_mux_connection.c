@@ -326,7 +326,7 @@ ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
 
     /* a sub-connection is a new flow, however old the connection is */
 
-    status = ngx_vmess_account_check(&mux->vc->account, 0);
+    status = ngx_vmess_admit_check(&mux->vc->account, 0);
 
     if (status == NGX_VMESS_STATUS_OK) {
 
@@ -336,12 +336,12 @@ ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
 
         /* its session may be at another worker, and ends before this starts */
 
-        status = ngx_vmess_account_check(&mux->vc->account, !m->has_global_id);
+        status = ngx_vmess_admit_check(&mux->vc->account, !m->has_global_id);
     }
 
     if (status != NGX_VMESS_STATUS_OK) {
 
-        ngx_vmess_account_refuse(&mux->vc->account, status, NULL);
+        ngx_vmess_ident_refuse(&mux->vc->account, status, NULL);
 
         if (!mux->revoked) {
             mux->revoked = 1;
