@@ -907,3 +907,45 @@ $v{alice}->close;
 --- stream_response: 1
 --- error_log
 client opened a flow of user "bob", who is gone or has another id
+
+
+=== TEST 26: who dies with the lock of a zone of another size does not stop other old workers
+--- servers
+echo echo
+--- listen: reuseport
+--- stream_config
+vmess_users main:1m { alice %%ALICE%% quota=1g; }
+--- no_defaults
+--- stream_server_config
+vmess main;
+vmess_allow 127.0.0.0/8;
+proxy_pass vmess_target;
+--- stream_client
+my @f = map { flow(to => 'echo', data => 'hello') } 1 .. 16;
+$_->read(5) for @f;
+my @old = grep { error_log() =~ /\[info\] $_#.* proxy .* connected/ } children();
+is(scalar @old, 2, 'flows at both workers');
+
+# a period begins under the lock
+edit_conf(sub { s/main:1m/main:2m/; s/quota=1g/quota=1g quota_reset=day/ });
+reload();
+my $dead = shift @old;
+kill 'KILL', $dead;
+wait_log(qr/process $dead exited on signal 9/);
+@f = grep { !IO::Select->new($_->{sock})->can_read(0) } @f;
+
+# the lock is the first word of the zone, which is made before the replay filter of that size
+my ($pid) = @old;
+my %zone = map { /^(\w+)-(\w+) rw-s \w+ \S+ (\d+)/ && hex($2) - hex($1) == 1 << 19 ? ($3 => hex $1) : () }
+           split /\n/, TestVMess::file_text("/proc/$pid/maps");
+my ($addr) = @zone{sort { $a <=> $b } keys %zone};
+open my $mem, '+<:raw', "/proc/$pid/mem" or die "no memory of $pid: $!\n";
+sysseek $mem, $addr, 0;
+is(syswrite($mem, pack 'J', $dead), length(pack 'J', 0), 'it had the lock');
+CORE::close $mem;
+my $n = 0;
+$n += eval { $_->send('again'); $_->read(5) } eq 'again' for @f;
+is($n, scalar @f, 'flows of others go on');
+$n > 0 || 'none';
+--- stream_response: 1
+--- may_alert

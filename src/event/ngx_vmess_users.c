@@ -9,6 +9,12 @@
 #include "ngx_vmess_filter.h"
 
 
+/* attempts to get the lock of the zone, before it is waited for in ms */
+
+#define NGX_VMESS_USERS_SPIN  1000
+
+
+static void ngx_vmess_users_wait(ngx_shmtx_t *mutex);
 static void ngx_vmess_users_reap_locked(ngx_vmess_zone_t *zone);
 
 
@@ -50,13 +56,42 @@ ngx_vmess_users_lock(ngx_vmess_zone_t *zone)
 
     t = zone->sh->table;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_vmess_users_wait(&zone->shpool->mutex);
 
     ngx_vmess_table_begin(t);
 
     ngx_vmess_users_reap_locked(zone);
 
     return t;
+}
+
+
+/*
+ * Old workers have a zone whose size has changed since, and the master knows that
+ * no more: who waits looks whether it is for a process that has died.
+ */
+
+static void
+ngx_vmess_users_wait(ngx_shmtx_t *mutex)
+{
+    ngx_pid_t   pid;
+    ngx_uint_t  i;
+
+    for (i = 0; !ngx_shmtx_trylock(mutex); i++) {
+
+        if (i < NGX_VMESS_USERS_SPIN) {
+            ngx_sched_yield();
+            continue;
+        }
+
+        ngx_msleep(1);
+
+        pid = (ngx_pid_t) *mutex->lock;
+
+        if (pid && kill(pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
+            (void) ngx_shmtx_force_unlock(mutex, pid);
+        }
+    }
 }
 
 
