@@ -146,6 +146,9 @@ sub start {
         $SIG{$_} = 'DEFAULT' for qw(TERM ALRM INT);
         $SIG{PIPE} = 'IGNORE';
         srand $$;
+
+        # those who load must not take the processor from what is measured
+        POSIX::nice(19) if $ENV{TEST_VMESS_SECONDS} && $name =~ /client|echo/;
         my $result = eval { $code{$name}->() } // { bad => [ "$name: $@" ] };
         open my $fh, '>', "$Dir/result.$name" or POSIX::_exit(1);
         print $fh $json->encode($result);
@@ -210,10 +213,10 @@ sub load {
     return unless $show;
 
     my @took = map { @{ $_->{took} } } values %$clients;
-    diag(sprintf '%s: %d changes in %.2f s, of which each took %s ms, 99 %% less than %s ms; %d users; %d echoes', $title,
+    diag(sprintf '%s: %d changes in %.2f s, half took less than %s ms, 99 %% less than %s ms; %d users; %d echoes', $title,
          scalar @took, max(map { $_->{seconds} } values %$clients), ms(0.5, @took), ms(0.99, @took),
          scalar keys %model, $echo->{n});
-    diag(sprintf 'new flows: %s ms and 99 %% less than %s ms, without changes %s ms and %s ms',
+    diag(sprintf 'new flows: half less than %s ms, 99 %% less than %s ms; without changes %s ms and %s ms',
          map { (ms(0.5, @{ $_->{took} }), ms(0.99, @{ $_->{took} })) } $new, \%idle);
 }
 
