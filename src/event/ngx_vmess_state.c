@@ -85,6 +85,8 @@ static void ngx_vmess_state_step_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_vmess_state_ready(ngx_vmess_state_t *st);
 static void ngx_vmess_state_next(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_lock(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_lock_get(ngx_vmess_state_t *st);
+static void ngx_vmess_state_lock_release(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_settle(ngx_vmess_state_t *st);
 static ngx_uint_t ngx_vmess_state_elsewhere(ngx_vmess_state_t *st);
 static void ngx_vmess_state_listen(ngx_vmess_state_t *st);
@@ -462,6 +464,19 @@ ngx_vmess_state_next(ngx_vmess_state_t *st)
 }
 
 
+static ngx_int_t
+ngx_vmess_state_lock(ngx_vmess_state_t *st)
+{
+    if (ngx_vmess_state_lock_get(st) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    ngx_vmess_state_listen(st);
+
+    return NGX_OK;
+}
+
+
 /*
  * Gets the lock, which a worker of the same master may have.  That of another
  * master, which was started later, is not disturbed: this is an old worker.  If
@@ -469,7 +484,7 @@ ngx_vmess_state_next(ngx_vmess_state_t *st)
  */
 
 static ngx_int_t
-ngx_vmess_state_lock(ngx_vmess_state_t *st)
+ngx_vmess_state_lock_get(ngx_vmess_state_t *st)
 {
     u_char         path[NGX_MAX_PATH];
     ngx_uint_t     gone;
@@ -528,7 +543,6 @@ ngx_vmess_state_lock(ngx_vmess_state_t *st)
     st->needed = st->zone->sh->unclean;
 
     ngx_vmess_state_claim(st, gone);
-    ngx_vmess_state_listen(st);
 
     return NGX_OK;
 }
@@ -550,9 +564,7 @@ ngx_vmess_state_settle(ngx_vmess_state_t *st)
     last = sh->directory;
 
     if (last && last != st->directory && st->configuration < sh->writer) {
-        (void) ngx_close_file(st->lock);
-        st->lock = NGX_INVALID_FILE;
-
+        ngx_vmess_state_lock_release(st);
         return NGX_DECLINED;
     }
 
@@ -679,6 +691,13 @@ ngx_vmess_state_unlock(ngx_vmess_state_t *st)
         c->fd = (ngx_socket_t) -1;
     }
 
+    ngx_vmess_state_lock_release(st);
+}
+
+
+static void
+ngx_vmess_state_lock_release(ngx_vmess_state_t *st)
+{
     if (st->lock != NGX_INVALID_FILE) {
         (void) ngx_close_file(st->lock);
         st->lock = NGX_INVALID_FILE;
