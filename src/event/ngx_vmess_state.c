@@ -87,36 +87,37 @@ static void ngx_vmess_state_next(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_lock(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_lock_get(ngx_vmess_state_t *st);
 static void ngx_vmess_state_lock_release(ngx_vmess_state_t *st);
-static ngx_int_t ngx_vmess_state_settle(ngx_vmess_state_t *st);
-static ngx_uint_t ngx_vmess_state_elsewhere(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_lock_settle(ngx_vmess_state_t *st);
+static ngx_uint_t ngx_vmess_state_lock_elsewhere(ngx_vmess_state_t *st);
 static void ngx_vmess_state_listen(ngx_vmess_state_t *st);
-static ngx_uint_t ngx_vmess_state_outdated(ngx_vmess_state_t *st);
-static void ngx_vmess_state_claim(ngx_vmess_state_t *st, ngx_uint_t gone);
+static ngx_uint_t ngx_vmess_state_lock_outdated(ngx_vmess_state_t *st);
+static void ngx_vmess_state_lock_claim(ngx_vmess_state_t *st, ngx_uint_t gone);
 static void ngx_vmess_state_unlock(ngx_vmess_state_t *st);
-static ngx_int_t ngx_vmess_state_flush(ngx_vmess_state_t *st);
-static ngx_int_t ngx_vmess_state_start(ngx_vmess_state_t *st);
-static ngx_int_t ngx_vmess_state_begin(ngx_vmess_state_t *st);
-static void ngx_vmess_state_check_base(ngx_vmess_state_t *st,
+static void ngx_vmess_state_write_last(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_write_flush(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_file_start(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_file_begin(ngx_vmess_state_t *st);
+static void ngx_vmess_state_file_check_base(ngx_vmess_state_t *st,
     ngx_array_t *snapshots);
-static ngx_fd_t ngx_vmess_state_create(ngx_vmess_state_t *st,
+static ngx_fd_t ngx_vmess_state_file_create(ngx_vmess_state_t *st,
     ngx_vmess_journal_kind_e kind, off_t *size);
-static ngx_int_t ngx_vmess_state_publish(ngx_vmess_state_t *st,
+static ngx_int_t ngx_vmess_state_file_publish(ngx_vmess_state_t *st,
     ngx_vmess_journal_kind_e kind, ngx_fd_t fd);
-static ngx_int_t ngx_vmess_state_count(ngx_vmess_state_t *st);
-static ngx_int_t ngx_vmess_state_commit(ngx_vmess_state_t *st);
-static void ngx_vmess_state_tell(ngx_vmess_state_t *st);
-static ngx_int_t ngx_vmess_state_copy(ngx_vmess_state_t *st);
-static ngx_int_t ngx_vmess_state_finish(ngx_vmess_state_t *st);
-static u_char *ngx_vmess_state_users(ngx_vmess_state_t *st, ngx_uint_t *next,
-    ngx_vmess_state_round_t *round);
-static u_char *ngx_vmess_state_end(u_char *p);
-static ngx_int_t ngx_vmess_state_write(ngx_vmess_state_t *st, ngx_fd_t fd,
+static ngx_int_t ngx_vmess_state_write_count(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_write_commit(ngx_vmess_state_t *st);
+static void ngx_vmess_state_write_tell(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_write_copy(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_write_finish(ngx_vmess_state_t *st);
+static u_char *ngx_vmess_state_write_users(ngx_vmess_state_t *st,
+    ngx_uint_t *next, ngx_vmess_state_round_t *round);
+static u_char *ngx_vmess_state_write_end(u_char *p);
+static ngx_int_t ngx_vmess_state_file_write(ngx_vmess_state_t *st, ngx_fd_t fd,
     u_char *p, u_char *last, off_t *size);
-static ngx_int_t ngx_vmess_state_failed(ngx_vmess_state_t *st, char *what);
-static void ngx_vmess_state_close(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_file_failed(ngx_vmess_state_t *st, char *what);
+static void ngx_vmess_state_file_close(ngx_vmess_state_t *st);
 
 
-static u_char  ngx_vmess_state_buffer[NGX_VMESS_STATE_BUFFER];
+static u_char  ngx_vmess_state_write_buffer[NGX_VMESS_STATE_BUFFER];
 
 
 ngx_int_t
@@ -287,7 +288,9 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_vmess_state_outdated(st) || ngx_vmess_state_elsewhere(st)) {
+    if (ngx_vmess_state_lock_outdated(st)
+        || ngx_vmess_state_lock_elsewhere(st))
+    {
         ngx_vmess_state_unlock(st);
         return;
     }
@@ -330,9 +333,9 @@ ngx_vmess_state_wake_handler(ngx_event_t *ev)
 static void
 ngx_vmess_state_round(ngx_vmess_state_t *st)
 {
-    if (ngx_vmess_state_elsewhere(st)
+    if (ngx_vmess_state_lock_elsewhere(st)
         || (st->journal == NGX_INVALID_FILE
-            && ngx_vmess_state_start(st) != NGX_OK))
+            && ngx_vmess_state_file_start(st) != NGX_OK))
     {
         return;
     }
@@ -360,7 +363,7 @@ ngx_vmess_state_step_handler(ngx_event_t *ev)
     ngx_int_t  rc;
 
     if (!st->held || st->journal == NGX_INVALID_FILE
-        || ngx_vmess_state_elsewhere(st))
+        || ngx_vmess_state_lock_elsewhere(st))
     {
         return;
     }
@@ -375,14 +378,14 @@ ngx_vmess_state_step_handler(ngx_event_t *ev)
             return;
         }
 
-        rc = ngx_vmess_state_count(st);
+        rc = ngx_vmess_state_write_count(st);
 
         if (rc == NGX_OK) {
-            rc = ngx_vmess_state_commit(st);
+            rc = ngx_vmess_state_write_commit(st);
         }
 
     } else if (st->snapshot != NGX_INVALID_FILE) {
-        rc = ngx_vmess_state_copy(st);
+        rc = ngx_vmess_state_write_copy(st);
     }
 
     if (rc != NGX_ERROR) {
@@ -445,9 +448,9 @@ ngx_vmess_state_next(ngx_vmess_state_t *st)
 
             st->needed |= st->lost;
 
-            ngx_vmess_state_close(st);
+            ngx_vmess_state_file_close(st);
 
-            if (ngx_vmess_state_start(st) != NGX_OK) {
+            if (ngx_vmess_state_file_start(st) != NGX_OK) {
                 return;
             }
 
@@ -499,7 +502,7 @@ ngx_vmess_state_lock_get(ngx_vmess_state_t *st)
                                  NGX_FILE_OWNER_ACCESS);
 
         if (st->lock == NGX_INVALID_FILE) {
-            return ngx_vmess_state_failed(st, "opening the lock in");
+            return ngx_vmess_state_file_failed(st, "opening the lock in");
         }
     }
 
@@ -508,7 +511,7 @@ ngx_vmess_state_lock_get(ngx_vmess_state_t *st)
     fl.l_type = F_WRLCK;
     fl.l_whence = SEEK_SET;
 
-    gone = ngx_vmess_state_outdated(st);
+    gone = ngx_vmess_state_lock_outdated(st);
 
     if (gone) {
 
@@ -527,11 +530,11 @@ ngx_vmess_state_lock_get(ngx_vmess_state_t *st)
     }
 
     if (fcntl(st->lock, F_OFD_SETLK, &fl) == -1) {
-        ngx_vmess_state_claim(st, 0);
+        ngx_vmess_state_lock_claim(st, 0);
         return NGX_DECLINED;
     }
 
-    if (ngx_vmess_state_settle(st) != NGX_OK) {
+    if (ngx_vmess_state_lock_settle(st) != NGX_OK) {
         return NGX_DECLINED;
     }
 
@@ -542,7 +545,7 @@ ngx_vmess_state_lock_get(ngx_vmess_state_t *st)
 
     st->needed = st->zone->sh->unclean;
 
-    ngx_vmess_state_claim(st, gone);
+    ngx_vmess_state_lock_claim(st, gone);
 
     return NGX_OK;
 }
@@ -555,7 +558,7 @@ ngx_vmess_state_lock_get(ngx_vmess_state_t *st)
  */
 
 static ngx_int_t
-ngx_vmess_state_settle(ngx_vmess_state_t *st)
+ngx_vmess_state_lock_settle(ngx_vmess_state_t *st)
 {
     uint32_t              last;
     ngx_vmess_zone_sh_t  *sh;
@@ -585,7 +588,7 @@ ngx_vmess_state_settle(ngx_vmess_state_t *st)
 
 
 static ngx_uint_t
-ngx_vmess_state_elsewhere(ngx_vmess_state_t *st)
+ngx_vmess_state_lock_elsewhere(ngx_vmess_state_t *st)
 {
     return st->zone->sh->directory != st->directory;
 }
@@ -625,7 +628,7 @@ ngx_vmess_state_listen(ngx_vmess_state_t *st)
 /* a later memory has read files, or will: then it is who writes */
 
 static ngx_uint_t
-ngx_vmess_state_outdated(ngx_vmess_state_t *st)
+ngx_vmess_state_lock_outdated(ngx_vmess_state_t *st)
 {
     return ngx_vmess_state_load_claim(st->lock) > st->zone->sh->claim;
 }
@@ -634,7 +637,7 @@ ngx_vmess_state_outdated(ngx_vmess_state_t *st)
 /* that of a later memory stays, unless it is gone */
 
 static void
-ngx_vmess_state_claim(ngx_vmess_state_t *st, ngx_uint_t gone)
+ngx_vmess_state_lock_claim(ngx_vmess_state_t *st, ngx_uint_t gone)
 {
     uint64_t  n, last;
 
@@ -644,7 +647,7 @@ ngx_vmess_state_claim(ngx_vmess_state_t *st, ngx_uint_t gone)
     if ((last < n || (last > n && gone))
         && ngx_vmess_state_load_set_claim(st->lock, n, NULL) != NGX_OK)
     {
-        (void) ngx_vmess_state_failed(st, "writing the lock in");
+        (void) ngx_vmess_state_file_failed(st, "writing the lock in");
     }
 }
 
@@ -654,27 +657,13 @@ ngx_vmess_state_claim(ngx_vmess_state_t *st, ngx_uint_t gone)
 static void
 ngx_vmess_state_unlock(ngx_vmess_state_t *st)
 {
-    u_char            *p;
     ngx_connection_t  *c;
 
-    if (st->held && !ngx_vmess_state_elsewhere(st)) {
-        st->closing = 1;
-
-        /* an end behind the last one tells that this is on the disk */
-
-        if (ngx_vmess_state_flush(st) == NGX_OK
-            && st->journal != NGX_INVALID_FILE)
-        {
-            p = ngx_vmess_state_end(ngx_vmess_state_buffer);
-
-            (void) ngx_vmess_state_write(st, st->journal,
-                                         ngx_vmess_state_buffer, p, &st->size);
-        }
-
-        st->closing = 0;
+    if (st->held && !ngx_vmess_state_lock_elsewhere(st)) {
+        ngx_vmess_state_write_last(st);
     }
 
-    ngx_vmess_state_close(st);
+    ngx_vmess_state_file_close(st);
 
     c = st->connection;
 
@@ -707,13 +696,36 @@ ngx_vmess_state_lock_release(ngx_vmess_state_t *st)
 }
 
 
+static void
+ngx_vmess_state_write_last(ngx_vmess_state_t *st)
+{
+    u_char  *p;
+
+    st->closing = 1;
+
+    /* an end behind the last one tells that this is on the disk */
+
+    if (ngx_vmess_state_write_flush(st) == NGX_OK
+        && st->journal != NGX_INVALID_FILE)
+    {
+        p = ngx_vmess_state_write_end(ngx_vmess_state_write_buffer);
+
+        (void) ngx_vmess_state_file_write(st, st->journal,
+                                          ngx_vmess_state_write_buffer, p,
+                                          &st->size);
+    }
+
+    st->closing = 0;
+}
+
+
 /*
  * A journal is enough, unless files lack something, or it would not tell who
  * has gone: then a snapshot is finished, or made.
  */
 
 static ngx_int_t
-ngx_vmess_state_flush(ngx_vmess_state_t *st)
+ngx_vmess_state_write_flush(ngx_vmess_state_t *st)
 {
     ngx_int_t   rc;
     ngx_uint_t  n;
@@ -721,13 +733,13 @@ ngx_vmess_state_flush(ngx_vmess_state_t *st)
     for (n = 0; n < 2; n++) {
 
         if (st->needed && st->snapshot == NGX_INVALID_FILE
-            && ngx_vmess_state_start(st) != NGX_OK)
+            && ngx_vmess_state_file_start(st) != NGX_OK)
         {
             return NGX_ERROR;
         }
 
         while (st->needed && !st->copied_all) {
-            if (ngx_vmess_state_copy(st) != NGX_OK) {
+            if (ngx_vmess_state_write_copy(st) != NGX_OK) {
                 return NGX_ERROR;
             }
         }
@@ -735,10 +747,10 @@ ngx_vmess_state_flush(ngx_vmess_state_t *st)
         st->user = 0;
 
         do {
-            rc = ngx_vmess_state_count(st);
+            rc = ngx_vmess_state_write_count(st);
         } while (rc == NGX_AGAIN);
 
-        if (rc != NGX_OK || ngx_vmess_state_commit(st) != NGX_OK) {
+        if (rc != NGX_OK || ngx_vmess_state_write_commit(st) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -748,7 +760,7 @@ ngx_vmess_state_flush(ngx_vmess_state_t *st)
 
         st->needed = 1;
 
-        ngx_vmess_state_close(st);
+        ngx_vmess_state_file_close(st);
     }
 
     return NGX_OK;
@@ -758,13 +770,13 @@ ngx_vmess_state_flush(ngx_vmess_state_t *st)
 /* a journal and a snapshot, of which parts are written in events that follow */
 
 static ngx_int_t
-ngx_vmess_state_start(ngx_vmess_state_t *st)
+ngx_vmess_state_file_start(ngx_vmess_state_t *st)
 {
-    if (ngx_vmess_state_begin(st) != NGX_OK) {
+    if (ngx_vmess_state_file_begin(st) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    st->snapshot = ngx_vmess_state_create(st, NGX_VMESS_JOURNAL_SNAPSHOT,
+    st->snapshot = ngx_vmess_state_file_create(st, NGX_VMESS_JOURNAL_SNAPSHOT,
                                           &st->last);
 
     if (st->snapshot == NGX_INVALID_FILE) {
@@ -802,7 +814,7 @@ ngx_vmess_state_start(ngx_vmess_state_t *st)
  */
 
 static ngx_int_t
-ngx_vmess_state_begin(ngx_vmess_state_t *st)
+ngx_vmess_state_file_begin(ngx_vmess_state_t *st)
 {
     ngx_fd_t                   fd;
     uint64_t                  *n;
@@ -826,7 +838,7 @@ ngx_vmess_state_begin(ngx_vmess_state_t *st)
             st->number = n[files.snapshots.nelts - 1] + 1;
         }
 
-        ngx_vmess_state_check_base(st, &files.snapshots);
+        ngx_vmess_state_file_check_base(st, &files.snapshots);
 
         if (files.journals.nelts) {
             n = files.journals.elts;
@@ -838,10 +850,10 @@ ngx_vmess_state_begin(ngx_vmess_state_t *st)
     ngx_destroy_pool(pool);
 
     if (rc != NGX_OK) {
-        return ngx_vmess_state_failed(st, "reading");
+        return ngx_vmess_state_file_failed(st, "reading");
     }
 
-    fd = ngx_vmess_state_create(st, NGX_VMESS_JOURNAL_CHANGES, &st->size);
+    fd = ngx_vmess_state_file_create(st, NGX_VMESS_JOURNAL_CHANGES, &st->size);
 
     if (fd == NGX_INVALID_FILE) {
         return NGX_ERROR;
@@ -849,7 +861,9 @@ ngx_vmess_state_begin(ngx_vmess_state_t *st)
 
     st->journal = fd;
 
-    if (ngx_vmess_state_publish(st, NGX_VMESS_JOURNAL_CHANGES, fd) != NGX_OK) {
+    if (ngx_vmess_state_file_publish(st, NGX_VMESS_JOURNAL_CHANGES, fd)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -860,7 +874,7 @@ ngx_vmess_state_begin(ngx_vmess_state_t *st)
 /* after a reload the directory may be another one, with numbers of its own */
 
 static void
-ngx_vmess_state_check_base(ngx_vmess_state_t *st, ngx_array_t *snapshots)
+ngx_vmess_state_file_check_base(ngx_vmess_state_t *st, ngx_array_t *snapshots)
 {
     uint64_t    *n;
     ngx_uint_t   i;
@@ -878,8 +892,8 @@ ngx_vmess_state_check_base(ngx_vmess_state_t *st, ngx_array_t *snapshots)
 
 
 static ngx_fd_t
-ngx_vmess_state_create(ngx_vmess_state_t *st, ngx_vmess_journal_kind_e kind,
-    off_t *size)
+ngx_vmess_state_file_create(ngx_vmess_state_t *st,
+    ngx_vmess_journal_kind_e kind, off_t *size)
 {
     u_char                       path[NGX_MAX_PATH], *p;
     u_char                       buf[NGX_VMESS_JOURNAL_HEADER_MAX];
@@ -892,7 +906,7 @@ ngx_vmess_state_create(ngx_vmess_state_t *st, ngx_vmess_journal_kind_e kind,
                        NGX_FILE_TRUNCATE, NGX_FILE_OWNER_ACCESS);
 
     if (fd == NGX_INVALID_FILE) {
-        (void) ngx_vmess_state_failed(st, "creating a file in");
+        (void) ngx_vmess_state_file_failed(st, "creating a file in");
         return NGX_INVALID_FILE;
     }
 
@@ -905,7 +919,7 @@ ngx_vmess_state_create(ngx_vmess_state_t *st, ngx_vmess_journal_kind_e kind,
 
     *size = 0;
 
-    if (ngx_vmess_state_write(st, fd, buf, p, size) != NGX_OK) {
+    if (ngx_vmess_state_file_write(st, fd, buf, p, size) != NGX_OK) {
         (void) ngx_close_file(fd);
         return NGX_INVALID_FILE;
     }
@@ -917,8 +931,8 @@ ngx_vmess_state_create(ngx_vmess_state_t *st, ngx_vmess_journal_kind_e kind,
 /* a file that is whole and on the disk gets its name, and the name is, too */
 
 static ngx_int_t
-ngx_vmess_state_publish(ngx_vmess_state_t *st, ngx_vmess_journal_kind_e kind,
-    ngx_fd_t fd)
+ngx_vmess_state_file_publish(ngx_vmess_state_t *st,
+    ngx_vmess_journal_kind_e kind, ngx_fd_t fd)
 {
     u_char  tmp[NGX_MAX_PATH], path[NGX_MAX_PATH];
 
@@ -929,7 +943,7 @@ ngx_vmess_state_publish(ngx_vmess_state_t *st, ngx_vmess_journal_kind_e kind,
         || ngx_rename_file(tmp, path) == NGX_FILE_ERROR
         || ngx_vmess_state_dir_sync(&st->path.name) != NGX_OK)
     {
-        return ngx_vmess_state_failed(st, "saving a file in");
+        return ngx_vmess_state_file_failed(st, "saving a file in");
     }
 
     return NGX_OK;
@@ -944,7 +958,7 @@ ngx_vmess_state_publish(ngx_vmess_state_t *st, ngx_vmess_journal_kind_e kind,
  */
 
 static ngx_int_t
-ngx_vmess_state_count(ngx_vmess_state_t *st)
+ngx_vmess_state_write_count(ngx_vmess_state_t *st)
 {
     u_char                   *p;
     ngx_uint_t                last;
@@ -967,7 +981,7 @@ ngx_vmess_state_count(ngx_vmess_state_t *st)
 
     round.quick = st->quick;
 
-    p = ngx_vmess_state_users(st, &st->user, &round);
+    p = ngx_vmess_state_write_users(st, &st->user, &round);
 
     st->lost |= round.lost;
 
@@ -982,24 +996,25 @@ ngx_vmess_state_count(ngx_vmess_state_t *st)
         /* none is begun for nothing */
 
         if (st->journal == NGX_INVALID_FILE
-            && ngx_vmess_state_begin(st) != NGX_OK)
+            && ngx_vmess_state_file_begin(st) != NGX_OK)
         {
             return NGX_ERROR;
         }
 
         if (last) {
-            p = ngx_vmess_state_end(p);
+            p = ngx_vmess_state_write_end(p);
         }
 
-        if (ngx_vmess_state_write(st, st->journal, ngx_vmess_state_buffer, p,
-                                  &st->size)
+        if (ngx_vmess_state_file_write(st, st->journal,
+                                       ngx_vmess_state_write_buffer, p,
+                                       &st->size)
             != NGX_OK)
         {
             return NGX_ERROR;
         }
 
         if (fdatasync(st->journal) == -1) {
-            return ngx_vmess_state_failed(st, "fdatasync() of a journal in");
+            return ngx_vmess_state_file_failed(st, "fdatasync() of a journal in");
         }
 
         st->open = !last;
@@ -1012,25 +1027,25 @@ ngx_vmess_state_count(ngx_vmess_state_t *st)
 /* a round has ended: what was changed before it is saved, and told to be */
 
 static ngx_int_t
-ngx_vmess_state_commit(ngx_vmess_state_t *st)
+ngx_vmess_state_write_commit(ngx_vmess_state_t *st)
 {
     st->writing = 0;
     st->since = 0;
 
-    ngx_vmess_state_tell(st);
+    ngx_vmess_state_write_tell(st);
 
     /* half of a list that the snapshot may have is whole in the journal now */
 
     if (st->copied_all) {
 
-        if (ngx_vmess_state_finish(st) != NGX_OK) {
+        if (ngx_vmess_state_write_finish(st) != NGX_OK) {
             return NGX_ERROR;
         }
 
         st->copied_all = 0;
         st->needed = 0;
 
-        ngx_vmess_state_tell(st);
+        ngx_vmess_state_write_tell(st);
     }
 
     return NGX_OK;
@@ -1040,13 +1055,13 @@ ngx_vmess_state_commit(ngx_vmess_state_t *st)
 /* nothing to those whose change a later memory may not have */
 
 static void
-ngx_vmess_state_tell(ngx_vmess_state_t *st)
+ngx_vmess_state_write_tell(ngx_vmess_state_t *st)
 {
     ngx_vmess_zone_sh_t  *sh;
 
     sh = st->zone->sh;
 
-    if (st->needed || st->lost || ngx_vmess_state_elsewhere(st)) {
+    if (st->needed || st->lost || ngx_vmess_state_lock_elsewhere(st)) {
         return;
     }
 
@@ -1054,7 +1069,7 @@ ngx_vmess_state_tell(ngx_vmess_state_t *st)
 
     ngx_vmess_memory_barrier();
 
-    if (ngx_vmess_state_outdated(st)) {
+    if (ngx_vmess_state_lock_outdated(st)) {
         sh->unsaved = st->asked;
         return;
     }
@@ -1066,7 +1081,7 @@ ngx_vmess_state_tell(ngx_vmess_state_t *st)
 /* some users of a snapshot */
 
 static ngx_int_t
-ngx_vmess_state_copy(ngx_vmess_state_t *st)
+ngx_vmess_state_write_copy(ngx_vmess_state_t *st)
 {
     u_char                   *p;
     ngx_vmess_state_round_t   round;
@@ -1076,22 +1091,22 @@ ngx_vmess_state_copy(ngx_vmess_state_t *st)
     round.copy = 1;
     round.note = st->needed;
 
-    p = ngx_vmess_state_users(st, &st->copied, &round);
-    p = ngx_vmess_state_end(p);
+    p = ngx_vmess_state_write_users(st, &st->copied, &round);
+    p = ngx_vmess_state_write_end(p);
 
     st->count += round.count;
 
     /* little by little, so that none of the calls takes long */
 
-    if (ngx_vmess_state_write(st, st->snapshot, ngx_vmess_state_buffer, p,
-                              &st->last)
+    if (ngx_vmess_state_file_write(st, st->snapshot,
+                                   ngx_vmess_state_write_buffer, p, &st->last)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (fdatasync(st->snapshot) == -1) {
-        return ngx_vmess_state_failed(st, "fdatasync() of a snapshot in");
+        return ngx_vmess_state_file_failed(st, "fdatasync() of a snapshot in");
     }
 
     st->copied_all = (st->copied == 0);
@@ -1111,7 +1126,7 @@ ngx_vmess_state_copy(ngx_vmess_state_t *st)
  */
 
 static ngx_int_t
-ngx_vmess_state_finish(ngx_vmess_state_t *st)
+ngx_vmess_state_write_finish(ngx_vmess_state_t *st)
 {
     u_char                      *p;
     ngx_vmess_journal_record_t   record;
@@ -1121,12 +1136,12 @@ ngx_vmess_state_finish(ngx_vmess_state_t *st)
     record.kind = NGX_VMESS_JOURNAL_FINISH;
     record.count = st->count;
 
-    p = ngx_vmess_journal_create_record(ngx_vmess_state_buffer, &record);
+    p = ngx_vmess_journal_create_record(ngx_vmess_state_write_buffer, &record);
 
-    if (ngx_vmess_state_write(st, st->snapshot, ngx_vmess_state_buffer, p,
-                              &st->last)
+    if (ngx_vmess_state_file_write(st, st->snapshot,
+                                   ngx_vmess_state_write_buffer, p, &st->last)
         != NGX_OK
-        || ngx_vmess_state_publish(st, NGX_VMESS_JOURNAL_SNAPSHOT,
+        || ngx_vmess_state_file_publish(st, NGX_VMESS_JOURNAL_SNAPSHOT,
                                    st->snapshot)
            != NGX_OK)
     {
@@ -1162,13 +1177,13 @@ ngx_vmess_state_finish(ngx_vmess_state_t *st)
  */
 
 static u_char *
-ngx_vmess_state_users(ngx_vmess_state_t *st, ngx_uint_t *next,
+ngx_vmess_state_write_users(ngx_vmess_state_t *st, ngx_uint_t *next,
     ngx_vmess_state_round_t *round)
 {
     u_char      *p, *last;
     ngx_uint_t   i, n, max;
 
-    p = ngx_vmess_state_buffer;
+    p = ngx_vmess_state_write_buffer;
     last = p + NGX_VMESS_STATE_BUFFER - NGX_VMESS_STATE_USER_MAX
            - NGX_VMESS_JOURNAL_RECORD_MAX;
 
@@ -1186,7 +1201,7 @@ ngx_vmess_state_users(ngx_vmess_state_t *st, ngx_uint_t *next,
 
 
 static u_char *
-ngx_vmess_state_end(u_char *p)
+ngx_vmess_state_write_end(u_char *p)
 {
     ngx_vmess_journal_record_t  record;
 
@@ -1199,7 +1214,7 @@ ngx_vmess_state_end(u_char *p)
 
 
 static ngx_int_t
-ngx_vmess_state_write(ngx_vmess_state_t *st, ngx_fd_t fd, u_char *p,
+ngx_vmess_state_file_write(ngx_vmess_state_t *st, ngx_fd_t fd, u_char *p,
     u_char *last, off_t *size)
 {
     ssize_t  n;
@@ -1209,7 +1224,7 @@ ngx_vmess_state_write(ngx_vmess_state_t *st, ngx_fd_t fd, u_char *p,
         n = ngx_write_fd(fd, p, last - p);
 
         if (n == -1) {
-            return ngx_vmess_state_failed(st, "writing a file in");
+            return ngx_vmess_state_file_failed(st, "writing a file in");
         }
 
         *size += n;
@@ -1223,7 +1238,7 @@ ngx_vmess_state_write(ngx_vmess_state_t *st, ngx_fd_t fd, u_char *p,
 /* nothing more is written to a file that may end within a record */
 
 static ngx_int_t
-ngx_vmess_state_failed(ngx_vmess_state_t *st, char *what)
+ngx_vmess_state_file_failed(ngx_vmess_state_t *st, char *what)
 {
     ngx_err_t  err;
 
@@ -1246,14 +1261,14 @@ ngx_vmess_state_failed(ngx_vmess_state_t *st, char *what)
 
     st->zone->sh->unsaved = st->zone->sh->asked;
 
-    ngx_vmess_state_close(st);
+    ngx_vmess_state_file_close(st);
 
     return NGX_ERROR;
 }
 
 
 static void
-ngx_vmess_state_close(ngx_vmess_state_t *st)
+ngx_vmess_state_file_close(ngx_vmess_state_t *st)
 {
     st->writing = 0;
     st->open = 0;
