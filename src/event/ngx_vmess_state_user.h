@@ -19,7 +19,7 @@
 /* while users are written */
 
 typedef struct {
-    ngx_uint_t                 quick;      /* what was counted does not matter */
+    ngx_uint_t                 quick;      /* without what is only counted */
     ngx_uint_t                 copy;       /* all, not who has changed */
     ngx_uint_t                 note;       /* that copies are saved: nobody will
                                               be told before they are; otherwise
