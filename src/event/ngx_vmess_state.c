@@ -235,6 +235,13 @@ ngx_vmess_state_wake_handler(ngx_event_t *ev)
     c = ev->data;
     st = c->data;
 
+    /* the worker is to quit */
+
+    if (c->close) {
+        ngx_vmess_state_timer_handler(&st->timer);
+        return;
+    }
+
     if (read(c->fd, &n, sizeof(uint64_t)) == -1 && ngx_errno != NGX_EAGAIN) {
         ngx_log_error(NGX_LOG_ALERT, ev->log, ngx_errno,
                       "read() of an eventfd failed");
@@ -415,6 +422,7 @@ ngx_vmess_state_listen(ngx_vmess_state_t *st)
     }
 
     c->data = st;
+    c->idle = 1;
     c->read->handler = ngx_vmess_state_wake_handler;
     c->read->log = ngx_cycle->log;
     c->read->channel = 1;
@@ -556,6 +564,7 @@ ngx_vmess_state_ask(ngx_vmess_zone_t *zone)
 ngx_int_t
 ngx_vmess_state_saved(ngx_vmess_zone_t *zone, ngx_uint_t number)
 {
+    ngx_uint_t            seconds;
     ngx_vmess_state_t    *st;
     ngx_vmess_zone_sh_t  *sh;
 
@@ -570,13 +579,19 @@ ngx_vmess_state_saved(ngx_vmess_zone_t *zone, ngx_uint_t number)
         return NGX_DECLINED;
     }
 
-    /* who has the lock may have gone for ever */
+    /* who had the lock may have gone just now, or for ever */
 
-    if (ngx_exiting && !st->held) {
-        st->seconds = 0;
+    if (!st->held) {
+        seconds = st->seconds;
 
-        if (ngx_vmess_state_lock(st) == NGX_OK) {
+        if (ngx_vmess_state_lock(st) != NGX_OK) {
+            st->seconds = seconds;
+
+        } else if (ngx_exiting) {
             ngx_vmess_state_unlock(st);
+
+        } else {
+            ngx_vmess_state_round(st);
         }
     }
 
