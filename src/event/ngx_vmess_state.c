@@ -13,7 +13,10 @@
 #include <sys/eventfd.h>
 
 
-#define NGX_VMESS_STATE_INTERVAL  1000   /* ms */
+/* ms; and until the second time, when workers of before a reload are to quit */
+
+#define NGX_VMESS_STATE_INTERVAL  1000
+#define NGX_VMESS_STATE_SECOND    200
 
 /* a snapshot is made when the journal is larger than this, and than the last */
 
@@ -200,7 +203,9 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
         return;
     }
 
-    ngx_add_timer(ev, NGX_VMESS_STATE_INTERVAL);
+    ngx_add_timer(ev, st->began ? NGX_VMESS_STATE_INTERVAL
+                                : NGX_VMESS_STATE_SECOND);
+    st->began = 1;
 
     if (!st->held && ngx_vmess_state_lock(st) != NGX_OK) {
         return;

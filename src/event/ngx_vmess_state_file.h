@@ -45,6 +45,7 @@ struct ngx_vmess_state_s {
     time_t                     complained;
     ngx_event_t                timer;
     ngx_event_t                step;
+    unsigned                   began:1;
     unsigned                   held:1;
     unsigned                   writing:1;  /* a round */
     unsigned                   counters:1; /* are due as well */
