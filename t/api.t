@@ -499,8 +499,11 @@ vmess_users main:1m { alice %%ALICE%%; }
 my $id = sub { sprintf '%08x-0000-4000-8000-%012d', $_[0], $_[0] };
 like(refusal(PUT => 'users', { users => [map { { name => "u$_", id => $id->($_) } } 1 .. 5000] }),
      qr/^507 : users\[\d+\]: no room for user "u\d+" in vmess_users "main", give it a larger size/, 'a list');
-my $n = api(GET => '')->{json}{users};
+is(api(GET => '')->{json}{users}, 1, 'of which nothing is there');
+my $n = 0;
+while (api(PATCH => 'users', { users => [map { { name => "u$_", id => $id->($_) } } $n + 1 .. $n + 50] })->{status} == 200) { $n += 50 }
 cmp_ok($n, '>=', 500, 'there was room for so many');
+while (api(PUT => 'users/u' . ($n + 1), { id => $id->($n + 1) })->{status} == 201) { $n++ }
 like(refusal(PUT => 'users/more', { id => $id->(9999) }), qr/^507 : no room for user "more"/, 'nor for one more');
 is(api(DELETE => 'users/u1')->{status}, 204, 'one goes');
 wait_for(sub { api(PUT => 'users/more', { id => $id->(9999) })->{status} == 201 });

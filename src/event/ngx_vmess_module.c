@@ -8,6 +8,7 @@
 #include "ngx_vmess.h"
 #include "ngx_vmess_vconn.h"
 #include "ngx_vmess_publish.h"
+#include "ngx_vmess_edit.h"
 #include "ngx_vmess_state.h"
 #include "ngx_vmess_filter.h"
 #include "ngx_vmess_worker.h"
@@ -177,6 +178,7 @@ ngx_vmess_init_process(ngx_cycle_t *cycle)
 
     for (i = 0; i < vcf->zones.nelts; i++) {
         ngx_vmess_epoch_init_process(zone[i]);
+        ngx_vmess_edit_init_process(zone[i]);
     }
 
     return NGX_OK;
@@ -193,6 +195,10 @@ ngx_vmess_exit_process(ngx_cycle_t *cycle)
     vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
 
     zone = vcf->zones.elts;
+
+    for (i = 0; i < vcf->zones.nelts; i++) {
+        ngx_vmess_edit_exit_process(zone[i]);
+    }
 
     ngx_vmess_state_exit_worker(cycle);
 

@@ -6,11 +6,16 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_publish.h"
+#include "ngx_vmess_edit.h"
 
 
 /* users that are looked at or changed under one lock */
 
-#define NGX_VMESS_PUBLISH_SLICE  256
+#define NGX_VMESS_PUBLISH_SLICE     256
+
+/* ms: a worker is given to apply a list to its end */
+
+#define NGX_VMESS_PUBLISH_PATIENCE  2000
 
 
 /* what a configuration needs in the table */
@@ -681,9 +686,20 @@ ngx_vmess_publish_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old,
 
     ngx_memcpy(zone->sh->secret, old->sh->secret, NGX_VMESS_SECRET_LEN);
 
-    /* what old workers would change from now on would be lost */
+    /*
+     * What old workers would change from now on would be lost.  A list that one
+     * of them applies is not to be there in part.
+     */
 
     from = ngx_vmess_users_lock(old);
+
+    for (i = 0; i < NGX_VMESS_PUBLISH_PATIENCE && ngx_vmess_edit_is_open(old);
+         i++)
+    {
+        ngx_vmess_users_unlock(old);
+        ngx_msleep(1);
+        from = ngx_vmess_users_lock(old);
+    }
 
     old->sh->replaced = 1;
 

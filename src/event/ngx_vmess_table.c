@@ -32,6 +32,8 @@ struct ngx_vmess_table_s {
 
     ngx_uint_t                 reserved_users;
     ngx_uint_t                 reserved_slots;
+    ngx_uint_t                 kept_users;
+    ngx_uint_t                 kept_slots;
 
     uint32_t                   serial;     /* the last one */
     volatile ngx_uint_t        changes;
@@ -756,7 +758,10 @@ ngx_vmess_table_find_owner(ngx_vmess_table_t *t, uint32_t owner,
 ngx_int_t
 ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t ids)
 {
-    if (users + ids && !ngx_vmess_table_fits(t, users, ids)) {
+    if (users + ids
+        && !ngx_vmess_table_fits(t, users + t->kept_users,
+                                 ids + t->kept_slots))
+    {
         return NGX_DECLINED;
     }
 
@@ -764,6 +769,95 @@ ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t ids)
     t->reserved_slots = ids;
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_vmess_table_keep(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t slots)
+{
+    if ((users > t->kept_users || slots > t->kept_slots)
+        && !ngx_vmess_table_fits(t, users + t->reserved_users,
+                                 slots + t->reserved_slots))
+    {
+        return NGX_DECLINED;
+    }
+
+    t->kept_users = users;
+    t->kept_slots = slots;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_vmess_table_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+    ngx_vmess_table_need_t *need)
+{
+    ngx_uint_t             j, k, added, gone;
+    ngx_vmess_user_t      *user;
+    ngx_vmess_user_set_t  *conf;
+
+    user = ngx_vmess_table_lookup(t, &value->name,
+                                  ngx_crc32_long(value->name.data,
+                                                 value->name.len),
+                                  1);
+
+    need->users = (user == NULL);
+
+    if (user && !ngx_vmess_table_used(user)) {
+        user = NULL;
+    }
+
+    conf = user ? user->conf : NULL;
+
+    added = value->ids;
+    gone = 0;
+
+    for (j = 0; conf && j < NGX_VMESS_USER_IDS; j++) {
+
+        if (conf->serial[j] == 0) {
+            continue;
+        }
+
+        gone++;
+
+        for (k = 0; k < value->ids; k++) {
+
+            if (ngx_vmess_equal(conf->id[j], value->id[k], NGX_VMESS_ID_LEN)) {
+                added--;
+                gone--;
+            }
+        }
+    }
+
+    need->ids = added + gone;
+    need->spare = ngx_min(added, gone);
+    need->slots = added - need->spare;
+
+    if (t->refresh
+        && (user == NULL || user->temporary[0] == NGX_VMESS_SLOT_NONE))
+    {
+        need->slots += 2;
+    }
+}
+
+
+ngx_uint_t
+ngx_vmess_table_held(ngx_vmess_user_t *user)
+{
+    ngx_uint_t  k, n;
+
+    n = 0;
+
+    for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
+        n += (user->conf->slot[k] != NGX_VMESS_SLOT_NONE);
+    }
+
+    for (k = 0; k < 2; k++) {
+        n += (user->temporary[k] != NGX_VMESS_SLOT_NONE);
+    }
+
+    return n;
 }
 
 
@@ -857,7 +951,7 @@ ngx_vmess_table_add_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
     for (k = 0; k < 2; k++) {
 
         if (user->temporary[k] != NGX_VMESS_SLOT_NONE
-            || !ngx_vmess_table_fits(t, 0, 1))
+            || !ngx_vmess_table_fits(t, t->kept_users, t->kept_slots + 1))
         {
             continue;
         }

@@ -161,6 +161,16 @@ struct ngx_vmess_user_s {
 #define ngx_vmess_user_limits(user)  (&(user)->conf->limits)
 
 
+/* room for a user in the table, see ngx_vmess_table_need() */
+
+typedef struct {
+    ngx_uint_t                 users;      /* 1: it is new */
+    ngx_uint_t                 ids;        /* that come or go */
+    ngx_uint_t                 slots;
+    ngx_uint_t                 spare;
+} ngx_vmess_table_need_t;
+
+
 /* a user as it is at one moment, for lists */
 
 typedef struct {
@@ -195,6 +205,25 @@ void ngx_vmess_table_end(ngx_vmess_table_t *t);
  */
 ngx_int_t ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
     ngx_uint_t ids);
+
+/*
+ * What the user of a value needs beyond what it has: to be, and then slots, some
+ * of them ("spare") only until others of the user are freed.  Slots that a user
+ * has.  The table is locked.
+ */
+void ngx_vmess_table_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+    ngx_vmess_table_need_t *need);
+ngx_uint_t ngx_vmess_table_held(ngx_vmess_user_t *user);
+
+/*
+ * Keeps room for users of the API that will be set: the configuration does not
+ * get it.  What is set takes from the room that there is, so less is to be kept
+ * before.  The table is locked.
+ *
+ * NGX_OK, or NGX_DECLINED: there is not as much
+ */
+ngx_int_t ngx_vmess_table_keep(ngx_vmess_table_t *t, ngx_uint_t users,
+    ngx_uint_t slots);
 
 /*
  * Frees users that were removed, if nobody refers to them in the epoch; the

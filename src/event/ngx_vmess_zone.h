@@ -83,6 +83,11 @@ typedef struct {
     ngx_atomic_t               begun;             /* lists, how often */
     volatile ngx_uint_t        unclean;
 
+    /* who changes many users together, see ngx_vmess_edit.h */
+
+    volatile ngx_pid_t         editor;            /* 0: nobody */
+    volatile ngx_int_t         editor_slot;       /* of processes */
+
     ngx_vmess_worker_sh_t      workers[NGX_MAX_PROCESSES];
 } ngx_vmess_zone_sh_t;
 
@@ -163,6 +168,8 @@ struct ngx_vmess_zone_s {
     ngx_queue_t                walks;      /* over them */
     uint64_t                   naccounts;  /* ever */
     ngx_uint_t                 lists;      /* being applied */
+    void                     (*finish)(void *data);  /* the edit, or NULL */
+    void                      *finish_data;
     uint32_t                   epoch;
     ngx_uint_t                 registered;
     ngx_event_t                ticker;

@@ -11,7 +11,7 @@
 #include "ngx_http_vmess_api_user.h"
 
 
-/* users that are changed in one go, with keys to be made: about a millisecond */
+/* users that are checked in one go, or set: others wait for the lock meanwhile */
 
 #define NGX_HTTP_VMESS_API_BULK_SLICE  32
 #define NGX_HTTP_VMESS_API_BULK_SIZE   256
@@ -26,8 +26,10 @@ struct ngx_http_vmess_api_item_s {
     ngx_str_node_t                id[NGX_VMESS_USER_IDS];
     ngx_uint_t                    number;    /* in the body */
     ngx_http_vmess_api_change_t   change;
-    ngx_uint_t                    stamp;     /* of what it was made of */
+    ngx_vmess_value_keys_t       *keys;      /* NULL: the ids are not new */
     ngx_http_vmess_api_item_t    *next;      /* of those displaced */
+    unsigned                      users:1;   /* room that it needs */
+    unsigned                      slots:4;
     unsigned                      displaced:1; /* for another with its id */
     unsigned                      done:1;
 };
@@ -50,9 +52,19 @@ typedef struct {
 
     ngx_list_part_t              *part;
     ngx_uint_t                    i;
-    ngx_uint_t                    begun;     /* some are changed */
-    ngx_vmess_zone_t             *zone;      /* told so, until all are */
-    ngx_uint_t                    changes;   /* as the table had it last */
+
+    /* room for what is not set yet: there will be slots of users that go */
+
+    ngx_uint_t                    users;
+    ngx_uint_t                    slots;
+    ngx_uint_t                    spare;
+    ngx_uint_t                    freed;
+
+    ngx_http_vmess_api_ctx_t     *ctx;       /* of the edit, NULL: none */
+    ngx_http_vmess_api_step_pt    change;    /* goes on, NULL: not begun */
+    ngx_uint_t                    changes;   /* of the table, until others */
+    ngx_uint_t                    others;    /* made some as well */
+    ngx_uint_t                    left;      /* users who found no room */
     ngx_http_vmess_api_item_t    *displaced; /* who come back first */
 
     ngx_uint_t                    added;
@@ -72,13 +84,15 @@ static ngx_int_t ngx_http_vmess_api_bulk_add(ngx_http_vmess_api_bulk_t *bulk,
 static void ngx_http_vmess_api_bulk_where(ngx_uint_t number,
     ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx);
-static ngx_int_t ngx_http_vmess_api_bulk_stale(ngx_http_vmess_api_ctx_t *ctx);
-static ngx_vmess_table_t *ngx_http_vmess_api_bulk_lock(
-    ngx_http_vmess_api_ctx_t *ctx);
-static void ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx);
+static void ngx_http_vmess_api_bulk_finish(void *data);
+static void ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk);
 static void ngx_http_vmess_api_bulk_rewind(ngx_http_vmess_api_bulk_t *bulk);
 static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_next(
     ngx_http_vmess_api_bulk_t *bulk);
+static ngx_int_t ngx_http_vmess_api_bulk_next_to_go(
+    ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_table_t *t,
+    ngx_vmess_user_t **user);
+static ngx_int_t ngx_http_vmess_api_bulk_count(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_bulk_check_item(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
@@ -92,24 +106,24 @@ static ngx_int_t ngx_http_vmess_api_bulk_check_ids(
 static ngx_uint_t ngx_http_vmess_api_bulk_gives_up(
     ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_value_t *other,
     const u_char *id);
-static ngx_int_t ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_bulk_check_room(
+    ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_bulk_keep(ngx_http_vmess_api_bulk_t *bulk,
+    ngx_vmess_table_t *t);
 static ngx_int_t ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_vmess_table_t *ngx_http_vmess_api_bulk_lock(
+    ngx_http_vmess_api_ctx_t *ctx);
+static void ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_turn(
     ngx_http_vmess_api_bulk_t *bulk);
-static ngx_int_t ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_http_vmess_api_error_t *err);
-static ngx_int_t ngx_http_vmess_api_bulk_renew(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_http_vmess_api_error_t *err);
+static void ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item);
 static ngx_int_t ngx_http_vmess_api_bulk_displace(
     ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_table_t *t,
-    ngx_http_vmess_api_item_t *item, ngx_vmess_user_t *other,
-    ngx_http_vmess_api_error_t *err);
-static ngx_int_t ngx_http_vmess_api_bulk_remove(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_http_vmess_api_error_t *err);
-static void ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk);
+    ngx_vmess_user_t *other);
 static ngx_int_t ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_find(
     ngx_http_vmess_api_bulk_t *bulk, ngx_str_t *name);
@@ -363,93 +377,101 @@ ngx_http_vmess_api_bulk_where(ngx_uint_t number,
 }
 
 
+/*
+ * From here on nobody else changes users, so what holds for a user when it is
+ * checked does so when it is changed.
+ */
+
 static ngx_int_t
 ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_uint_t  changes;
+    ngx_int_t                    rc;
+    ngx_uint_t                   replaced;
+    ngx_vmess_table_t           *t;
+    ngx_http_vmess_api_bulk_t   *bulk;
+    ngx_http_vmess_api_error_t   err;
 
-    changes = ngx_vmess_table_changes(ctx->zone->sh->table);
+    bulk = ctx->data;
 
-    if (ngx_http_vmess_api_if_match(ctx, 1, changes) != NGX_OK) {
-        return ngx_http_vmess_api_bulk_stale(ctx);
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    replaced = ctx->zone->sh->replaced;
+
+    bulk->changes = ngx_vmess_table_changes(t);
+
+    rc = ngx_http_vmess_api_if_match(ctx, 1, bulk->changes);
+
+    if (rc == NGX_OK && !replaced) {
+        rc = ngx_vmess_edit_begin(ctx->zone, ngx_http_vmess_api_bulk_finish,
+                                  bulk);
     }
 
-    ngx_http_vmess_api_bulk_rewind(ctx->data);
+    ngx_vmess_users_unlock(ctx->zone);
 
-    ctx->step = ngx_http_vmess_api_bulk_check;
+    if (replaced) {
+        (void) ngx_http_vmess_api_user_replaced(ctx, &err);
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    if (rc == NGX_BUSY) {
+        return ngx_http_vmess_api_wait(ctx);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_http_vmess_api_refuse(ctx->request,
+                                         NGX_HTTP_PRECONDITION_FAILED,
+                                         "Changed", "If-Match is not the "
+                                         "present ETag, read the list again");
+    }
+
+    bulk->ctx = ctx;
+
+    ngx_http_vmess_api_bulk_rewind(bulk);
+
+    ctx->step = ngx_http_vmess_api_bulk_count;
 
     return ctx->step(ctx);
 }
 
 
-static ngx_int_t
-ngx_http_vmess_api_bulk_stale(ngx_http_vmess_api_ctx_t *ctx)
+/* the request or the worker goes: what has begun is brought to its end */
+
+static void
+ngx_http_vmess_api_bulk_finish(void *data)
 {
-    ngx_http_vmess_api_error_t  err;
+    ngx_http_vmess_api_bulk_t *bulk = data;
 
-    if (ctx->zone->sh->replaced) {
-        (void) ngx_http_vmess_api_user_replaced(ctx, &err);
-        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    while (bulk->change && bulk->change(bulk->ctx) == NGX_AGAIN) {
+        /* void */
     }
 
-    return ngx_http_vmess_api_refuse(ctx->request,
-                                     NGX_HTTP_PRECONDITION_FAILED, "Changed",
-                                     "If-Match is not the present ETag, read "
-                                     "the list again");
-}
-
-
-/*
- * The table, locked, to change users.  NULL: before the first one others have
- * changed some, and If-Match does not hold any more; or the table was replaced.
- */
-
-static ngx_vmess_table_t *
-ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
-{
-    ngx_vmess_table_t          *t;
-    ngx_http_vmess_api_bulk_t  *bulk;
-
-    bulk = ctx->data;
-
-    if (bulk->zone == NULL) {
-        bulk->zone = ctx->zone;
-        ngx_vmess_state_begin_list(ctx->zone);
-    }
-
-    t = ngx_vmess_users_lock(ctx->zone);
-
-    bulk->changes = ngx_vmess_table_changes(t);
-
-    if (ctx->zone->sh->replaced
-        || (!bulk->begun
-            && ngx_http_vmess_api_if_match(ctx, 1, bulk->changes) != NGX_OK))
-    {
-        ngx_vmess_users_unlock(ctx->zone);
-
-        return NULL;
-    }
-
-    return t;
+    ngx_http_vmess_api_bulk_end(bulk);
 }
 
 
 static void
-ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk)
 {
-    ngx_uint_t                  changes;
-    ngx_http_vmess_api_bulk_t  *bulk;
+    ngx_vmess_zone_t  *zone;
 
-    bulk = ctx->data;
-
-    changes = ngx_vmess_table_changes(ctx->zone->sh->table);
-
-    if (changes != bulk->changes) {
-        bulk->changes = changes;
-        bulk->begun = 1;
+    if (bulk->ctx == NULL) {
+        return;
     }
 
-    ngx_vmess_users_unlock(ctx->zone);
+    zone = bulk->ctx->zone;
+
+    if (bulk->change) {
+        ngx_vmess_state_end_list(zone);
+        bulk->change = NULL;
+    }
+
+    (void) ngx_vmess_users_lock(zone);
+
+    ngx_vmess_edit_end(zone);
+
+    ngx_vmess_users_unlock(zone);
+
+    bulk->ctx = NULL;
 }
 
 
@@ -482,6 +504,90 @@ ngx_http_vmess_api_bulk_next(ngx_http_vmess_api_bulk_t *bulk)
 }
 
 
+/*
+ * A user that goes with the list, or NULL: the next one to look at stays.
+ * NGX_OK, or NGX_DONE after the last; the table is locked.
+ */
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_next_to_go(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_vmess_user_t **user)
+{
+    ngx_http_vmess_api_bulk_t  *bulk;
+    ngx_http_vmess_api_item_t  *item;
+
+    bulk = ctx->data;
+
+    *user = NULL;
+
+    if (ctx->request->method == NGX_HTTP_PUT) {
+
+        if (bulk->i >= ngx_vmess_table_max(t)) {
+            return NGX_DONE;
+        }
+
+        *user = ngx_vmess_table_user(t, bulk->i++);
+
+        if (!ngx_vmess_table_used(*user)
+            || ngx_http_vmess_api_bulk_find(bulk, &(*user)->name))
+        {
+            *user = NULL;
+        }
+
+    } else {
+        item = ngx_http_vmess_api_bulk_next(bulk);
+
+        if (item == NULL) {
+            return NGX_DONE;
+        }
+
+        if (item->change.remove) {
+            *user = ngx_vmess_table_find(t, &item->name.str);
+        }
+    }
+
+    if (*user && (*user)->conf->origin != NGX_VMESS_ORIGIN_API) {
+        *user = NULL;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_count(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_vmess_user_t           *user;
+    ngx_vmess_table_t          *t;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
+    rc = NGX_OK;
+
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    for (i = 0; i < NGX_HTTP_VMESS_API_SLICE && rc == NGX_OK; i++) {
+
+        rc = ngx_http_vmess_api_bulk_next_to_go(ctx, t, &user);
+
+        if (user) {
+            bulk->freed += ngx_vmess_table_held(user);
+        }
+    }
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+    if (rc == NGX_DONE) {
+        ngx_http_vmess_api_bulk_rewind(bulk);
+        ctx->step = ngx_http_vmess_api_bulk_check;
+    }
+
+    return NGX_AGAIN;
+}
+
+
 static ngx_int_t
 ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx)
 {
@@ -497,18 +603,18 @@ ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx)
         item = ngx_http_vmess_api_bulk_next(bulk);
 
         if (item == NULL) {
-            bulk->i = 0;
-
-            ctx->step = (ctx->request->method == NGX_HTTP_PUT)
-                        ? ngx_http_vmess_api_bulk_clear
-                        : ngx_http_vmess_api_bulk_apply;
-
             ngx_http_vmess_api_bulk_rewind(bulk);
+
+            ngx_vmess_state_begin_list(ctx->zone);
+
+            bulk->change = ngx_http_vmess_api_bulk_clear;
+            ctx->step = ngx_http_vmess_api_bulk_apply;
 
             return NGX_AGAIN;
         }
 
         if (ngx_http_vmess_api_bulk_check_item(ctx, item, &err) != NGX_OK) {
+            ngx_http_vmess_api_bulk_end(bulk);
             ngx_http_vmess_api_bulk_where(item->number, &err);
             return ngx_http_vmess_api_send_error(ctx->request, &err);
         }
@@ -549,11 +655,13 @@ ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
         ngx_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
     }
 
-    if (ngx_http_vmess_api_bulk_value(ctx, item, &info, err) != NGX_OK) {
+    if (ngx_http_vmess_api_bulk_value(ctx, item, &info, err) != NGX_OK
+        || ngx_http_vmess_api_bulk_check_ids(ctx, item, err) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    return ngx_http_vmess_api_bulk_check_ids(ctx, item, err);
+    return ngx_http_vmess_api_bulk_check_room(ctx, item, err);
 }
 
 
@@ -584,7 +692,6 @@ ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
     }
 
     item->change.value = *value;
-    item->stamp = info->user.stamp;
 
     ngx_explicit_memzero(info, sizeof(ngx_http_vmess_api_info_t));
 
@@ -669,73 +776,162 @@ ngx_http_vmess_api_bulk_gives_up(ngx_http_vmess_api_ctx_t *ctx,
 }
 
 
-/* removes users of the API that are not in the list */
+/* whether there is room for it and those before, which is kept; and its keys */
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_check_room(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_error_t *err)
 {
-    ngx_uint_t                  i;
+    ngx_int_t                   rc;
+    ngx_vmess_value_t          *value;
     ngx_vmess_table_t          *t;
+    ngx_vmess_table_need_t      need;
     ngx_http_vmess_api_bulk_t  *bulk;
-    ngx_http_vmess_api_info_t   info;
 
     bulk = ctx->data;
+    value = &item->change.value;
 
-    t = ngx_http_vmess_api_bulk_lock(ctx);
-    if (t == NULL) {
-        return ngx_http_vmess_api_bulk_stale(ctx);
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    ngx_vmess_table_need(t, value, &need);
+
+    item->users = need.users;
+    item->slots = need.slots;
+
+    bulk->users += need.users;
+    bulk->slots += need.slots;
+    bulk->spare = ngx_max(bulk->spare, need.spare);
+
+    rc = ngx_http_vmess_api_bulk_keep(bulk, t);
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+    if (rc != NGX_OK) {
+        return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FULL,
+                                             &item->name.str, NULL, err);
     }
 
-    for (i = 0; i < NGX_HTTP_VMESS_API_SLICE; i++) {
-
-        if (bulk->i >= ngx_vmess_table_max(t)) {
-            ngx_http_vmess_api_bulk_unlock(ctx);
-
-            ngx_http_vmess_api_bulk_rewind(bulk);
-
-            ctx->step = ngx_http_vmess_api_bulk_apply;
-
-            return NGX_AGAIN;
-        }
-
-        if (ngx_http_vmess_api_field_load(ctx->zone, bulk->i++, &info)
-            != NGX_OK
-            || info.user.value.origin != NGX_VMESS_ORIGIN_API
-            || ngx_http_vmess_api_bulk_find(bulk, &info.user.value.name))
-        {
-            continue;
-        }
-
-        ngx_vmess_table_remove(t, ngx_vmess_table_user(t, bulk->i - 1));
-        bulk->removed++;
+    if (need.ids == 0) {
+        return NGX_OK;
     }
 
-    ngx_http_vmess_api_bulk_unlock(ctx);
+    item->keys = ngx_palloc(ctx->request->pool,
+                            sizeof(ngx_vmess_value_keys_t));
 
-    return NGX_AGAIN;
+    if (item->keys == NULL
+        || ngx_vmess_table_keys(value, item->keys) != NGX_OK)
+    {
+        return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FAILED,
+                                             &item->name.str, NULL, err);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_keep(ngx_http_vmess_api_bulk_t *bulk,
+    ngx_vmess_table_t *t)
+{
+    ngx_uint_t  slots;
+
+    slots = bulk->slots + bulk->spare;
+
+    return ngx_vmess_table_keep(t, bulk->users,
+                                slots - ngx_min(slots, bulk->freed));
 }
 
 
 static ngx_int_t
 ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_int_t                    rc;
-    ngx_uint_t                   i;
-    ngx_vmess_table_t           *t;
+    ngx_uint_t                   replaced;
     ngx_http_vmess_api_bulk_t   *bulk;
-    ngx_http_vmess_api_item_t   *item;
     ngx_http_vmess_api_error_t   err;
 
     bulk = ctx->data;
-    item = NULL;
+
+    if (bulk->change(ctx) == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    /* a reload has not waited for the end any more */
+
+    replaced = ctx->zone->sh->replaced;
+
+    ngx_http_vmess_api_bulk_end(bulk);
+
+    if (replaced) {
+        (void) ngx_http_vmess_api_user_replaced(ctx, &err);
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    if (bulk->left) {
+        ngx_log_error(NGX_LOG_ALERT, ctx->request->connection->log, 0,
+                      "vmess_users \"%V\": no room for %ui users of a list, "
+                      "a reload took it meanwhile",
+                      &ctx->zone->name, bulk->left);
+    }
+
+    return ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_bulk_send);
+}
+
+
+/* removes users that go: first, as others may get their ids and their room */
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_vmess_user_t           *user;
+    ngx_vmess_table_t          *t;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
     rc = NGX_OK;
 
     t = ngx_http_vmess_api_bulk_lock(ctx);
-    if (t == NULL) {
-        return ngx_http_vmess_api_bulk_stale(ctx);
+
+    for (i = 0; i < NGX_HTTP_VMESS_API_SLICE && rc == NGX_OK; i++) {
+
+        rc = ngx_http_vmess_api_bulk_next_to_go(ctx, t, &user);
+
+        if (user) {
+            bulk->freed -= ngx_min(bulk->freed, ngx_vmess_table_held(user));
+
+            ngx_vmess_table_remove(t, user);
+            bulk->removed++;
+
+            (void) ngx_http_vmess_api_bulk_keep(bulk, t);
+        }
     }
 
-    for (i = 0; i < NGX_HTTP_VMESS_API_BULK_SLICE && rc == NGX_OK; i++) {
+    ngx_http_vmess_api_bulk_unlock(ctx);
+
+    if (rc == NGX_DONE) {
+        ngx_http_vmess_api_bulk_rewind(bulk);
+        bulk->change = ngx_http_vmess_api_bulk_set;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_uint_t                  i;
+    ngx_vmess_table_t          *t;
+    ngx_http_vmess_api_bulk_t  *bulk;
+    ngx_http_vmess_api_item_t  *item;
+
+    bulk = ctx->data;
+    item = NULL;
+
+    t = ngx_http_vmess_api_bulk_lock(ctx);
+
+    for (i = 0; i < NGX_HTTP_VMESS_API_BULK_SLICE; i++) {
 
         item = ngx_http_vmess_api_bulk_turn(bulk);
 
@@ -743,36 +939,45 @@ ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx)
             break;
         }
 
-        rc = item->change.remove
-             ? ngx_http_vmess_api_bulk_remove(ctx, t, item, &err)
-             : ngx_http_vmess_api_bulk_set(ctx, t, item, &err);
+        ngx_http_vmess_api_bulk_set_item(ctx, t, item);
     }
 
     ngx_http_vmess_api_bulk_unlock(ctx);
 
-    if (rc != NGX_OK) {
-        ngx_http_vmess_api_bulk_end(bulk);
-        ngx_http_vmess_api_bulk_where(item->number, &err);
-        return ngx_http_vmess_api_send_error(ctx->request, &err);
-    }
+    return item ? NGX_AGAIN : NGX_DONE;
+}
 
-    if (item) {
-        return NGX_AGAIN;
-    }
 
-    ngx_http_vmess_api_bulk_end(bulk);
+/* if others made changes as well, the ETag is not that of what is there now */
 
-    return ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_bulk_send);
+static ngx_vmess_table_t *
+ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_vmess_table_t          *t;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
+
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    bulk->others |= (bulk->changes != ngx_vmess_table_changes(t));
+
+    return t;
 }
 
 
 static void
-ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk)
+ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx)
 {
-    if (bulk->zone) {
-        ngx_vmess_state_end_list(bulk->zone);
-        bulk->zone = NULL;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
+
+    if (!bulk->others) {
+        bulk->changes = ngx_vmess_table_changes(ctx->zone->sh->table);
     }
+
+    ngx_vmess_users_unlock(ctx->zone);
 }
 
 
@@ -791,7 +996,7 @@ ngx_http_vmess_api_bulk_turn(ngx_http_vmess_api_bulk_t *bulk)
     } else {
         do {
             item = ngx_http_vmess_api_bulk_next(bulk);
-        } while (item && item->done);
+        } while (item && (item->done || item->change.remove));
     }
 
     if (item) {
@@ -804,13 +1009,13 @@ ngx_http_vmess_api_bulk_turn(ngx_http_vmess_api_bulk_t *bulk)
 
 /*
  * Sets a user.  One that has the id yet, and is to have another one, goes for a
- * moment, and comes back with its counters.
+ * moment, and comes back with its counters.  If a reload came between, it counts
+ * as the later one: a user may be of the configuration now, or an id.
  */
 
-static ngx_int_t
-ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_http_vmess_api_error_t *err)
+static void
+ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item)
 {
     ngx_vmess_user_t           *user;
     ngx_vmess_table_e           rc;
@@ -818,34 +1023,21 @@ ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx,
 
     bulk = ctx->data;
 
-    if (ngx_http_vmess_api_bulk_renew(ctx, t, item, err) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    bulk->users -= item->users;
+    bulk->slots -= item->slots;
+
+    (void) ngx_http_vmess_api_bulk_keep(bulk, t);
 
     /* this may be a worker of an older configuration */
 
     ngx_vmess_limits_inherit(&item->change.value.limits,
                              &ctx->zone->sh->defaults);
 
-    for ( ;; ) {
+    do {
+        rc = ngx_vmess_table_set(t, &item->change.value, item->keys, &user);
 
-        rc = ngx_vmess_table_set(t, &item->change.value, NULL, &user);
-
-        if (rc != NGX_VMESS_TABLE_TAKEN) {
-            break;
-        }
-
-        if (ngx_http_vmess_api_bulk_displace(ctx, t, item, user, err)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    if (rc > NGX_VMESS_TABLE_CHANGED) {
-        return ngx_http_vmess_api_user_error(ctx, rc, &item->name.str, NULL,
-                                             err);
-    }
+    } while (rc == NGX_VMESS_TABLE_TAKEN
+             && ngx_http_vmess_api_bulk_displace(ctx, t, user) == NGX_OK);
 
     if (rc == NGX_VMESS_TABLE_SAME) {
         bulk->unchanged++;
@@ -857,107 +1049,56 @@ ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx,
         bulk->changed++;
     }
 
-    return NGX_OK;
+    if (rc == NGX_VMESS_TABLE_TAKEN) {
+
+        user = ngx_vmess_table_find(t, &item->name.str);
+
+        if (user) {
+            ngx_vmess_table_remove(t, user);
+        }
+    }
+
+    bulk->left += (rc == NGX_VMESS_TABLE_FULL || rc == NGX_VMESS_TABLE_FAILED);
 }
 
 
-/* makes the value anew if the user is not what it was made of any more */
-
-static ngx_int_t
-ngx_http_vmess_api_bulk_renew(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_http_vmess_api_error_t *err)
-{
-    ngx_vmess_user_t           *user;
-    ngx_http_vmess_api_info_t   info;
-
-    if (ctx->request->method == NGX_HTTP_PUT || item->displaced) {
-        return NGX_OK;
-    }
-
-    user = ngx_vmess_table_find(t, &item->name.str);
-
-    if (user == NULL
-        || ngx_http_vmess_api_field_load(ctx->zone,
-                                         ngx_vmess_table_number(t, user),
-                                         &info)
-           != NGX_OK)
-    {
-        ngx_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
-    }
-
-    if (info.user.stamp == item->stamp) {
-        ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
-        return NGX_OK;
-    }
-
-    return ngx_http_vmess_api_bulk_value(ctx, item, &info, err);
-}
-
-
-/* removes who has an id of the item, and is to come back with another one */
+/*
+ * Removes who has an id of another one, and is to come back without it.
+ * NGX_DECLINED: it is of the configuration.
+ */
 
 static ngx_int_t
 ngx_http_vmess_api_bulk_displace(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_vmess_user_t *other, ngx_http_vmess_api_error_t *err)
+    ngx_vmess_table_t *t, ngx_vmess_user_t *other)
 {
+    ngx_uint_t                  n;
     ngx_http_vmess_api_bulk_t  *bulk;
-    ngx_http_vmess_api_item_t  *with;
+    ngx_http_vmess_api_item_t  *item;
 
     bulk = ctx->data;
 
-    with = ngx_http_vmess_api_bulk_find(bulk, &other->name);
+    item = ngx_http_vmess_api_bulk_find(bulk, &other->name);
 
-    if (with == NULL || with->done
+    if (item == NULL || item->done
         || other->conf->origin != NGX_VMESS_ORIGIN_API)
     {
-        return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_TAKEN,
-                                             &item->name.str, &other->name,
-                                             err);
+        return NGX_DECLINED;
     }
 
-    if (!with->change.remove
-        && ngx_http_vmess_api_bulk_renew(ctx, t, with, err) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (!item->displaced) {
+        item->displaced = 1;
+        item->next = bulk->displaced;
+        bulk->displaced = item;
     }
 
-    if (!with->displaced) {
-        with->displaced = 1;
-        with->next = bulk->displaced;
-        bulk->displaced = with;
-    }
+    n = ngx_vmess_table_held(other);
 
     ngx_vmess_table_remove(t, other);
 
-    return NGX_OK;
-}
+    item->slots += n;
+    bulk->slots += n;
 
-
-static ngx_int_t
-ngx_http_vmess_api_bulk_remove(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item,
-    ngx_http_vmess_api_error_t *err)
-{
-    ngx_vmess_user_t           *user;
-    ngx_http_vmess_api_bulk_t  *bulk;
-
-    bulk = ctx->data;
-
-    user = ngx_vmess_table_find(t, &item->name.str);
-
-    if (user) {
-
-        if (user->conf->origin != NGX_VMESS_ORIGIN_API) {
-            return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
-                                                 &item->name.str, NULL, err);
-        }
-
-        ngx_vmess_table_remove(t, user);
-    }
-
-    bulk->removed++;
+    (void) ngx_http_vmess_api_bulk_keep(bulk, t);
 
     return NGX_OK;
 }
@@ -999,12 +1140,18 @@ ngx_http_vmess_api_bulk_wipe(void *data)
 {
     ngx_http_vmess_api_bulk_t *bulk = data;
 
-    ngx_list_part_t  *part;
+    ngx_http_vmess_api_item_t  *item;
 
-    ngx_http_vmess_api_bulk_end(bulk);
+    ngx_http_vmess_api_bulk_finish(bulk);
 
-    for (part = &bulk->items.part; part; part = part->next) {
-        ngx_explicit_memzero(part->elts,
-                             part->nelts * sizeof(ngx_http_vmess_api_item_t));
+    ngx_http_vmess_api_bulk_rewind(bulk);
+
+    while ((item = ngx_http_vmess_api_bulk_next(bulk)) != NULL) {
+
+        if (item->keys) {
+            ngx_explicit_memzero(item->keys, sizeof(ngx_vmess_value_keys_t));
+        }
+
+        ngx_explicit_memzero(item, sizeof(ngx_http_vmess_api_item_t));
     }
 }

@@ -12,8 +12,8 @@
 
 /*
  * Content handler of changes to many users: PUT makes the users of the API those
- * of the body, PATCH changes those in the body.  All of it is checked before
- * anything is changed.
+ * of the body, PATCH changes those in the body.  Either all of it is done, or
+ * nothing: meanwhile nobody else changes users, and there is room for it.
  */
 ngx_int_t ngx_http_vmess_api_bulk(ngx_http_vmess_api_ctx_t *ctx);
 

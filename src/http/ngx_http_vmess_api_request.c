@@ -21,10 +21,10 @@
 
 #define NGX_HTTP_VMESS_API_GUARD       60000
 
-/* ms: between two looks whether changes are saved, and in all */
+/* ms: between two looks at what a step waits for, and in all */
 
-#define NGX_HTTP_VMESS_API_SAVE_DELAY  20
-#define NGX_HTTP_VMESS_API_SAVE_TIME   10000
+#define NGX_HTTP_VMESS_API_WAIT_DELAY  20
+#define NGX_HTTP_VMESS_API_WAIT_TIME   10000
 
 
 static void ngx_http_vmess_api_format(ngx_http_vmess_api_error_t *err,
@@ -32,6 +32,7 @@ static void ngx_http_vmess_api_format(ngx_http_vmess_api_error_t *err,
 static void ngx_http_vmess_api_etag(ngx_http_vmess_api_ctx_t *ctx,
     ngx_uint_t n, ngx_str_t *etag, u_char *buf);
 static ngx_int_t ngx_http_vmess_api_saved(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_look_again(ngx_http_vmess_api_ctx_t *ctx);
 static void ngx_http_vmess_api_event_handler(ngx_event_t *ev);
 static void ngx_http_vmess_api_cleanup(void *data);
 
@@ -411,13 +412,7 @@ ngx_http_vmess_api_saved(ngx_http_vmess_api_ctx_t *ctx)
         return ctx->step(ctx);
     }
 
-    if (rc == NGX_AGAIN
-        && ngx_current_msec - ctx->since < NGX_HTTP_VMESS_API_SAVE_TIME)
-    {
-        /* a disk that is fast is not waited for */
-
-        ctx->delay = ngx_min(2 * ctx->delay + 1,
-                             NGX_HTTP_VMESS_API_SAVE_DELAY);
+    if (rc == NGX_AGAIN && ngx_http_vmess_api_look_again(ctx) == NGX_OK) {
         return NGX_BUSY;
     }
 
@@ -427,6 +422,39 @@ ngx_http_vmess_api_saved(ngx_http_vmess_api_ctx_t *ctx)
                                      "saved yet, and a restart may undo it: "
                                      "see \"state\" of vmess_users \"%V\" in "
                                      "the error log", &ctx->zone->name);
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_wait(ngx_http_vmess_api_ctx_t *ctx)
+{
+    if (ctx->delay == 0) {
+        ctx->since = ngx_current_msec;
+    }
+
+    if (ngx_http_vmess_api_look_again(ctx) == NGX_OK) {
+        return NGX_BUSY;
+    }
+
+    return ngx_http_vmess_api_refuse(ctx->request,
+                                     NGX_HTTP_SERVICE_UNAVAILABLE, "Busy",
+                                     "a list of users is being applied, try "
+                                     "again");
+}
+
+
+/* NGX_OK: in a moment, which is short at first; NGX_DECLINED: it is too late */
+
+static ngx_int_t
+ngx_http_vmess_api_look_again(ngx_http_vmess_api_ctx_t *ctx)
+{
+    if (ngx_current_msec - ctx->since >= NGX_HTTP_VMESS_API_WAIT_TIME) {
+        return NGX_DECLINED;
+    }
+
+    ctx->delay = ngx_min(2 * ctx->delay + 1, NGX_HTTP_VMESS_API_WAIT_DELAY);
+
+    return NGX_OK;
 }
 
 

@@ -9,7 +9,7 @@
 
 #include "ngx_http_vmess_compat.h"
 #include "event/ngx_vmess_state.h"
-#include "event/ngx_vmess_users.h"
+#include "event/ngx_vmess_edit.h"
 #include "proto/ngx_vmess_json_out.h"
 
 
@@ -50,11 +50,12 @@ struct ngx_http_vmess_api_ctx_s {
     ngx_event_t                  event;    /* the next turn */
     ngx_msec_t                   delay;    /* until that */
 
+    ngx_msec_t                   since;    /* it waits */
+
     /* of changes that are made */
 
     ngx_http_vmess_api_step_pt   answer;   /* when they are saved */
     ngx_uint_t                   number;   /* of ngx_vmess_state_ask() */
-    ngx_msec_t                   since;    /* it waits */
 };
 
 
@@ -128,6 +129,12 @@ void ngx_http_vmess_api_run(ngx_http_vmess_api_ctx_t *ctx);
  */
 ngx_int_t ngx_http_vmess_api_save(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_step_pt answer);
+
+/*
+ * A step has to wait until others have changed many users, see ngx_vmess_edit.h:
+ * returns what it returns then.
+ */
+ngx_int_t ngx_http_vmess_api_wait(ngx_http_vmess_api_ctx_t *ctx);
 
 /* prepares a context for steps: NGX_OK, or NGX_ERROR */
 ngx_int_t ngx_http_vmess_api_init(ngx_http_vmess_api_ctx_t *ctx);

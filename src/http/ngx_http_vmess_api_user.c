@@ -21,6 +21,12 @@ typedef struct {
     ngx_http_vmess_api_change_t   change;
     ngx_http_vmess_api_info_t     info;    /* what the user is then */
     ngx_uint_t                    status;  /* of the answer */
+
+    /* what is done to the user, to one of the configuration as well */
+
+    void                        (*act)(ngx_vmess_table_t *t,
+                                       ngx_vmess_user_t *user);
+    ngx_uint_t                    conf;
 } ngx_http_vmess_api_user_t;
 
 
@@ -29,6 +35,8 @@ static ngx_int_t ngx_http_vmess_api_user_event(ngx_http_vmess_api_ctx_t *ctx,
 static ngx_http_vmess_api_user_t *ngx_http_vmess_api_user_create(
     ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_uint_t ngx_http_vmess_api_user_waits(
+    ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_answer(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
@@ -39,11 +47,10 @@ static ngx_int_t ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
 static ngx_int_t ngx_http_vmess_api_user_do(ngx_http_vmess_api_ctx_t *ctx,
     void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
     ngx_uint_t conf, ngx_uint_t status);
-static ngx_int_t ngx_http_vmess_api_user_done(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_user_act_step(
+    ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
-    void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
-    ngx_uint_t conf, ngx_http_vmess_api_info_t *info,
-    ngx_http_vmess_api_error_t *err);
+    ngx_http_vmess_api_user_t *u, ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_user_stale(
     ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_user_send(ngx_http_vmess_api_ctx_t *ctx,
@@ -197,6 +204,10 @@ ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx)
 
     for (i = 0; i < NGX_HTTP_VMESS_API_USER_TRIES; i++) {
 
+        if (ngx_http_vmess_api_user_waits(ctx)) {
+            return ngx_http_vmess_api_wait(ctx);
+        }
+
         exists = (ngx_http_vmess_api_user_find(ctx->zone, &ctx->name, &info)
                   == NGX_OK);
 
@@ -208,6 +219,11 @@ ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx)
 
         if (rc == NGX_AGAIN) {
             continue;
+        }
+
+        if (rc == NGX_BUSY) {
+            ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+            return ngx_http_vmess_api_wait(ctx);
         }
 
         if (rc == NGX_OK) {
@@ -231,6 +247,23 @@ ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx)
                                      NGX_HTTP_SERVICE_UNAVAILABLE, "Busy",
                                      "user \"%V\" is changed by others all "
                                      "the time, try again", &ctx->name);
+}
+
+
+/* whether users are changed by a list: some may not be there for a moment */
+
+static ngx_uint_t
+ngx_http_vmess_api_user_waits(ngx_http_vmess_api_ctx_t *ctx)
+{
+    ngx_uint_t  waits;
+
+    (void) ngx_vmess_users_lock(ctx->zone);
+
+    waits = ngx_vmess_edit_is_open(ctx->zone);
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+    return waits;
 }
 
 
@@ -302,7 +335,7 @@ ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
 
 /*
  * Sets the value in info, and gets what the user is then.  NGX_AGAIN: it is not
- * what it was any more.
+ * what it was any more; NGX_BUSY: it has to wait.
  */
 
 static ngx_int_t
@@ -329,6 +362,13 @@ ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
         ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
 
         return ngx_http_vmess_api_user_replaced(ctx, err);
+    }
+
+    if (ngx_vmess_edit_is_open(ctx->zone)) {
+        ngx_vmess_users_unlock(ctx->zone);
+        ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
+
+        return NGX_BUSY;
     }
 
     user = ngx_vmess_table_find(t, &ctx->name);
@@ -405,24 +445,18 @@ ngx_http_vmess_api_user_do(ngx_http_vmess_api_ctx_t *ctx,
     void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
     ngx_uint_t conf, ngx_uint_t status)
 {
-    ngx_http_vmess_api_user_t   *u;
-    ngx_http_vmess_api_error_t   err;
+    ngx_http_vmess_api_user_t  *u;
 
     u = ngx_http_vmess_api_user_create(ctx);
     if (u == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    u->act = act;
+    u->conf = conf;
     u->status = status;
 
-    if (ngx_http_vmess_api_user_act(ctx, act, conf, &u->info, &err) != NGX_OK) {
-        return ngx_http_vmess_api_send_error(ctx->request, &err);
-    }
-
-    /* there is nothing to be saved of flows that end */
-
-    ctx->step = (act == ngx_vmess_table_kick) ? ngx_http_vmess_api_user_answer
-                                              : ngx_http_vmess_api_user_done;
+    ctx->step = ngx_http_vmess_api_user_act_step;
     ctx->request->main->count++;
 
     ngx_http_vmess_api_run(ctx);
@@ -432,31 +466,58 @@ ngx_http_vmess_api_user_do(ngx_http_vmess_api_ctx_t *ctx,
 
 
 static ngx_int_t
-ngx_http_vmess_api_user_done(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_user_act_step(ngx_http_vmess_api_ctx_t *ctx)
 {
+    ngx_int_t                    rc;
+    ngx_http_vmess_api_user_t   *u;
+    ngx_http_vmess_api_error_t   err;
+
+    u = ctx->data;
+
+    rc = ngx_http_vmess_api_user_act(ctx, u, &err);
+
+    if (rc == NGX_BUSY) {
+        return ngx_http_vmess_api_wait(ctx);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+
+    /* there is nothing to be saved of flows that end */
+
+    if (u->act == ngx_vmess_table_kick) {
+        return ngx_http_vmess_api_user_answer(ctx);
+    }
+
     return ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_user_answer);
 }
 
 
 /*
- * Does something to a user, of the configuration as well if "conf"; info is what
- * the user is then, if there is one.  NGX_OK or NGX_ERROR.
+ * Does something to a user; u->info is what it is then, if there is one.  NGX_OK,
+ * NGX_ERROR, or NGX_BUSY: it has to wait.
  */
 
 static ngx_int_t
 ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
-    void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
-    ngx_uint_t conf, ngx_http_vmess_api_info_t *info,
-    ngx_http_vmess_api_error_t *err)
+    ngx_http_vmess_api_user_t *u, ngx_http_vmess_api_error_t *err)
 {
-    ngx_int_t           rc;
-    ngx_uint_t          n;
-    ngx_vmess_user_t   *user;
-    ngx_vmess_table_t  *t;
+    ngx_int_t                   rc;
+    ngx_uint_t                  n;
+    ngx_vmess_user_t           *user;
+    ngx_vmess_table_t          *t;
+    ngx_http_vmess_api_info_t  *info;
 
     rc = NGX_ERROR;
+    info = &u->info;
 
     t = ngx_vmess_users_lock(ctx->zone);
+
+    if (ngx_vmess_edit_is_open(ctx->zone)) {
+        ngx_vmess_users_unlock(ctx->zone);
+        return NGX_BUSY;
+    }
 
     user = ngx_vmess_table_find(t, &ctx->name);
     n = user ? ngx_vmess_table_number(t, user) : 0;
@@ -474,11 +535,11 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
     {
         (void) ngx_http_vmess_api_user_stale(err);
 
-    } else if (!conf && info->user.value.origin != NGX_VMESS_ORIGIN_API) {
+    } else if (!u->conf && info->user.value.origin != NGX_VMESS_ORIGIN_API) {
         (void) ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
                                              &ctx->name, NULL, err);
     } else {
-        act(t, user);
+        u->act(t, user);
         (void) ngx_http_vmess_api_field_load(ctx->zone, n, info);
 
         rc = NGX_OK;

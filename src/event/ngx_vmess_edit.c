@@ -1,0 +1,91 @@
+
+/*
+ * Copyright (C) ngx_vmess authors
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_vmess_edit.h"
+
+
+ngx_int_t
+ngx_vmess_edit_begin(ngx_vmess_zone_t *zone, ngx_vmess_edit_pt finish,
+    void *data)
+{
+    if (ngx_vmess_edit_is_open(zone)) {
+        return NGX_BUSY;
+    }
+
+    zone->finish = finish;
+    zone->finish_data = data;
+
+    zone->sh->editor_slot = ngx_process_slot;
+
+    ngx_vmess_memory_barrier();
+
+    zone->sh->editor = ngx_pid;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_vmess_edit_end(ngx_vmess_zone_t *zone)
+{
+    zone->finish = NULL;
+
+    (void) ngx_vmess_table_keep(zone->sh->table, 0, 0);
+
+    ngx_vmess_memory_barrier();
+
+    zone->sh->editor = 0;
+}
+
+
+ngx_uint_t
+ngx_vmess_edit_is_open(ngx_vmess_zone_t *zone)
+{
+    ngx_pid_t  pid;
+
+    pid = zone->sh->editor;
+
+    if (pid == 0) {
+        return 0;
+    }
+
+    if (pid == ngx_pid || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH) {
+        return 1;
+    }
+
+    ngx_vmess_edit_end(zone);
+
+    return 0;
+}
+
+
+/* by then the pid of who died may be that of another process */
+
+void
+ngx_vmess_edit_init_process(ngx_vmess_zone_t *zone)
+{
+    if (zone->sh->editor == 0 || zone->sh->editor_slot != ngx_process_slot) {
+        return;
+    }
+
+    (void) ngx_vmess_users_lock(zone);
+
+    if (zone->sh->editor && zone->sh->editor_slot == ngx_process_slot) {
+        ngx_vmess_edit_end(zone);
+    }
+
+    ngx_vmess_users_unlock(zone);
+}
+
+
+void
+ngx_vmess_edit_exit_process(ngx_vmess_zone_t *zone)
+{
+    if (zone->finish) {
+        zone->finish(zone->finish_data);
+    }
+}

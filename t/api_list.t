@@ -1,0 +1,321 @@
+# The API: a list of users is applied as a whole or not at all, whoever else
+# changes users meanwhile.
+
+use lib "t/lib";
+use TestVMess;
+use VMess::API;
+use File::Path qw(remove_tree);
+use IO::Select;
+use JSON::PP ();
+use Test::Nginx::Util qw($ServRoot $ConfFile);
+
+plan "no_plan";
+no_shuffle();
+workers(2);
+
+our $write = 'location /api/ { vmess_api main write; client_max_body_size 10m; }';
+
+our $api;
+
+sub api {
+    my ($method, $path, @o) = @_;
+    $api //= VMess::API->new(connect => sub { tcp(http_port()) });
+    my $a = $api->call($method, $path, @o);
+    my @bad = splice @{ $api->{problems} };
+    is("@bad", '', "$method $path is as the document says") if @bad;
+    return $a;
+}
+
+# status, code and text of an error
+
+sub refusal {
+    my $a = api(@_);
+    my $e = ($a->{json} // {})->{error} // {};
+    return join ' ', $a->{status}, $e->{code} // '', $e->{text} // '';
+}
+
+sub id { return sprintf '%08x-0000-4000-8000-%012d', $_[0], $_[0] }
+
+sub users { return map { { name => "u$_", id => id($_) } } @_ }
+
+# all that is shown of all users, and the ETag
+
+sub all {
+    my $a = api(GET => 'users');
+    return "$a->{header}{etag} $a->{text}";
+}
+
+sub count { return api(GET => '')->{json}{users} }
+
+# begins a call: the socket
+
+sub begin {
+    my ($method, $path, $data) = @_;
+    my $body = JSON::PP->new->encode($data);
+    my $s = tcp(http_port());
+    put($s, "$method /api/$path HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            . 'Content-Length: ' . length($body) . "\r\n\r\n$body");
+    return $s;
+}
+
+# the pid of the worker that a socket leads to
+
+sub worker {
+    my ($s) = @_;
+    my $ends = sprintf ' 0100007F:%04X 0100007F:%04X ', $s->peerport, $s->sockport;
+    my ($inode) = map { (split)[9] } grep { index($_, $ends) > 0 }
+                  split /\n/, TestVMess::file_text('/proc/net/tcp');
+    return (grep { my $p = $_; grep { (readlink($_) // '') eq "socket:[$inode]" } glob("/proc/$p/fd/*") }
+            children())[0];
+}
+
+# whether the table is not locked
+
+sub is_free {
+    my $s = tcp(http_port());
+    put($s, "GET /api/users/alice HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    return IO::Select->new($s)->can_read(0.1 * $Scale);
+}
+
+# Begins a list, and stops its worker when some of its users are there, but not
+# while the table is locked: the socket and the pid.
+
+sub stop_amid {
+    my ($list) = @_;
+
+    for (1 .. 50) {
+        api(PUT => 'users', { users => [] });
+        my $s = begin(PUT => 'users', { users => $list });
+        my $pid = worker($s) or next;
+        my $answered = sub { IO::Select->new($s)->can_read(0) };
+        1 while count() == 1 && !$answered->();
+
+        while (!$answered->()) {
+            kill 'STOP', $pid;
+            wait_for(sub { TestVMess::file_text("/proc/$pid/stat") =~ /\) T/ });
+            return ($s, $pid) if is_free() && count() < @$list - 500;
+            kill 'CONT', $pid;
+            select undef, undef, undef, 0.001;
+        }
+
+        slurp($s);
+    }
+
+    die "a list could not be stopped\n";
+}
+
+# nginx is started again
+
+sub start_nginx {
+    my $bin = $ENV{TEST_NGINX_BINARY} || 'nginx';
+    my $out = `$bin -p $ServRoot/ -c $ConfFile 2>&1`;
+    diag($out) if $?;
+    return $? == 0 && wait_for(sub { TestVMess::master_pid() && workers_alive() >= 2 });
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a list that does not fit changes nothing
+--- config eval: $::write
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m { alice %%ALICE%% quota=1g; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my @users = map { { %$_, also => id($_->{id} =~ /^0*(\w+)/ ? 5000 + hex $1 : 0), quota => '5g', max_conns => 3, rate => '1m',
+                    class => 'gold', tags => [1, 2], expires => '2040-01-31' } } users(1 .. 300);
+is(api(PUT => 'users', { users => \@users })->{json}{added}, 300, 'users with limits');
+my $f = flow(uuid => id(7), to => 'echo', data => 'hello');
+is($f->read(5), 'hello', 'a flow');
+wait_for(sub { api(GET => 'users/u7')->{json}{used} == 10 });
+my $before = all();
+
+# some are changed, some go, some change their ids, many are new
+my @other = map { { %$_, quota => '6g', also => undef } } @users[20 .. 299];
+@other[0, 1] = ({ %{ $other[0] }, id => $other[1]{id} }, { %{ $other[1] }, id => $other[0]{id} });
+my $many = [@other, users(301 .. 5000)];
+like(refusal(PUT => 'users', { users => $many }),
+     qr/^507 ZoneFull users\[\d+\]: no room for user "u\d+" in vmess_users "main", give it a larger size/, 'the whole list');
+is(all(), $before, 'nothing has changed');
+like(refusal(PATCH => 'users', { users => [{ name => 'u1', remove => JSON::PP::true }, @$many] }),
+     qr/^507 ZoneFull users\[\d+\]: no room/, 'some users');
+is(all(), $before, 'nothing has changed');
+is($f->send('x')->read(1), 'x', 'the flow goes on');
+
+# the room is given back
+my $n = 300;
+while (api(PATCH => 'users', { users => [users($n + 1 .. $n + 50)] })->{status} == 200) { $n += 50 }
+cmp_ok($n, '>=', 400, 'others find room');
+is(count(), $n + 1, 'as many as were added');
+while (api(PUT => 'users/u' . ($n + 1), { id => id($n + 1) })->{status} == 201) { $n++ }
+$before = all();
+like(refusal(PUT => 'users/more', { id => id(9999) }), qr/^507 ZoneFull no room for user "more"/, 'until there is none');
+
+# ids of users that are there need no more of it, nor do other values
+my @ids = map { my $i = $_; { name => "u$_", id => id($i == 50 ? 1 : $i + 1) } } 1 .. 50;
+is(join(' ', @{ api(PATCH => 'users', { users => \@ids })->{json} }{qw(changed added)}), '50 0', 'ids change hands');
+is(api(PATCH => 'users', { users => [map { { name => "u$_", id => id(8000 + $_) } } 51 .. 150] })->{json}{changed}, 100,
+   'and new ones come');
+is(api(GET => 'users/u50')->{json}{id}, id(1), 'this one');
+is(api(PATCH => 'users', { users => [map { { name => "u$_", also => undef } } 1 .. 20] })->{json}{changed}, 20, 'some go');
+is(api(PATCH => 'users', { users => [map { { name => "u$_", also => id(9000 + $_) } } 21 .. 40] })->{json}{changed}, 20, 'for others');
+my $slots = api(PATCH => 'users', { users => [(map { { name => "u$_", also => undef } } 41 .. 60),
+                                              (map { { name => "u$_", also => id(9100 + $_) } } 1 .. 20)] });
+like($slots->{status}, qr/^(200|507)$/, 'at once, if there is some room');
+--- stream_response: 1
+
+
+=== TEST 2: others wait for a list
+--- config eval: $::write
+--- stream_config
+vmess_users main:64m { alice %%ALICE%%; }
+--- stream_client
+my @list = users(1 .. 6000);
+for my $round (1 .. 6) {
+    api(PUT => 'users', { users => [] });
+    my $s = begin(PUT => 'users', { users => \@list });
+
+    # the second half of the rounds: when it is applied
+    if ($round > 3) {
+        1 while count() == 1 && !IO::Select->new($s)->can_read(0);
+    }
+
+    my $thief = api(PUT => 'users/thief', { id => id(6000) });
+    my $text = slurp($s);
+    my ($status) = $text =~ /^HTTP\/1.1 (\d+)/;
+    my $etag = $text =~ /^ETag: (\S+)/m ? $1 : '';
+
+    if ($thief->{status} == 201) {
+        is("$status " . count(), $text =~ /IdTaken/ ? '409 2' : '200 6001', 'it comes before or after all of the list');
+    } else {
+        is("$thief->{status} $status " . count(), '409 200 6001', 'it comes after the list');
+        is(api(GET => 'users?limit=1')->{header}{etag}, $etag, 'whose ETag is that of the list');
+    }
+}
+
+# lists of two, deletions, and changes
+my @s = map { begin(PUT => 'users', { users => [map { { %$_, max_conns => 10 } } @list] }) } 1;
+push @s, begin(PUT => 'users', { users => [map { { %$_, max_conns => 20 } } @list] });
+push @s, begin(PATCH => 'users', { users => [map { { name => $_->{name}, class => 'x' } } @list[0 .. 999]] });
+my @changes = map { api(PATCH => "users/u$_", { quota => 5 })->{status} } 1, 3000, 5999;
+my $kick = api(POST => 'users/alice/kick')->{status};
+like(slurp($_), qr/^HTTP\/1.1 200 /, 'a list is applied') for @s;
+is("@changes $kick", '200 200 200 200', 'and changes are made');
+my %n;
+$n{ $_->{max_conns} }++ for @{ api(GET => 'users?origin=api&fields=max_conns')->{json}{users} };
+is(join(' ', map { $n{$_} } keys %n), 6000, 'of two lists the last one');
+is(api(DELETE => 'users/u1')->{status}, 204, 'one goes');
+--- stream_response: 1
+
+
+=== TEST 3: a worker is stopped, and killed, amid a list
+--- config eval: $::write
+--- stream_config
+vmess_users main:64m { alice %%ALICE%%; }
+--- may_alert
+--- stream_client
+my @list = users(1 .. 12000);
+my ($s, $pid) = stop_amid(\@list);
+like(refusal(PUT => 'users/other', { id => id(20000) }), qr/^503 Busy a list of users is being applied, try again$/, 'others wait');
+my $other = begin(PUT => 'users/other', { id => id(20000) });
+is(wait_taken(http_port()), 1, 'another one');
+kill 'KILL', $pid;
+like(slurp($other), qr/^HTTP\/1.1 201 /, 'until it is killed');
+cmp_ok(count(), '>', 2, 'a part of the list is there');
+is(api(PUT => 'users', { users => \@list })->{status}, 200, 'the list once more');
+is(count(), 12001, 'and all of it');
+--- stream_response: 1
+
+
+=== TEST 4: a reload amid a list counts as the later one
+--- config eval: $::write
+--- stream_config
+vmess_users main:64m { alice %%ALICE%%; }
+--- quits
+--- stream_client
+my @list = users(1 .. 12000);
+my ($s, $pid) = stop_amid(\@list);
+edit_conf(sub { my ($a, $b) = (id(12000), id(20000)); s/(alice \S+;)/$1 taker $a; u11999 $b;/ });
+my %old = map { $_ => 1 } children();
+signal_nginx('HUP');
+is(wait_for(sub { 2 == grep { !$old{$_} } children() }), 1, 'new workers');
+is(wait_for(sub { api(GET => 'users?origin=conf&fields=name')->{text} =~ /taker/ }), 1, 'new users');
+kill 'CONT', $pid;
+my $text = slurp($s);
+like($text, qr/^HTTP\/1.1 200 /, 'the list is applied');
+my ($etag) = $text =~ /^ETag: (\S+)/m;
+isnt(api(GET => 'users?limit=1')->{header}{etag}, $etag, 'its ETag is not that of what is there');
+is(count(), 2 + 11999, 'but for the user whose id is in the file');
+is(api(GET => 'users/u12000')->{status}, 404, 'this one');
+my $u = api(GET => 'users/u11999')->{json};
+is("$u->{origin} $u->{id}", 'conf ' . id(20000), 'and one is of the file');
+is(api(GET => 'users/taker')->{json}{id}, id(12000), 'as another is');
+is(api(GET => 'users/u11998')->{json}{id}, id(11998), 'the last of the list');
+--- stream_response: 1
+
+
+=== TEST 5: a reload amid a list, with another size of the zone
+--- config eval: $::write
+--- stream_config
+vmess_users main:64m { alice %%ALICE%%; }
+--- quits
+--- stream_client
+my @list = users(1 .. 12000);
+for my $resumed (1, 0) {
+    my ($s, $pid) = stop_amid(\@list);
+    my %old = map { $_ => 1 } children();
+    edit_conf(sub { s/main:6(.)m/'main:6' . ($1 + 1) . 'm'/e });
+    signal_nginx('HUP');
+
+    # a bit later, or when the reload does not wait any more
+    if ($resumed) {
+        kill 'CONT', $pid;
+    } else {
+        is(wait_for(sub { 2 == grep { !$old{$_} } children() }), 1, 'new workers');
+        kill 'CONT', $pid;
+    }
+
+    my $text = slurp($s);
+    is(wait_for(sub { !grep { $old{$_} } children() }), 1, 'old workers have gone');
+    like($text, $resumed ? qr/^HTTP\/1.1 200 / : qr/^HTTP\/1.1 503 .*"Reloaded"/s, 'the list is applied, or refused');
+    is(count(), 12001, 'all of it is there') if $resumed;
+    cmp_ok(count(), '<', 12001, 'a part is there, which was told') if !$resumed;
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 6: who goes amid a list finishes it
+--- config eval: $::write
+--- stream_config eval
+File::Path::remove_tree("$main::Dir/five");
+'vmess_users main:64m state=%%DIR%%/five { alice %%ALICE%%; }'
+--- main_config
+worker_shutdown_timeout 1ms;
+--- quits
+--- may_alert
+--- stream_client
+my @list = users(1 .. 12000);
+my ($s, $pid) = stop_amid(\@list);
+my %old = map { $_ => 1 } children();
+signal_nginx('HUP');
+is(wait_for(sub { 2 == grep { !$old{$_} } children() }), 1, 'new workers');
+kill 'CONT', $pid;
+slurp($s);
+is(wait_for(sub { !grep { $_ == $pid } children() }), 1, 'its worker has gone');
+is(count(), 12001, 'all of the list is there');
+
+# a fast stop, and what is in the files then
+($s, $pid) = stop_amid(\@list);
+my @all = (TestVMess::master_pid(), children());
+kill 'TERM', $all[0];
+kill 'CONT', $pid;
+is(wait_for(sub { !grep { TestVMess::file_text("/proc/$_/stat") =~ /\) [^ZX]/ } @all }), 1, 'nginx has gone');
+ok(start_nginx(), 'a start');
+is(count(), 12001, 'all of the list was saved');
+--- stream_response: 1
