@@ -304,7 +304,7 @@ proxy_pass vmess_target;
 --- config eval: $::config
 --- stream_client
 my $quota = 32 << 20;
-for my $round (1 .. $ENV{TEST_VMESS_FLOWS} ? 10 : 1) {
+for my $round (1 .. ($ENV{TEST_VMESS_FLOWS} ? 10 : 1)) {
     api(PUT => 'users/alice', { %$main::ALICE, quota => $quota });
     my $n = 0;
     my @load;
