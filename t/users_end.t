@@ -81,6 +81,47 @@ our %via = (
     },
 );
 
+# QUIC, if nginx has it: each flow is a stream of the same connection
+
+my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
+my $python = `$nginx -V 2>&1` =~ /--with-http_v3_module/ ? `t/tools/quic-client` : '';
+chomp $python;
+my ($client, $pid, $streams);
+
+if ($python) {
+    $servers .= <<'END';
+server {
+    listen 127.0.0.1:%%PORT_5%% udp reuseport;
+    ssl_certificate %%CERT%%;
+    ssl_certificate_key %%KEY%%;
+    vmess main;
+    vmess_quic;
+    proxy_pass vmess_target;
+}
+END
+
+    $via{quic} = sub {
+        my $s = unix_sock("$Dir/quic.sock");
+        put($s, 'stream c s' . ++$streams . "\n");
+        my $answer = read_n($s, 3);
+        die "$answer\n" if $answer ne "ok\n";
+        return $s;
+    };
+}
+
+sub quic_client {
+    return unless $python;
+    unlink "$Dir/quic.sock";
+    $pid = open $client, '|-', $python, 't/lib/quic.py', "$Dir/quic.sock", stream_port() + 5
+        or die "$python: $!";
+}
+
+sub quic_end {
+    kill 'TERM', $pid if $pid;
+    CORE::close $client if $client;
+    undef $pid;
+}
+
 our $api;
 
 sub api {
@@ -138,12 +179,13 @@ sub say_again {
 
 sub open_flows {
     my ($user, $n) = @_;
-    my $each = int($n * 0.56 / 7) || 1;
-    my $subs = int(($n - 7 * $each) / 4) || 1;
-    my @all = map { my $c = $_; map { one($user, $c, 0) } 1 .. $each } sort(keys %via), 'udp';
+    my @single = (sort(keys %via), 'udp');
+    my $each = int($n * 0.56 / @single) || 1;
+    my $subs = int(($n - @single * $each) / 4) || 1;
+    my @all = map { my $c = $_; map { one($user, $c, 0) } 1 .. $each } @single;
     push @all, map { one($user, $_, $subs) } qw(tcp tls websocket grpc);
     is(scalar(grep { echo($_, 'hello') ne 'hello' x ($_->{subs} || 1) } @all), 0, "flows of $user");
-    return (7 * $each + 4 * $subs, @all);
+    return (@single * $each + 4 * $subs, @all);
 }
 
 # how a flow ended, as a client sees it: the end chunk, the end of the transport
@@ -202,6 +244,8 @@ sub drain {
 
 run_tests();
 
+quic_end();
+
 __DATA__
 
 === TEST 1: all flows of a user end in each way, and those of others do not
@@ -219,6 +263,7 @@ proxy_pass vmess_target;
 --- http_config eval: $::http
 --- config eval: $::config
 --- stream_client
+quic_client();
 api(PUT => 'users/alice', $main::ALICE);
 
 # what a client sees when the target ends
@@ -283,6 +328,7 @@ for my $way (@ways) {
     is(wait_for(sub { main::alice()->{flows} == 0 }), 1, 'and goes');
 }
 $_->{flow}->close for @bob;
+quic_end();
 log_count(qr/\[alert\]/);
 --- stream_response: 0
 
