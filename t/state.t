@@ -2,6 +2,7 @@
 
 use lib "t/lib";
 use VMess::Clock;
+use VMess::Disk;
 use TestVMess;
 use VMess::API;
 use File::Copy qw(copy);
@@ -1264,5 +1265,43 @@ is($api->call('PATCH', 'users/carol', { quota => 3000 })->{status}, 200, 'a new 
 stop_nginx('KILL');
 ok(start_nginx(), 'a start');
 is($api->call('GET', 'users/carol')->{json}{quota}, 3000, 'what is there then');
+1;
+--- stream_response: 1
+
+
+=== TEST 21: a disk that fails
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentyone')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twentyone";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my %id = (carol => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11',
+          dave => '8c9e6679-7425-40de-944b-e07fc1f90ae7');
+is($api->call('PUT', "users/$_", { id => $id{$_} })->{status}, 201, $_) for sort keys %id;
+
+fail_disk(1);
+is($api->call('PATCH', 'users/carol', { quota => 1000 })->{status}, 503, 'a change is not saved');
+is($api->call('DELETE', 'users/dave')->{status}, 503, 'nor is a removal');
+is(log_count(qr/alert.*fdatasync\(\) of a journal in .*Input\/output error/), 1, 'an alert');
+stop_nginx('KILL');
+ok(start_nginx(), 'a start');
+is(wait_log(qr/alert.*fdatasync\(\) of a snapshot in/), 1, 'an alert of a snapshot');
+is($api->call('GET', 'users/carol')->{status}, 200, 'who was saved before is there');
+
+fail_disk(0);
+is(wait_log(qr/notice.*is written to again/), 1, 'it does not fail any more');
+is($api->call('PATCH', 'users/carol', { quota => 2000 })->{status}, 200, 'a change is saved');
+is($api->call('DELETE', 'users/dave')->{status} =~ /204|404/, 1, 'and a removal');
+stop_nginx('KILL');
+ok(start_nginx(), 'a start');
+is($api->call('GET', 'users/carol')->{json}{quota}, 2000, 'the change is there');
+is($api->call('GET', 'users/dave')->{status}, 404, 'who was removed is not');
 1;
 --- stream_response: 1

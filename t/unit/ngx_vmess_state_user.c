@@ -24,11 +24,13 @@ static u_char                   buf[8 * NGX_VMESS_JOURNAL_RECORD_MAX];
 static u_char                  *last = buf;
 static ngx_vmess_state_round_t  round_now;
 static ngx_uint_t               come_again;
+static ngx_uint_t               origin = NGX_VMESS_ORIGIN_API;
 
 
 static void test_again(void);
 static void test_again_here(void);
 static void test_gone(void);
+static void test_origin(void);
 static void test_begin(void);
 static void test_set(char *name, u_char id);
 static void test_remove(char *name);
@@ -71,6 +73,7 @@ main(void)
     test_again();
     test_again_here();
     test_gone();
+    test_origin();
 
     return test_done();
 }
@@ -191,6 +194,39 @@ test_gone(void)
 }
 
 
+/* the configuration defines one who is copied into a snapshot, or was */
+
+static void
+test_origin(void)
+{
+    ngx_uint_t  note;
+
+    for (note = 0; note < 2; note++) {
+
+        test_begin();
+
+        test_set("ann", 1);
+
+        round_now.copy = 1;
+        round_now.note = note;
+        test_get(0);
+        test_is_text("user ann 1", "a user in a snapshot");
+
+        origin = NGX_VMESS_ORIGIN_CONF;
+        test_set("ann", 1);
+        origin = NGX_VMESS_ORIGIN_API;
+
+        round_now.copy = 0;
+        test_get(0);
+        test_is_text("user ann 1 of the configuration",
+                     "who becomes one of the configuration is written");
+
+        test_get(0);
+        test_is_text("", "once");
+    }
+}
+
+
 static void
 test_set(char *name, u_char id)
 {
@@ -202,10 +238,10 @@ test_set(char *name, u_char id)
     value.name.len = strlen(name);
     value.ids = 1;
     value.id[NGX_VMESS_USER_OWN][0] = id;
-    value.origin = NGX_VMESS_ORIGIN_API;
+    value.origin = origin;
 
     if (ngx_vmess_table_set(table, &value, NULL, NULL)
-        != NGX_VMESS_TABLE_ADDED)
+        > NGX_VMESS_TABLE_CHANGED)
     {
         test_ok(0, "user %s is not made", name);
     }
@@ -268,7 +304,9 @@ test_is_text(const char *text, const char *name)
                          (int) record.name.len, (char *) record.name.data);
 
             if (record.id.len) {
-                p += sprintf(p, " %d", record.id.data[0]);
+                p += sprintf(p, " %d%s", record.id.data[0],
+                             record.origin == NGX_VMESS_ORIGIN_CONF
+                             ? " of the configuration" : "");
             }
         }
     }
