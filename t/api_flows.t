@@ -3,6 +3,7 @@
 use lib "t/lib";
 use TestVMess;
 use VMess::API;
+use VMess::HTTP2;
 use VMess::Mux;
 
 plan "no_plan";
@@ -338,3 +339,25 @@ kill 'KILL', children();
 wait_for(sub { workers_alive() == 4 });
 wait_for(sub { $count->() == 0 }) ? 0 : 'they stay';
 --- stream_response: 0
+
+
+=== TEST 6: a client of HTTP/2 leaves in the middle of an answer: nginx leaves, too
+--- http_config
+server { listen 127.0.0.1:%%PORT_1%% http2; location /api/ { vmess_api main write; } }
+--- stream_config eval: $::users =~ s/1m/4m/r
+--- stream_client
+my @c = map { VMess::HTTP2->new(tcp(stream_port() + 1), window => 3000) } 1 .. 2;
+my $list = join ',', map { sprintf '{"name":"u%d","id":"%08x-0000-4000-8000-000000000000"}', $_, $_ } 1 .. 1000;
+my $s = $c[0]->request('PUT', '/api/users', headers => ['content-type' => 'application/json']);
+$s->send(qq({"users":[$list]}));
+$s->end;
+is($s->status, 200, 'many users');
+
+# more than the window, and than nginx and the kernel keep
+my @s = map { my $c = $_; map { $c->request('GET', '/api/users', give => 0) } 1 .. 4 } @c;
+$_->end for @s;
+is($_->status, 200, 'an answer begins') for @s;
+$_->reset for @s[0 .. 3];
+$c[1]->close;
+1;
+--- stream_response: 1

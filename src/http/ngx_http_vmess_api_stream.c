@@ -44,6 +44,12 @@ ngx_http_vmess_api_stream_start(ngx_http_vmess_api_ctx_t *ctx,
 
     r->write_event_handler = ngx_http_vmess_api_stream_write_handler;
 
+    /* that a stream of HTTP/2 has ended is told as an event of reading */
+
+    r->read_event_handler = r->discard_body
+                            ? ngx_http_discarded_request_body_handler
+                            : ngx_http_test_reading;
+
     return NGX_AGAIN;
 }
 
