@@ -290,7 +290,39 @@ for my $resumed (1, 0) {
 --- stream_response: 1
 
 
-=== TEST 6: who goes amid a list finishes it
+=== TEST 6: users come in the place of others while a page is read
+--- config
+location /api/ { vmess_api main write; client_max_body_size 10m; }
+location /slow/ { vmess_api main; limit_rate 50k; output_buffers 1 4k; }
+--- stream_config
+vmess_users main:16m { alice %%ALICE%%; }
+--- stream_client
+my @names = map { sprintf 'u%04d', $_ } 1 .. 999;
+is(api(PUT => 'users', { users => [map { { name => $names[$_], id => id($_ + 1) } } 0 .. 998] })->{json}{added}, 999, 'users');
+my $s = tcp(http_port());
+put($s, "GET /slow/users?sort=name&limit=1000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+my $text = read_n($s, 100);
+is(api(PATCH => 'users', { users => [map { { name => $_, remove => JSON::PP::true } } @names[899 .. 998]] })->{json}{removed}, 100,
+   'the last ones go');
+
+# they come at the end of the list as long as those numbers are not free
+my @new = ('a0000');
+wait_for(sub {
+    api(PUT => "users/$new[-1]", { id => id(5000 + @new) });
+    my @all = map { $_->{name} } @{ api(GET => 'users?fields=name')->{json}{users} };
+    push @new, sprintf 'a%04d', scalar @new;
+    return $all[-1] ne $new[-2];
+});
+api(PUT => "users/$_", { id => id(6000 + substr $_, 1) }) for map { sprintf 'b%04d', $_ } 1 .. 90;
+
+$text .= slurp($s);
+my @got = $text =~ /"name":"(\w+)"/g;
+is(join(' ', splice @got, 0, 890), join(' ', 'alice', @names[0 .. 888]), 'users in their order');
+is("@got", "@names[889 .. 898]", 'those that are there all the time, and no others');
+--- stream_response: 1
+
+
+=== TEST 7: who goes amid a list finishes it
 --- config eval: $::write
 --- stream_config eval
 File::Path::remove_tree("$main::Dir/five");

@@ -51,6 +51,8 @@ static int ngx_libc_cdecl ngx_http_vmess_api_list_compare(const void *one,
 static ngx_int_t ngx_http_vmess_api_list_step(ngx_http_vmess_api_ctx_t *ctx);
 static void ngx_http_vmess_api_list_fill(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_list_t *list);
+static ngx_uint_t ngx_http_vmess_api_list_is_same(
+    ngx_http_vmess_api_list_t *list, ngx_http_vmess_api_info_t *info);
 static ngx_int_t ngx_http_vmess_api_list_user(ngx_http_vmess_api_list_t *list,
     ngx_http_vmess_api_info_t *info);
 static void ngx_http_vmess_api_list_end(ngx_http_vmess_api_list_t *list,
@@ -390,6 +392,7 @@ ngx_http_vmess_api_list_fill(ngx_http_vmess_api_ctx_t *ctx,
         }
 
         if (ngx_http_vmess_api_field_load(ctx->zone, n, &info) == NGX_OK
+            && ngx_http_vmess_api_list_is_same(list, &info)
             && ngx_http_vmess_api_query_match(&list->query, &info))
         {
             if (list->query.sort == NULL && list->query.limit
@@ -407,6 +410,25 @@ ngx_http_vmess_api_list_fill(ngx_http_vmess_api_ctx_t *ctx,
 
         list->n++;
     }
+}
+
+
+/* the number of a user of the page may be another one's by now */
+
+static ngx_uint_t
+ngx_http_vmess_api_list_is_same(ngx_http_vmess_api_list_t *list,
+    ngx_http_vmess_api_info_t *info)
+{
+    ngx_http_vmess_api_entry_t  *entry;
+
+    if (list->query.sort == NULL) {
+        return 1;
+    }
+
+    entry = &list->entries[list->n];
+
+    return info->user.value.name.len == entry->len
+           && ngx_memcmp(info->user.name, entry->name, entry->len) == 0;
 }
 
 
