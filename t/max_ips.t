@@ -374,3 +374,27 @@ put($s, substr $header, -1);
 is(sysread($s, my $b, 1), 0, 'refused: limit_conn');
 main::try('10.0.0.4') ? 1 : 0;
 --- stream_response: 1
+
+
+=== TEST 10: a connection that was let in has a place for its first sub-connection
+--- servers
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_ips=1')
+--- listen: reuseport proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+my $m = VMess::Mux->new(flow(cmd => 'mux', via => main::from('10.0.0.1')));
+
+# what is for no sub-connection is answered by an end
+$m->expect(9)->keep(9, 'x');
+$m->ended(9);
+
+ok(!main::try('10.0.0.2'), 'another address');
+$m->open(1, port => port('echo'), data => 'm');
+is($m->read(1, 1), 'm', 'the sub-connection');
+$m->end(1);
+wait_log(qr/vmess user "alice": up:/);
+main::clock(61);
+main::try('10.0.0.2') ? 1 : 0;
+--- stream_response: 1
