@@ -398,3 +398,38 @@ wait_log(qr/vmess user "alice": up:/);
 main::clock(61);
 main::try('10.0.0.2') ? 1 : 0;
 --- stream_response: 1
+
+
+=== TEST 11: a session of XUDP that goes on from another address holds that
+--- servers
+udp udp_echo
+echo echo
+site tag site
+--- stream_config eval: $::site . main::users('max_ips=1')
+--- listen: proxy_protocol
+--- stream_server_config eval: $::server
+--- stream_client
+edit_conf(sub { s/^worker_processes\s+\K\d+/1/m });
+reload();
+wait_for(sub { workers_alive() == 1 });
+
+my $open = sub {
+    VMess::Mux->new(flow(cmd => 'mux', via => main::from($_[0])))
+        ->open(1, net => 'udp', port => port('udp'), data => $_[0], global_id => 'ABCDEFGH');
+};
+my $old = $open->('10.0.0.1');
+is($old->receive(1), '10.0.0.1', 'a session');
+main::clock(20);
+my $new = $open->('10.0.0.2');
+is($new->receive(1), '10.0.0.2', 'goes on elsewhere');
+$old->close;
+
+for my $data (qw(a b)) {
+    $new->keep(1, $data);
+    is($new->receive(1), $data, 'it talks');
+}
+ok(!main::try('10.0.0.3'), 'another address');
+main::clock(20);
+ok(main::try('10.0.0.3'), 'when it is silent');
+log_count(qr/flow of user "alice", who .*, is closed/);
+--- stream_response: 0

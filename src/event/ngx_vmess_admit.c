@@ -9,7 +9,8 @@
 
 
 static ngx_int_t ngx_vmess_admit_count(ngx_vmess_account_t *account);
-static ngx_int_t ngx_vmess_admit_enter(ngx_vmess_account_t *account);
+static ngx_int_t ngx_vmess_admit_enter(ngx_vmess_account_t *account,
+    ngx_connection_t *c);
 
 
 ngx_vmess_status_e
@@ -65,7 +66,7 @@ ngx_vmess_admit_client(ngx_vmess_account_t *account, ngx_uint_t flow)
     /* the last one: an address that was silent is lost then */
 
     if (account->limits.max_ips
-        && ngx_vmess_admit_enter(account) != NGX_OK)
+        && ngx_vmess_admit_enter(account, account->connection) != NGX_OK)
     {
         ngx_vmess_account_leave(account);
         return NGX_VMESS_STATUS_MAX_IPS;
@@ -77,7 +78,7 @@ ngx_vmess_admit_client(ngx_vmess_account_t *account, ngx_uint_t flow)
 }
 
 
-/* workers may come here at once: none of them counts one too many, even to see */
+/* workers may come here at once: none of them counts one too many */
 
 static ngx_int_t
 ngx_vmess_admit_count(ngx_vmess_account_t *account)
@@ -107,13 +108,10 @@ ngx_vmess_admit_count(ngx_vmess_account_t *account)
 /* holds the client's address as long as the flow is open */
 
 static ngx_int_t
-ngx_vmess_admit_enter(ngx_vmess_account_t *account)
+ngx_vmess_admit_enter(ngx_vmess_account_t *account, ngx_connection_t *c)
 {
-    ngx_int_t          rc;
-    ngx_connection_t  *c;
-    static time_t      full;
-
-    c = account->connection;
+    ngx_int_t      rc;
+    static time_t  full;
 
     rc = ngx_vmess_clients_enter(account->zone->sh->clients,
                                  account->user->serial, c->sockaddr,
@@ -128,6 +126,28 @@ ngx_vmess_admit_enter(ngx_vmess_account_t *account)
                       "users with \"max_ips=\", use a larger size",
                       &account->zone->name);
     }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_vmess_admit_move(ngx_vmess_account_t *account, ngx_vmess_account_t *to)
+{
+    ngx_int_t             rc;
+    ngx_vmess_clients_t  *clients;
+
+    clients = account->zone->sh->clients;
+
+    ngx_vmess_clients_leave(clients, &account->client,
+                            account->zone->epoch & 1);
+
+    account->limits = to->limits;
+
+    rc = account->limits.max_ips
+         ? ngx_vmess_admit_enter(account, to->connection) : NGX_OK;
+
+    ngx_vmess_clients_keep(clients, &account->client);
 
     return rc;
 }

@@ -11,8 +11,8 @@
 
 
 /*
- * Whether a user whose header is good is let in, as limits are, and how many flows
- * and addresses there are.
+ * Whether a user whose header is good is let in, as limits are, and how many
+ * flows and addresses there are.
  */
 
 
@@ -40,6 +40,14 @@ ngx_vmess_status_e ngx_vmess_admit_check(ngx_vmess_account_t *account,
  */
 ngx_vmess_status_e ngx_vmess_admit_client(ngx_vmess_account_t *account,
     ngx_uint_t flow);
+
+/*
+ * The client of a flow goes on at a connection that has the account "to": the flow
+ * holds the address of that one.  NGX_OK, or, with none held, NGX_DECLINED or
+ * NGX_BUSY.
+ */
+ngx_int_t ngx_vmess_admit_move(ngx_vmess_account_t *account,
+    ngx_vmess_account_t *to);
 
 
 #endif /* _NGX_VMESS_ADMIT_H_INCLUDED_ */

@@ -27,6 +27,8 @@ static ngx_int_t ngx_vmess_mux_connection_frame(
 static ngx_int_t ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux);
 static ngx_int_t ngx_vmess_mux_connection_again(
     ngx_vmess_mux_connection_t *mux);
+static ngx_int_t ngx_vmess_mux_connection_admit(
+    ngx_vmess_mux_connection_t *mux, ngx_vmess_mux_flow_t *flow);
 static void ngx_vmess_mux_connection_invalid(ngx_vmess_mux_connection_t *mux,
     char *what, ngx_uint_t id);
 static void ngx_vmess_mux_connection_events(ngx_vmess_mux_connection_t *mux);
@@ -404,7 +406,8 @@ ngx_vmess_mux_connection_again(ngx_vmess_mux_connection_t *mux)
     }
 
     if (x->listen != mux->listen
-        || ngx_vmess_mux_flow_peer(flow, &m->address, &peer) != NGX_OK)
+        || ngx_vmess_mux_flow_peer(flow, &m->address, &peer) != NGX_OK
+        || ngx_vmess_mux_connection_admit(mux, flow) != NGX_OK)
     {
         ngx_vmess_xudp_replace(x);
         return NGX_DECLINED;
@@ -413,6 +416,20 @@ ngx_vmess_mux_connection_again(ngx_vmess_mux_connection_t *mux)
     ngx_vmess_mux_flow_move(flow, mux, &peer);
 
     return NGX_OK;
+}
+
+
+/* the address may be another one than that of the connection before */
+
+static ngx_int_t
+ngx_vmess_mux_connection_admit(ngx_vmess_mux_connection_t *mux,
+    ngx_vmess_mux_flow_t *flow)
+{
+    ngx_vmess_connection_t  *vc;
+
+    vc = ngx_vmess_connection_get(flow->vconn->connection);
+
+    return vc ? ngx_vmess_admit_move(&vc->account, &mux->vc->account) : NGX_OK;
 }
 
 
