@@ -91,8 +91,7 @@ sub stop_amid {
         1 while count() == 1 && !$answered->();
 
         while (!$answered->()) {
-            kill 'STOP', $pid;
-            wait_for(sub { TestVMess::file_text("/proc/$pid/stat") =~ /\) T/ });
+            halt('STOP', $pid);
             return ($s, $pid) if is_free() && count() < @$list - 500;
             kill 'CONT', $pid;
             select undef, undef, undef, 0.001;
@@ -224,7 +223,7 @@ my ($s, $pid) = stop_amid(\@list);
 like(refusal(PUT => 'users/other', { id => id(20000) }), qr/^503 Busy a list of users is being applied, try again$/, 'others wait');
 my $other = begin(PUT => 'users/other', { id => id(20000) });
 is(wait_taken(http_port()), 1, 'another one');
-kill 'KILL', $pid;
+halt('KILL', $pid);
 like(slurp($other), qr/^HTTP\/1.1 201 /, 'until it is killed');
 cmp_ok(count(), '>', 2, 'a part of the list is there');
 is(api(PUT => 'users', { users => \@list })->{status}, 200, 'the list once more');

@@ -110,7 +110,7 @@ sub late {
 sub at_once {
     my @late = @_;
     my @workers = children();
-    kill 'STOP', @workers;
+    halt('STOP', @workers);
     for (@late) {
         my $rest = $_->{v}->chunk('a');
         $_->{bytes} .= $rest;

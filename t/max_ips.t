@@ -218,7 +218,7 @@ ok(!main::try('10.0.0.1'), 'as many flows as allowed');
 # the one that has most of them: the place of one is not enough
 
 my %n = map { $_ => log_count(qr/\[info\] $_#.* proxy .* connected/) } children();
-kill 'KILL', (sort { $n{$b} <=> $n{$a} } keys %n)[0];
+halt('KILL', (sort { $n{$b} <=> $n{$a} } keys %n)[0]);
 wait_for(sub { workers_alive() == 4 });
 my $new;
 wait_for(sub { $new = main::try('10.0.0.1') });
@@ -227,7 +227,7 @@ ok(!main::try('10.0.0.2'), 'the others hold their address');
 main::clock(20);
 ok(main::try('10.0.0.2'), 'as long as they are not silent');
 
-kill 'KILL', children();
+halt('KILL', children());
 wait_for(sub { workers_alive() == 4 });
 ok(!main::try('10.0.0.3'), 'that of all is held');
 main::clock(61);
@@ -311,7 +311,7 @@ is(wait_log(qr/proxy \S+ connected to/, 4), 1, 'they are at the site');
 # the worker sees them at once
 
 my @workers = children();
-kill 'STOP', @workers;
+halt('STOP', @workers);
 put($_->[0], substr($_->[2], -1) . $_->[1]->chunk('a')) for @late;
 kill 'CONT', @workers;
 

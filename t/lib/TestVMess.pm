@@ -749,9 +749,12 @@ sub children {
 }
 
 
-# pids of the workers that are there: old and new
+# how many workers there are, old and new; not those that the master has yet to
+# see dead
 
-sub workers_alive { return scalar(my @p = children()) }
+sub workers_alive {
+    return scalar(my @p = grep { file_text("/proc/$_/stat") =~ /.*\) [^ZX]/s } children());
+}
 
 
 # Sends HUP and waits for a new generation of workers, and until no old one
