@@ -76,7 +76,7 @@ vmess main;
 vmess_fallback site;
 proxy_pass vmess_target;
 --- stream_client
-my $before = vmess(to => 'echo', skew => -70);
+my $before = vmess(to => 'echo', skew => -20);
 is($before->connect(tcp(), data => 'hello')->read(5), 'hello', 'before');
 $before->close;
 
