@@ -74,7 +74,7 @@ sub worker {
 sub is_free {
     my $s = tcp(http_port());
     put($s, "GET /api/users/alice HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    return IO::Select->new($s)->can_read(0.1 * $Scale);
+    return IO::Select->new($s)->can_read(0.03 * $Scale);
 }
 
 # Begins a list, and stops its worker when some of its users are there, but not
@@ -83,18 +83,20 @@ sub is_free {
 sub stop_amid {
     my ($list) = @_;
 
-    for (1 .. 50) {
+    for (1 .. 200) {
         api(PUT => 'users', { users => [] });
         my $s = begin(PUT => 'users', { users => $list });
         my $pid = worker($s) or next;
-        my $answered = sub { IO::Select->new($s)->can_read(0) };
-        1 while count() == 1 && !$answered->();
 
-        while (!$answered->()) {
+        until (IO::Select->new($s)->can_read(0)) {
             halt('STOP', $pid);
-            return ($s, $pid) if is_free() && count() < @$list - 500;
+            my $n = is_free() ? count() : 0;
+            return ($s, $pid) if $n > 1 && $n < @$list - 500;
             kill 'CONT', $pid;
-            select undef, undef, undef, 0.001;
+
+            # shortly, if the table is locked
+
+            select undef, undef, undef, $n ? 0.001 : 0.0001;
         }
 
         slurp($s);
