@@ -374,3 +374,33 @@ $_->reset for @s[0 .. 3];
 $c[1]->close;
 1;
 --- stream_response: 1
+
+
+=== TEST 7: answers that have no body, to a client of HTTP/2 that does not read
+--- http_config
+server { listen 127.0.0.1:%%PORT_1%% http2 sndbuf=8k; location /api/ { vmess_api main write; } }
+--- stream_config eval: $::users =~ s/1m/4m/r
+--- stream_client
+my $list = join ',', map { sprintf '{"name":"u%d","id":"%08x-0000-4000-8000-000000000000"}', $_, $_ } 1 .. 1000;
+my $c = VMess::HTTP2->new(IO::Socket::IP->new(
+    PeerHost => '127.0.0.1', PeerPort => stream_port() + 1, Type => Socket::SOCK_STREAM(),
+    Sockopts => [[Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4096]]));
+my $s = $c->request('PUT', '/api/users', headers => ['content-type' => 'application/json']);
+$s->send(qq({"users":[$list]}));
+$s->end;
+is($s->status, 200, 'many users');
+
+# the lists are more than the sockets take, so the headers behind them wait
+$c->{cork} = 1;
+my @list = map { $c->request('GET', '/api/users', end => 1) } 1 .. 4;
+my @s = map { $c->request(@$_, end => 1) }
+            ['DELETE', '/api/users/u1'], ['HEAD', '/api/users'], ['HEAD', '/api/flows'],
+            ['HEAD', '/api/users/u1000'], ['HEAD', '/api/users/none'], ['DELETE', '/api/users/u2'];
+syswrite $c->{sock}, delete $c->{out};
+is(wait_for(sub { VMess::HTTP2->new(tcp(stream_port() + 1))->request('GET', '/api/users/u2', end => 1)->status == 404 }), 1,
+   'all was done');
+@$c{qw(cork out)} = (0, '');
+is(join(' ', map { $_->status } @s), '204 200 200 200 404 204', 'and is told');
+$_->rest for @s, @list;
+is(join(' ', map { $_->ended ? 'ended' : 'not' } @s, @list), join(' ', ('ended') x 10), 'to the end');
+--- stream_response: 1

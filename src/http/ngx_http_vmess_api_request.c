@@ -159,7 +159,7 @@ ngx_http_vmess_api_send(ngx_http_request_t *r, ngx_uint_t status,
 
     if (jo == NULL) {
         r->header_only = 1;
-        return ngx_http_send_header(r);
+        return ngx_http_vmess_api_send_header(r);
     }
 
     b = ngx_calloc_buf(r->pool);
@@ -178,15 +178,28 @@ ngx_http_vmess_api_send(ngx_http_request_t *r, ngx_uint_t status,
     out.buf = b;
     out.next = NULL;
 
-    rc = ngx_http_send_header(r);
+    rc = ngx_http_vmess_api_send_header(r);
 
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+    if (rc != NGX_OK || r->header_only) {
         return rc;
     }
 
     rc = ngx_http_output_filter(r, &out);
 
     /* what is not sent yet nginx sends on its own */
+
+    return rc == NGX_AGAIN ? NGX_OK : rc;
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_send_header(ngx_http_request_t *r)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_send_header(r);
+
+    /* it is on its way, and a step that is called again would send another */
 
     return rc == NGX_AGAIN ? NGX_OK : rc;
 }

@@ -90,6 +90,12 @@ ngx_int_t ngx_http_vmess_api_refuse(ngx_http_request_t *r, ngx_uint_t status,
 ngx_int_t ngx_http_vmess_api_send(ngx_http_request_t *r, ngx_uint_t status,
     u_char *start, ngx_vmess_json_out_t *jo);
 
+/*
+ * Sends the header; NGX_OK also if it is on its way, other: what the request is
+ * finalized with
+ */
+ngx_int_t ngx_http_vmess_api_send_header(ngx_http_request_t *r);
+
 /* prepares headers of an answer, whose length is not known if len < 0 */
 void ngx_http_vmess_api_prepare(ngx_http_request_t *r, ngx_uint_t status,
     off_t len);

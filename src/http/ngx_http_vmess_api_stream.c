@@ -26,9 +26,9 @@ ngx_http_vmess_api_stream_start(ngx_http_vmess_api_ctx_t *ctx,
 
     ngx_http_vmess_api_prepare(r, NGX_HTTP_OK, -1);
 
-    rc = ngx_http_send_header(r);
+    rc = ngx_http_vmess_api_send_header(r);
 
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+    if (rc != NGX_OK || r->header_only) {
         return rc;
     }
 
