@@ -19,12 +19,8 @@ our $api;
 # a call; the last answer is checked when the next one is made
 
 sub api {
-    my ($method, $path, @o) = @_;
     $api //= VMess::API->new(connect => sub { tcp(http_port()) });
-    my $a = $api->call($method, $path, @o);
-    my @bad = splice @{ $api->{problems} };
-    is("@bad", '', "$method $path is as the document says") if @bad;
-    return $a;
+    return $api->checked(@_);
 }
 
 # status and field or text of an error

@@ -18,12 +18,8 @@ our $write = 'location /api/ { vmess_api main write; client_max_body_size 10m; }
 our $api;
 
 sub api {
-    my ($method, $path, @o) = @_;
     $api //= VMess::API->new(connect => sub { tcp(http_port()) });
-    my $a = $api->call($method, $path, @o);
-    my @bad = splice @{ $api->{problems} };
-    is("@bad", '', "$method $path is as the document says") if @bad;
-    return $a;
+    return $api->checked(@_);
 }
 
 # status, code and text of an error

@@ -13,6 +13,7 @@ use strict;
 use warnings;
 
 use JSON::PP ();
+use Test::More ();
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
@@ -37,6 +38,21 @@ sub call {
     my $a = $self->request($method, $path, $body, %headers);
     push @{ $self->{problems} }, map { "$method $path: $_" }
                                      $self->check($method, $path, $a);
+
+    return $a;
+}
+
+
+# the same, and the test fails if the answer is not as the document says
+
+sub checked {
+    my ($self, $method, $path, @o) = @_;
+
+    my $a = $self->call($method, $path, @o);
+    my @bad = splice @{ $self->{problems} };
+
+    local $Test::Builder::Level = $Test::Builder::Level + 2;
+    Test::More::is("@bad", '', "$method $path is as the document says") if @bad;
 
     return $a;
 }
