@@ -42,11 +42,6 @@ sub users {
 }
 
 
-# whether a process is there, and not only its status
-
-sub alive { return TestVMess::file_text("/proc/$_[0]/stat") =~ /\) [^ZX]/ }
-
-
 # ends nginx by a signal; KILL is for all of its processes
 
 sub stop_nginx {

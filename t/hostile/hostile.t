@@ -795,7 +795,7 @@ sub attackers {
 
 # ---- the site answers meanwhile
 
-sub alive {
+sub answers {
     my $s = tcp(http_port());
     put($s, "GET /text/ HTTP/1.0\r\n\r\n");
     return IO::Select->new($s)->can_read(10 * $Scale) && slurp($s) =~ /text\n$/;
@@ -833,7 +833,7 @@ sub rounds {
         # an allocation that fails may be that request's
 
         push @wrong, 'the site does not answer'
-            unless grep { eval { alive() } } 1 .. ($failing ? 5 : 1);
+            unless grep { eval { answers() } } 1 .. ($failing ? 5 : 1);
 
         next if !$signals || Time::HiRes::time() > $end;
 
@@ -919,7 +919,7 @@ is(wait_for(sub { active() <= $active && sockets() <= $sockets }, 90), 1,
     or Test::More::diag(active(), " for $active, ", sockets(), " for $sockets");
 
 is(rounds($seconds / 2, $seed + 1000, 1), '', 'answers, with signals');
-is(wait_for(sub { workers_alive() == 2 && alive() }, 90), 1, 'old workers leave');
+is(wait_for(sub { workers_alive() == 2 && answers() }, 90), 1, 'old workers leave');
 
 Test::More::note("$done attacks, " . keys(%killed) . ' workers killed');
 cmp_ok($done, '>', $seconds, 'there was something to do');

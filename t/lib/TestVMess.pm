@@ -57,7 +57,7 @@ our @EXPORT = qw(port stream_port tcp unix_sock tls break_tls vmess flow close_f
                  ws http_port ws_early
                  pattern numbered number_of slurp read_n put wait_for
                  wait_log wait_taken error_log access_log log_count
-                 reload signal_nginx children workers_alive active idle halt
+                 reload signal_nginx children alive workers_alive active idle halt
                  rss grown_less
                  edit_conf nginx_t status_line $Dir %User $Scale
                  sha256_hex hexdump stop_server start_server pause_server resume_server
@@ -749,12 +749,14 @@ sub children {
 }
 
 
-# how many workers there are, old and new; not those that the master has yet to
-# see dead
+# whether a process is there, and not only its status
 
-sub workers_alive {
-    return scalar(my @p = grep { file_text("/proc/$_/stat") =~ /.*\) [^ZX]/s } children());
-}
+sub alive { return file_text("/proc/$_[0]/stat") =~ /.*\) [^ZX]/s }
+
+
+# how many workers there are, old and new
+
+sub workers_alive { return scalar(my @p = grep { alive($_) } children()) }
 
 
 # Sends HUP and waits for a new generation of workers, and until no old one
