@@ -293,6 +293,10 @@ ngx_vmess_state_user_put(ngx_vmess_zone_t *zone,
         break;
     }
 
+    /* nobody refers to users yet, and of those removed there may be many */
+
+    ngx_vmess_table_reap(t, zone->sh->epoch, 0);
+
     ngx_vmess_users_unlock(zone);
 
     return rc;

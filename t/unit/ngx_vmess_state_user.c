@@ -31,6 +31,7 @@ static void test_again(void);
 static void test_again_here(void);
 static void test_gone(void);
 static void test_origin(void);
+static void test_load(void);
 static void test_begin(void);
 static void test_set(char *name, u_char id);
 static void test_remove(char *name);
@@ -74,6 +75,7 @@ main(void)
     test_again_here();
     test_gone();
     test_origin();
+    test_load();
 
     return test_done();
 }
@@ -224,6 +226,50 @@ test_origin(void)
         test_get(0);
         test_is_text("", "once");
     }
+}
+
+
+/* a journal has more users who came and went than there is room for */
+
+static void
+test_load(void)
+{
+    char                         name[sizeof("user1000")];
+    u_char                       id[NGX_VMESS_ID_LEN];
+    ngx_int_t                    rc;
+    ngx_uint_t                   i;
+    ngx_vmess_journal_record_t   record;
+
+    test_begin();
+
+    rc = NGX_OK;
+
+    for (i = 0; i < 1000 && rc == NGX_OK; i++) {
+
+        ngx_memzero(&record, sizeof(ngx_vmess_journal_record_t));
+        ngx_memzero(id, NGX_VMESS_ID_LEN);
+
+        id[0] = i & 255;
+        id[1] = i >> 8;
+
+        record.name.data = (u_char *) name;
+        record.name.len = sprintf(name, "user%d", (int) i);
+        record.id.data = id;
+        record.id.len = NGX_VMESS_ID_LEN;
+        record.origin = NGX_VMESS_ORIGIN_API;
+
+        record.kind = NGX_VMESS_JOURNAL_USER;
+        rc = ngx_vmess_state_user_put(&zone, &record);
+
+        if (rc == NGX_OK && i < 999) {
+            record.kind = NGX_VMESS_JOURNAL_REMOVED;
+            rc = ngx_vmess_state_user_put(&zone, &record);
+        }
+    }
+
+    test_ok(rc == NGX_OK && ngx_vmess_table_count(table) == 1
+            && ngx_vmess_table_find(table, &record.name) != NULL,
+            "who has gone leaves room for the last one");
 }
 
 
