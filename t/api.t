@@ -177,6 +177,14 @@ is(api(DELETE => 'users/carol')->{status}, 404, 'once');
 is(api(PATCH => 'users/carol', { max_conns => 1 })->{status}, 404, 'and not to be changed');
 is(api(PUT => "users/%C3%A9%2F%25", { id => $Carol })->{json}{name}, "\x{e9}/%", 'a name in UTF-8, and with a slash');
 is(names(api(GET => 'users')), "alice \x{e9}/%", 'in the list');
+
+# the name of one who has just gone
+api(PUT => 'users/erin', { id => $Dave, hold => '1s', hold_until => '2040-01-01' });
+ok(ok_flow(uuid => $Dave), 'a flow of erin');
+ok(wait_for(sub { api(GET => 'users/erin')->{json}{used} == 10 }), 'is counted');
+is(api(DELETE => 'users/erin')->{status}, 204, 'she goes');
+$a = api(PUT => 'users/erin', { id => '0d2c3f0e-7f56-4f0c-a3a8-1f9d5f1f6a55', hold => '1s', hold_until => '2040-01-01' })->{json};
+is(join(' ', map { $_ // 'null' } @$a{qw(used first_seen status)}), '0 null on_hold', 'another id: another user');
 --- stream_response: 1
 
 
@@ -347,12 +355,15 @@ is(names(api(GET => 'users?name=u51')), '', 'this one');
 is($f->send('x')->read(1), 'x', 'the flow goes on');
 
 # ids change hands
+ok(ok_flow(uuid => $id->(2)), 'a flow of u2');
+ok(wait_for(sub { api(GET => 'users/u2')->{json}{used} == 10 }), 'is counted');
 @users[0, 1] = ({ name => 'u1', id => $id->(2) }, { name => 'u2', id => $id->(1) });
 pop @users;
 push @users, { name => 'renamed', id => $id->(200) };
 is($counts->(api(PUT => 'users', { users => \@users })), '1 2 1 96', 'two have changed ids, one its name');
 is(api(GET => 'users/u1')->{json}{id}, $id->(2), 'the id of u1');
 is(api(GET => 'users/u2')->{json}{id}, $id->(1), 'and of u2');
+is(api(GET => 'users/u2')->{json}{used}, 10, 'with his counters');
 ok(ok_flow(uuid => $id->(1)), 'is let in');
 
 # what GET gave

@@ -549,7 +549,7 @@ ngx_vmess_publish_set_user(ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf)
 
         /* who is in the configuration comes again, with his counters */
 
-        ngx_vmess_table_remove(t, user);
+        ngx_vmess_table_displace(t, user);
         taken = 1;
     }
 

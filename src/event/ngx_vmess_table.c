@@ -56,7 +56,9 @@ typedef struct {
 
 
 static ngx_vmess_user_t *ngx_vmess_table_lookup(ngx_vmess_table_t *t,
-    ngx_str_t *name, uint32_t hash, ngx_uint_t removed);
+    ngx_str_t *name, uint32_t hash, ngx_vmess_value_t *value);
+static ngx_uint_t ngx_vmess_table_returns(ngx_vmess_user_t *user,
+    ngx_vmess_value_t *value);
 static ngx_uint_t ngx_vmess_table_same(ngx_vmess_user_t *user,
     ngx_vmess_value_t *value);
 static ngx_vmess_table_e ngx_vmess_table_prepare(ngx_vmess_table_t *t,
@@ -76,6 +78,8 @@ static void ngx_vmess_table_free_temporary(ngx_vmess_table_t *t,
 static ngx_uint_t ngx_vmess_table_names_slot(void *data, uint32_t i);
 static void ngx_vmess_table_stamp(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
+static void ngx_vmess_table_leave(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user, ngx_uint_t displaced);
 static void ngx_vmess_table_recover(ngx_vmess_table_t *t);
 
 
@@ -190,7 +194,7 @@ ngx_vmess_table_set(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
 
     hash = ngx_crc32_long(value->name.data, value->name.len);
 
-    user = ngx_vmess_table_lookup(t, &value->name, hash, 1);
+    user = ngx_vmess_table_lookup(t, &value->name, hash, value);
 
     *userp = user;
 
@@ -467,10 +471,26 @@ ngx_vmess_table_stamp(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 void
 ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 {
+    ngx_vmess_table_leave(t, user, 0);
+}
+
+
+void
+ngx_vmess_table_displace(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    ngx_vmess_table_leave(t, user, 1);
+}
+
+
+static void
+ngx_vmess_table_leave(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    ngx_uint_t displaced)
+{
     ngx_uint_t         k;
     ngx_vmess_user_set_t  *conf;
 
     user->removed = ngx_current_msec;
+    user->displaced = displaced;
 
     ngx_vmess_memory_barrier();
 
@@ -583,18 +603,20 @@ ngx_vmess_user_t *
 ngx_vmess_table_find(ngx_vmess_table_t *t, ngx_str_t *name)
 {
     return ngx_vmess_table_lookup(t, name,
-                                  ngx_crc32_long(name->data, name->len), 0);
+                                  ngx_crc32_long(name->data, name->len), NULL);
 }
 
 
-/* removed: also one who was removed and may come again */
+/* value: also one who was removed, and comes again as that */
 
 static ngx_vmess_user_t *
 ngx_vmess_table_lookup(ngx_vmess_table_t *t, ngx_str_t *name, uint32_t hash,
-    ngx_uint_t removed)
+    ngx_vmess_value_t *value)
 {
     uint32_t           i;
-    ngx_vmess_user_t  *user;
+    ngx_vmess_user_t  *user, *removed;
+
+    removed = NULL;
 
     for (i = t->names[hash & t->mask]; i; i = user->next) {
 
@@ -606,15 +628,47 @@ ngx_vmess_table_lookup(ngx_vmess_table_t *t, ngx_str_t *name, uint32_t hash,
             continue;
         }
 
-        if (ngx_vmess_table_used(user)
-            || (removed
-                && ngx_vmess_table_absent(user) < NGX_VMESS_USER_GRACE))
-        {
+        if (ngx_vmess_table_used(user)) {
             return user;
+        }
+
+        if (value && removed == NULL && ngx_vmess_table_returns(user, value)) {
+            removed = user;
         }
     }
 
-    return NULL;
+    return removed;
+}
+
+
+/* with none of its ids it is another user, who happens to have that name */
+
+static ngx_uint_t
+ngx_vmess_table_returns(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
+{
+    ngx_uint_t             j, k;
+    ngx_vmess_user_set_t  *conf;
+
+    if (ngx_vmess_table_absent(user) >= NGX_VMESS_USER_GRACE) {
+        return 0;
+    }
+
+    if (user->displaced) {
+        return 1;
+    }
+
+    conf = user->conf;
+
+    for (j = 0; j < NGX_VMESS_USER_IDS; j++) {
+        for (k = 0; conf->serial[j] && k < value->ids; k++) {
+
+            if (ngx_vmess_equal(conf->id[j], value->id[k], NGX_VMESS_ID_LEN)) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 
@@ -800,7 +854,7 @@ ngx_vmess_table_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     user = ngx_vmess_table_lookup(t, &value->name,
                                   ngx_crc32_long(value->name.data,
                                                  value->name.len),
-                                  1);
+                                  value);
 
     need->users = (user == NULL);
 

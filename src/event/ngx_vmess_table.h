@@ -32,7 +32,7 @@
 #define NGX_VMESS_USER_IDS        2
 
 
-/* ms in which a user who was removed may come again */
+/* ms in which a user who was removed may come again by an id of before */
 
 #define NGX_VMESS_USER_GRACE      500
 
@@ -129,6 +129,7 @@ struct ngx_vmess_user_s {
     uint32_t                   next;       /* of its hash */
     uint32_t                   link;       /* in the list of its state */
     uint16_t                   listed;     /* as one that was removed */
+    uint16_t                   displaced;  /* comes again by any id */
     volatile uint16_t          state;
 
     ngx_vmess_user_set_t      *volatile conf;  /* of any user */
@@ -270,8 +271,8 @@ ngx_int_t ngx_vmess_table_keys(ngx_vmess_value_t *value,
  * Creates a user, or makes it what the value says; the table is locked.  The
  * counters of a user that is there stay, flows stay if their id does.  A user
  * of the API becomes one of the configuration if the value is of that, not the
- * other way round.  A user added again within 500 ms after it was removed is
- * the same, with counters and, by the same id, with its flows.
+ * other way round.  A user added again within 500 ms after it was removed, with
+ * an id of before, is the same, with its counters and flows; one without is new.
  *
  * value  its two ids must not be the same
  * keys   made of the value; NULL: they are made here, if they are needed
@@ -289,6 +290,12 @@ ngx_vmess_table_e ngx_vmess_table_set(ngx_vmess_table_t *t,
  * Who may do so is for the caller to say.
  */
 void ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
+
+/*
+ * The same of a user whose id another one gets, and who is to be set at once
+ * by another id: within 500 ms it keeps its counters
+ */
+void ngx_vmess_table_displace(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
 /* ends the flows that the user has now; the table is locked */
 void ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user);

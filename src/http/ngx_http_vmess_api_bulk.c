@@ -1093,7 +1093,7 @@ ngx_http_vmess_api_bulk_displace(ngx_http_vmess_api_ctx_t *ctx,
 
     n = ngx_vmess_table_held(other);
 
-    ngx_vmess_table_remove(t, other);
+    ngx_vmess_table_displace(t, other);
 
     item->slots += n;
     bulk->slots += n;

@@ -584,7 +584,7 @@ test_again(ngx_vmess_table_t *t)
     uint32_t             serial;
     test_user_t          u;
     ngx_vmess_hit_t      hit;
-    ngx_vmess_user_t    *user;
+    ngx_vmess_user_t    *user, *other;
     ngx_vmess_limits_t   limits;
 
     test_make(&u, 1, 2);
@@ -637,20 +637,40 @@ test_again(ngx_vmess_table_t *t)
     test_make(&u, 1, 4);
     (void) test_set(t, &u);
 
-    test_ok(test_lookup(t, "user1") == user && user->usage.up == 7
-            && ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits)
-               == NGX_DECLINED, "again with another id");
+    other = test_lookup(t, "user1");
 
-    serial = user->conf->serial[0];
+    test_ok(other != user && other->usage.up == 0
+            && ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits)
+               == NGX_AGAIN, "with another id it is another user");
+
+    test_make(&u, 1, 2);
+
+    test_ok(test_set(t, &u) == NGX_VMESS_TABLE_CHANGED
+            && test_lookup(t, "user1") == other && other->usage.up == 0,
+            "and stays that, by the id of the other one as well");
+
+    other->usage.up = 3;
+
+    ngx_vmess_table_begin(t);
+    ngx_vmess_table_displace(t, other);
+    ngx_vmess_table_end(t);
+
+    test_make(&u, 1, 8);
+
+    test_ok(test_set(t, &u) == NGX_VMESS_TABLE_ADDED
+            && test_lookup(t, "user1") == other && other->usage.up == 3,
+            "who has to give his id away is the same by any other");
+
+    serial = other->conf->serial[0];
 
     test_remove(t, "user1");
 
     ngx_current_msec += NGX_VMESS_USER_GRACE;
 
-    test_ok(ngx_vmess_hit_knows(user, serial, TEST_NOW, &limits)
+    test_ok(ngx_vmess_hit_knows(other, serial, TEST_NOW, &limits)
             == NGX_DECLINED
             && test_set(t, &u) == NGX_VMESS_TABLE_ADDED
-            && test_lookup(t, "user1") != user
+            && test_lookup(t, "user1") != other
             && test_lookup(t, "user1")->usage.up == 0, "too late");
 
     ngx_vmess_table_begin(t);
