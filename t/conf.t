@@ -112,7 +112,7 @@ good('warned of once', user("alice $id alter_id=1;", "bob $id2 alter_id=2;")
 for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29T23:59:59-11:30
               expires=1900000000 quota=100g max_conns=64 max_ips=3 disabled class=gold class=A_0.b-Z
               class=xxxxxxxxxxxxxxxxxxxxxxx expires=off quota=off max_conns=off
-              rate=2m rate_up=1m rate_down=1m rate_up=off))
+              rate=2m rate=1g rate_up=1m rate_down=1G rate_up=off))
 {
     good("a limit, $p", user("alice $id $p;") . $resolver . $server);
 }
@@ -249,7 +249,7 @@ for my $p (qw(alter_id=x alter_id=-1 alter_id=100000 expires=tomorrow
               expires=2027-01-31T12:00:00Zx expires=2027-01-31T12:00:00+0100
               expires=2027-01-31T12:00:00+25:00 expires=2027-01-31x12:00:00Z
               expires=99999999999999999999 expires=20270131 expires=1700000000000 quota=x quota=-1 rate=fast
-              rate= max_conns=0 max_conns=x max_ips=0 max_ips=1.5))
+              rate= rate=0 rate=-1 rate=1t rate=9999999999g max_conns=0 max_conns=x max_ips=0 max_ips=1.5))
 {
     bad("the parameter $p", user("alice $id $p;") . $server, qr/\Q$p\E/, qr/alice/);
 }

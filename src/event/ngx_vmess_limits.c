@@ -44,15 +44,15 @@ ngx_vmess_param_t  ngx_vmess_limits_params[] = {
 
     { ngx_string("rate="), ngx_vmess_limits_rate,
       offsetof(ngx_vmess_limits_t, rate), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\", or \"off\"", NULL, 0 },
+      "bytes per second such as \"2m\", with k, m or g, or \"off\"", NULL, 0 },
 
     { ngx_string("rate_up="), ngx_vmess_limits_rate,
       offsetof(ngx_vmess_limits_t, rate_up), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\", or \"off\"", NULL, 0 },
+      "bytes per second such as \"2m\", with k, m or g, or \"off\"", NULL, 0 },
 
     { ngx_string("rate_down="), ngx_vmess_limits_rate,
       offsetof(ngx_vmess_limits_t, rate_down), 1, NGX_MAX_INT_T_VALUE,
-      "bytes per second such as \"2m\", or \"off\"", NULL, 0 },
+      "bytes per second such as \"2m\", with k, m or g, or \"off\"", NULL, 0 },
 
     { ngx_string("disabled"), ngx_vmess_limits_word,
       offsetof(ngx_vmess_limits_t, disabled), 0, 0, NULL, NULL, 0 },
@@ -325,13 +325,23 @@ ngx_vmess_limits_rate(ngx_conf_t *cf, ngx_vmess_param_t *param,
 {
     size_t *rate = field;
 
+    off_t  n;
+
     if (ngx_vmess_limits_off(value)) {
         *rate = (param->offset == offsetof(ngx_vmess_limits_t, rate))
                 ? 0 : NGX_VMESS_LIMITS_RATE_OFF;
         return NGX_OK;
     }
 
-    return ngx_vmess_param_size(cf, param, value, field);
+    n = ngx_parse_offset(value);
+
+    if (n < param->min || n > param->max) {
+        return NGX_DECLINED;
+    }
+
+    *rate = n;
+
+    return NGX_OK;
 }
 
 
