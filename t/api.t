@@ -106,7 +106,9 @@ is("$s->{users} $s->{status}{active} $s->{status}{disabled} $s->{origin}{conf} $
 $f->close;
 
 like(refusal(GET => 'users/carol'), qr/^404 : there is no user "carol" in vmess_users "main"$/, 'nobody');
-like(refusal(GET => $_), qr/^404 : there are users, /, "$_ is nowhere") for qw(user users/ statsx openapi), 'x/users';
+like(refusal(GET => $_), qr{^404 : there is no "/api/$_": "vmess_api" is in the location "/api/", below which there are users, }, "$_ is nowhere")
+    for qw(user users/ statsx openapi), 'x/users';
+like(refusal(GET => 'x' x 3000), qr{^404 : there is no "/api/x{123}": .* and openapi\.json$}, 'nor a long path');
 is(api(DELETE => 'stats')->{header}{allow}, 'GET, HEAD', 'what may be done to stats');
 is(api(POST => 'users')->{header}{allow}, 'GET, HEAD, PUT, PATCH', 'and to users');
 is(api(POST => 'users/alice', {})->{header}{allow}, 'GET, HEAD, PUT, PATCH, DELETE', 'and to one');
@@ -156,6 +158,7 @@ like(refusal(PUT => 'users/dave', { id => $Dave }, 'If-Match' => '*'), qr/^412 /
 like(refusal(PUT => 'users/carol', { id => $Dave }, 'If-None-Match' => '*'), qr/^412 : user "carol" is there already/, 'there must be none');
 is(api(PUT => 'users/erin', { id => $Dave }, 'If-None-Match' => '*')->{status}, 201, 'and there is none');
 is(api(DELETE => 'users/erin')->{status}, 204, 'until now');
+is(api(PATCH => 'users/carol', { rate => '1g' })->{json}{rate}, 1 << 30, 'a rate in gigabytes');
 is(api(PATCH => 'users/carol', {}, 'If-Match' => '*', 'Content-Type' => 'application/merge-patch+json; x=y')->{status},
    200, 'nothing is to be changed');
 
@@ -196,7 +199,7 @@ vmess_users main:1m { alice %%ALICE%%; }
 --- stream_client
 my %id = (id => $Carol);
 my @bad = (
-    [{ }, 'id: must be a UUID, or a text of 1 to 30 bytes'],
+    [{ }, 'id: is missing: must be a UUID, or a text of 1 to 30 bytes'],
     [{ id => '' }, 'id: must be a UUID'],
     [{ id => 5 }, 'id: must be a UUID'],
     [{ id => undef }, 'id: must be a UUID'],
@@ -214,7 +217,7 @@ my @bad = (
          'soon', '', 5, -1, JSON::PP::true, [], {}, 1.5),
     [{ %id, quota => 0 }, 'quota: must be a size such as "100g"'],
     [{ %id, quota => '5x' }, 'quota: must be a size'],
-    [{ %id, rate => 'x' }, 'rate: must be bytes per second'],
+    [{ %id, rate => 'x' }, 'rate: must be bytes per second such as "2m", with k, m or g, or "off", or null'],
     [{ %id, max_conns => 2147483648 }, 'max_conns: must be a number from 1 to 2147483647'],
     [{ %id, quota_reset => 'month@32' }, 'quota_reset: must be never, day, week'],
     [{ %id, class => 'a b' }, 'class: must be a word'],
@@ -377,8 +380,8 @@ like(refusal(PUT => 'users', { users => [] }, 'If-Match' => '"x"'), qr/^412 : If
 my $etag = api(GET => 'users')->{header}{etag};
 my @few = @users[0 .. 2];
 my @bad = (
-    [[@few, { name => 'x' }], 'id: users[3]: must be a UUID'],
-    [[@few, { id => $id->(300) }], 'name: users[3]: must be given'],
+    [[@few, { name => 'x' }], 'id: users[3]: is missing: must be a UUID'],
+    [[@few, { id => $id->(300) }], 'name: users[3]: is missing'],
     [[@few, $few[0]], 'name: users[3]: user "u1" is there twice'],
     [[@few, { name => 'x', id => $few[0]{id} }], 'id: users[3]: an id of user "x" is there twice'],
     [[@few, { name => 'x', id => $id->(300), also => $few[0]{id} }], 'also: users[3]: an id of user "x" is there twice'],
@@ -408,7 +411,7 @@ is($counts->(api(PATCH => 'users', { users => [{ name => 'u4', remove => JSON::P
                                                { name => 'z', id => $id->(4) }] })), '1 0 1 0', 'an id changes hands');
 for (
     [[{ name => 'u1', class => 'silver' }, { name => 'nobody', remove => JSON::PP::true }], '404 : users[1]: there is no user "nobody"'],
-    [[{ name => 'u1', class => 'silver' }, { name => 'nobody', class => 'gold' }], '422 id: users[1]: must be a UUID'],
+    [[{ name => 'u1', class => 'silver' }, { name => 'nobody', class => 'gold' }], '422 id: users[1]: is missing: must be a UUID'],
     [[{ name => 'u1', class => 'silver' }, { name => 'alice', class => 'gold' }], '409 : users[1]: user "alice" is defined'],
     [[{ name => 'u1', class => 'silver' }, { name => 'u2', id => $id->(5) }], '409 id: users[1]: an id of user "u2" is that of user "u5"'],
     [[{ name => 'u1', remove => 1 }], '422 remove: users[0]: must be true or false'],

@@ -326,7 +326,7 @@ ngx_http_vmess_api_bulk_add(ngx_http_vmess_api_bulk_t *bulk,
 
     if (name->len == 0) {
         return ngx_http_vmess_api_error(err, 422, "MissingParameter", "name",
-                                        "must be given");
+                                        "is missing");
     }
 
     if (ngx_http_vmess_api_bulk_find(bulk, name)) {

@@ -453,6 +453,7 @@ ngx_http_vmess_api_change_check(ngx_vmess_value_t *value,
 
     if (value->ids == 0) {
         return ngx_http_vmess_api_error(err, 422, "MissingParameter", "id",
+                                        "is missing: "
                                         NGX_HTTP_VMESS_API_ID_TEXT);
     }
 

@@ -14,6 +14,11 @@
 #include "ngx_http_vmess_api_openapi.h"
 
 
+/* bytes of a path in an answer, which has not much room */
+
+#define NGX_HTTP_VMESS_API_PATH_MAX  128
+
+
 /* what stands behind the location in a path */
 
 typedef enum {
@@ -41,6 +46,7 @@ typedef struct {
 static ngx_int_t ngx_http_vmess_api_handler(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_vmess_api_path(ngx_http_request_t *r,
     ngx_str_t *name);
+static ngx_int_t ngx_http_vmess_api_no_path(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_vmess_api_action(ngx_str_t *name);
 static ngx_int_t ngx_http_vmess_api_not_allowed(ngx_http_vmess_api_ctx_t *ctx,
     ngx_uint_t path);
@@ -185,11 +191,7 @@ ngx_http_vmess_api_handler(ngx_http_request_t *r)
     path = ngx_http_vmess_api_path(r, &ctx->name);
 
     if (path == NGX_HTTP_VMESS_API_NOWHERE) {
-        return ngx_http_vmess_api_refuse(r, NGX_HTTP_NOT_FOUND, "NoSuchPath",
-                                         "there are users, users/NAME, "
-                                         "users/NAME/flows, users/NAME/kick, "
-                                         "users/NAME/reset, flows, stats and "
-                                         "openapi.json");
+        return ngx_http_vmess_api_no_path(r);
     }
 
     for (route = ngx_http_vmess_api_routes; route->methods; route++) {
@@ -265,6 +267,29 @@ ngx_http_vmess_api_path(ngx_http_request_t *r, ngx_str_t *name)
     name->len = path.len - 6;
 
     return ngx_http_vmess_api_action(name);
+}
+
+
+/* which may be that of another location */
+
+static ngx_int_t
+ngx_http_vmess_api_no_path(ngx_http_request_t *r)
+{
+    ngx_str_t                  path;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    path = r->uri;
+    path.len = ngx_min(path.len, NGX_HTTP_VMESS_API_PATH_MAX);
+
+    return ngx_http_vmess_api_refuse(r, NGX_HTTP_NOT_FOUND, "NoSuchPath",
+                                     "there is no \"%V\": \"vmess_api\" is in "
+                                     "the location \"%V\", below which there "
+                                     "are users, users/NAME, users/NAME/flows, "
+                                     "users/NAME/kick, users/NAME/reset, flows, "
+                                     "stats and openapi.json",
+                                     &path, &clcf->name);
 }
 
 
