@@ -3,6 +3,7 @@
 
 use lib "t/lib";
 use TestVMess;
+use Time::Local ();
 use VMess::API;
 
 plan "no_plan";
@@ -66,7 +67,7 @@ $a = api(GET => 'users/alice');
 my %u = %{ $a->{json} };
 is($u{id}, $User{alice}, 'the id where one may write');
 is(join(' ', map { "$_=" . ($u{$_} // 'null') } sort grep { $_ ne 'tags' && $_ ne 'id' } keys %u),
-   'addresses=0 also=null class=gold disabled=0 down=0 expires=2040-01-31T17:00:00Z first_seen=null flows=0 '
+   'addresses=0 also=null class=gold disabled=0 down=0 ends=2040-01-31T17:00:00Z expires=2040-01-31T17:00:00Z first_seen=null flows=0 '
    . 'hold=null hold_until=null last_seen=null max_conns=5 max_ips=2 name=alice origin=conf '
    . 'period=null quota=1073741824 quota_reset=null rate=2097152 rate_down=null rate_up=null refused=0 '
    . 'status=active until=null up=0 used=0', 'all that is there');
@@ -182,11 +183,11 @@ is(api(PUT => "users/%C3%A9%2F%25", { id => $Carol })->{json}{name}, "\x{e9}/%",
 is(names(api(GET => 'users')), "alice \x{e9}/%", 'in the list');
 
 # the name of one who has just gone
-api(PUT => 'users/erin', { id => $Dave, hold => '1s', hold_until => '2040-01-01' });
+api(PUT => 'users/erin', { id => $Dave, hold => '30d', hold_until => '2040-01-01' });
 ok(ok_flow(uuid => $Dave), 'a flow of erin');
 ok(wait_for(sub { api(GET => 'users/erin')->{json}{used} == 10 }), 'is counted');
 is(api(DELETE => 'users/erin')->{status}, 204, 'she goes');
-$a = api(PUT => 'users/erin', { id => '0d2c3f0e-7f56-4f0c-a3a8-1f9d5f1f6a55', hold => '1s', hold_until => '2040-01-01' })->{json};
+$a = api(PUT => 'users/erin', { id => '0d2c3f0e-7f56-4f0c-a3a8-1f9d5f1f6a55', hold => '30d', hold_until => '2040-01-01' })->{json};
 is(join(' ', map { $_ // 'null' } @$a{qw(used first_seen status)}), '0 null on_hold', 'another id: another user');
 --- stream_response: 1
 
@@ -437,11 +438,15 @@ vmess_users main:1m { alice %%ALICE%% quota=1000 quota_reset=month@31; bob %%BOB
 vmess main;
 proxy_pass vmess_target;
 --- stream_client
-is(join(' ', map { $_ // 'null' } @{ api(GET => 'users/bob')->{json} }{qw(status hold period)}), 'on_hold 2592000 null',
+is(join(' ', map { $_ // 'null' } @{ api(GET => 'users/bob')->{json} }{qw(status hold period ends)}), 'on_hold 2592000 null null',
    'the time of bob has not begun');
 my @f = map { flow(user => $_, to => 'echo', data => 'hello') } qw(alice alice bob);
 is($_->read(5), 'hello', 'a flow') for @f;
-is(api(GET => 'users/bob')->{json}{status}, 'active', 'now it has');
+my $bob = api(GET => 'users/bob')->{json};
+is($bob->{status}, 'active', 'now it has');
+my $seconds = sub { Time::Local::timegm(reverse(split /[-T:Z]/, $_[0] =~ s/-(\d\d)-/sprintf '-%02d-', $1 - 1/re)) };
+is($seconds->($bob->{ends}) - $seconds->($bob->{first_seen}), 2592000, 'and is to end');
+is($bob->{expires}, undef, 'which is no time of its own');
 like(api(GET => 'users/alice')->{json}{period}, qr/^20\d\d-\d\d-\d\dT00:00:00Z$/, 'the period of alice');
 is(api(POST => 'users/alice/kick')->{json}{name}, 'alice', 'a kick');
 is($_->read_eof, '', 'a flow of hers ends') for @f[0, 1];

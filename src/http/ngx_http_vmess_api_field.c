@@ -68,6 +68,8 @@ ngx_http_vmess_api_field_t  ngx_http_vmess_api_fields[] = {
     { ngx_string("status"), NGX_HTTP_VMESS_API_STATUS, 0 },
     { ngx_string("origin"), NGX_HTTP_VMESS_API_ORIGIN, 0 },
 
+    { ngx_string("ends"), NGX_HTTP_VMESS_API_ENDS, 0 },
+
     { ngx_string("up"), NGX_HTTP_VMESS_API_UP, 0 },
 
     { ngx_string("down"), NGX_HTTP_VMESS_API_DOWN, 0 },
@@ -212,6 +214,9 @@ ngx_http_vmess_api_field_key(ngx_http_vmess_api_field_t *field,
     case NGX_HTTP_VMESS_API_BEGUN:
         return period.start;
 
+    case NGX_HTTP_VMESS_API_ENDS:
+        return ngx_vmess_usage_expires(usage, &info->user.value.limits);
+
     case NGX_HTTP_VMESS_API_SEEN:
         return *(time_t *) ((u_char *) info + field->offset);
 
@@ -306,6 +311,7 @@ ngx_http_vmess_api_field_value(ngx_vmess_json_out_t *jo,
         break;
 
     case NGX_HTTP_VMESS_API_BEGUN:
+    case NGX_HTTP_VMESS_API_ENDS:
     case NGX_HTTP_VMESS_API_SEEN:
         ngx_http_vmess_api_field_time(jo, key,
                                       ngx_http_vmess_api_field_key(field, info));

@@ -39,7 +39,8 @@ typedef enum {
     NGX_HTTP_VMESS_API_USED,
     NGX_HTTP_VMESS_API_COUNTER,
     NGX_HTTP_VMESS_API_SEEN,
-    NGX_HTTP_VMESS_API_BEGUN
+    NGX_HTTP_VMESS_API_BEGUN,
+    NGX_HTTP_VMESS_API_ENDS
 } ngx_http_vmess_api_kind_e;
 
 
