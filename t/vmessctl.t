@@ -117,7 +117,7 @@ is(ctl(qw(list --header --status expired --fields), 'name,expires'),
 is(ctl(qw(list --origin api --name ar --fields name)), "carol\n", 'of an origin and a name');
 is(ctl(qw(list --name nobody)), '', 'of nobody');
 like(ctl(qw(list --table --sort name)),
-     qr/\Aname[ ]+status[ ]+used[ ]+quota[ ]+flows[ ]+expires[ ]+last_seen\n
+     qr/\Aname[ ]+status[ ]+used[ ]+quota[ ]+flows[ ]+ends[ ]+last_seen\n
         alice[ ]+active[ ]+0[ ]+-[ ]+0[ ]+-[ ]+-\n
         bob[ ]+expired[ ]+0[ ]+100g[ ]+0[ ]+2001-01-01T00:00:00Z[ ]+-\n
         carol[ ]+active[ ]+10[ ]+-[ ]+0[ ]+-[ ]+\d{4}-\S+Z\n\z/x, 'for people');
@@ -177,7 +177,9 @@ is((grep { / 1\.0g / } split /\n/, ctl(qw(list --table))) + 0, 2101, 'sizes');
 ($rc, $out, $err) = run_ctl("one\ntwo bad=1\nthree\n", 'add', '-');
 is($rc, 2, 'a bad line');
 like($out, qr/\Aone\t$uuid\n\z/, 'comes after good ones');
-like($err, qr/^vmessctl: two: there is no "bad", parameters are .*\n\z/, 'and is told');
+like($err, qr/^vmessctl: line 2: two: there is no "bad", parameters are .*\n\z/, 'and is told');
+($rc, $out, $err) = run_ctl("\n\xff\n", 'add', '-');
+is("$rc $out$err", "1 vmessctl: line 2: it is not in UTF-8, see vmessctl --help\n", 'no text');
 
 
 === TEST 4: what is refused, and what fails
@@ -208,6 +210,14 @@ ctl_fails(1, "the path in the URL .*$see", '--url', 'http://x/?a', 'list');
 ctl_fails(1, "\"set\" needs a name and parameters$see", @api, qw(set alice));
 ctl_fails(1, "\"show\" needs a name$see", @api, 'show');
 ctl_fails(1, "x: \"y\" is not PARAMETER=VALUE$see", @api, qw(set x y));
+ctl_fails(1, "x: \"quota\" is not PARAMETER=VALUE, as quota=100g$see", @api, qw(add x quota 100g));
+ctl_fails(1, "x: \"quota\" is not PARAMETER=VALUE, as quota=VALUE$see", @api, qw(add x quota rate=1m));
+ctl_fails(1, "x: \"disabled\" is not PARAMETER=VALUE, as disabled=1$see", @api, qw(add x disabled));
+ctl_fails(1, "unknown option: quota, parameters have no dashes$see", @api, qw(add x --quota=100g));
+ctl_fails(1, "x: \"--quota=1g\" is not PARAMETER=VALUE, parameters have no dashes$see", @api, qw(add -- x --quota=1g));
+ctl_fails(1, "x: \"status\" is read-only, use disabled=1$see", @api, qw(set x status=disabled));
+ctl_fails(1, "x: \"$_\" is read-only, use \"vmessctl reset\"$see", @api, 'set', 'x', "$_=0") for qw(used up down);
+ctl_fails(1, "x: \"origin\" is read-only, leave it out$see", @api, qw(add x origin=conf));
 ctl_fails(1, "x: \"a\" is there twice$see", @api, qw(set x a=1 a=2));
 ctl_fails(1, "x: \"disabled\" must be 1 or 0$see", @api, qw(set x disabled=maybe));
 ctl_fails(1, "x: \"tags\" must be .*$see", @api, qw(set x tags=1,a));
@@ -222,12 +232,14 @@ ctl_fails(1, "\"d\" must be .*$see", @api, qw(top -d 0));
 ctl_fails(1, "\"rows\" and \"n\" must be .*$see", @api, qw(top -n 0));
 ctl_fails(2, 'alice: user "alice" is there already, .*', @api, qw(add alice));
 ctl_fails(2, 'alice: user "alice" is defined in \S+:\d+, change it there', @api, 'set', 'alice', 'quota=1g');
-ctl_fails(2, 'x: expires: must be .*', @api, qw(add x expires=soon));
+ctl_fails(2, 'x: expires: must be .*, or "off", or nothing \\(expires=\\)', @api, qw(add x expires=soon));
 ctl_fails(2, 'x: id: an id of user "x" is that of user "alice".*', @api, 'add', 'x', "id=$User{alice}");
 ctl_fails(2, 'fields: must be names .*', @api, qw(list --fields colour));
 ctl_fails(2, 'x: this location has no "write" in "vmess_api"', '--url', "unix:$Dir/api.sock:/read/", qw(add x));
 ctl_fails(2, 'alice: the location does not show ids.*', '--url', "unix:$Dir/api.sock:/read/", qw(link alice --host x));
 ctl_fails(2, 'the server answered "404 Not Found", is there "vmess_api"\?', '--url', "unix:$Dir/api.sock:/", 'list');
+ctl_fails(2, 'there is no "/api/x/users": "vmess_api" is in the location "/api/", below which .*',
+          '--url', "unix:$Dir/api.sock:/api/x/", 'list');
 ctl_fails(4, 'nobody: there is no user "nobody" in vmess_users "main"', @api, @$_)
     for [qw(show nobody)], [qw(set nobody quota=1g)], [qw(del nobody)], [qw(kick nobody)],
         [qw(reset nobody)], [qw(flows nobody)], [qw(link nobody --host x)];
@@ -242,6 +254,10 @@ ctl(@api, 'add', 'bob');
 my ($rc, $out, $err) = run_ctl('', @api, qw(del nobody bob));
 is("$rc $err", "4 vmessctl: nobody: there is no user \"nobody\" in vmess_users \"main\"\n", 'one of two');
 is(ctl(@api, qw(list --fields name)), "alice\n", 'the other one has gone');
+my @more = map { "more$_\n" } 1 .. 5000;
+($rc, $out, $err) = run_ctl(join('', @more), @api, qw(add -));
+is($rc, 2, 'the zone is full');
+like($err, qr/^vmessctl: line \d+: more\d+: no room for user "more\d+" in vmess_users "main", give it a larger size\n\z/, 'and what to do');
 like(ctl('--help'), qr/^Usage: vmessctl .*^Exit code: /ms, 'help');
 
 
