@@ -298,6 +298,8 @@ ngx_vmess_publish_count_others(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need)
         }
     }
 
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
+
     old = ngx_vmess_publish_replaced(zone);
     if (old == NULL) {
         return;
@@ -316,6 +318,8 @@ ngx_vmess_publish_count_others(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need)
             need->slots += info.value.ids + (zone->refresh ? 2 : 0);
         }
     }
+
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
 }
 
 
@@ -390,6 +394,8 @@ ngx_vmess_publish_log_size(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
             ids += info.value.ids + (zone->refresh ? 2 : 0);
         }
     }
+
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
 
     n = ngx_max(n, need->users);
     ids = ngx_max(ids, need->slots);

@@ -93,7 +93,7 @@ ngx_vmess_state_user_write(ngx_vmess_user_t *user, ngx_vmess_user_info_t *info,
         ngx_vmess_state_user_value(&record, &info->value);
 
     } else if (user->saved_usage == sum) {
-        return p;
+        goto done;
     }
 
     if (!round->copy || round->note) {
@@ -110,6 +110,8 @@ ngx_vmess_state_user_write(ngx_vmess_user_t *user, ngx_vmess_user_info_t *info,
 
     p = ngx_vmess_journal_create_record(p, &record);
     round->count++;
+
+done:
 
     ngx_explicit_memzero(info, sizeof(ngx_vmess_user_info_t));
 

@@ -745,13 +745,17 @@ ngx_vmess_table_get(ngx_vmess_table_t *t, ngx_uint_t i,
 
     user = ngx_vmess_table_user(t, i);
 
+    if (!ngx_vmess_table_used(user)) {
+        return NGX_DECLINED;
+    }
+
     do {
         version = user->version;
 
         ngx_vmess_memory_barrier();
 
         if (!ngx_vmess_table_used(user)) {
-            return NGX_DECLINED;
+            goto gone;
         }
 
         conf = user->conf;
@@ -783,7 +787,15 @@ ngx_vmess_table_get(ngx_vmess_table_t *t, ngx_uint_t i,
 
     } while (version != user->version || conf != user->conf);
 
-    return ngx_vmess_table_used(user) ? NGX_OK : NGX_DECLINED;
+    if (ngx_vmess_table_used(user)) {
+        return NGX_OK;
+    }
+
+gone:
+
+    ngx_explicit_memzero(info, sizeof(ngx_vmess_user_info_t));
+
+    return NGX_DECLINED;
 }
 
 
