@@ -213,6 +213,15 @@ sub writer {
 }
 
 
+# the worker that has the lock, whether it writes or not
+
+sub locker {
+    my ($pid) = grep { my $p = $_; grep { TestVMess::file_text($_) =~ /^lock:.*OFDLCK/m }
+                                        glob("/proc/$p/fdinfo/*") } children();
+    return $pid;
+}
+
+
 # a client of the API that goes on until nginx is killed, in a process of its own; it
 # tells what it is about to do, and what was confirmed, as lines "name value"
 
@@ -1272,15 +1281,29 @@ my $api = VMess::API->new(connect => sub { tcp(http_port()) });
 my %id = (carol => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11',
           dave => '8c9e6679-7425-40de-944b-e07fc1f90ae7');
 is($api->call('PUT', "users/$_", { id => $id{$_} })->{status}, 201, $_) for sort keys %id;
+is(join(' ', files()), 'journal.1 snapshot.1', 'files');
 
 fail_disk(1);
 is($api->call('PATCH', 'users/carol', { quota => 1000 })->{status}, 503, 'a change is not saved');
 is($api->call('DELETE', 'users/dave')->{status}, 503, 'nor is a removal');
 is(log_count(qr/alert.*fdatasync\(\) of a journal in .*Input\/output error/), 1, 'an alert');
+
+# attempts leave nothing, and changes do not make them more
+
+is(join(' ', map { $api->request(PATCH => 'users/carol', { quota => $_ })->{status} } 1 .. 20),
+   join(' ', (503) x 20), 'others are not saved');
+is(wait_for(sub { "@{[files()]}" eq 'journal.1 snapshot.1' }), 1, 'no file is added');
 stop_nginx('KILL');
 ok(start_nginx(), 'a start');
 is(wait_log(qr/alert.*fdatasync\(\) of a snapshot in/), 1, 'an alert of a snapshot');
 is($api->call('GET', 'users/carol')->{status}, 200, 'who was saved before is there');
+
+# an attempt of another worker
+
+kill 'KILL', locker();
+is(wait_log(qr/alert.*fdatasync\(\) of a snapshot in/, 2), 1, 'another worker tries');
+is(wait_for(sub { "@{[files()]}" eq 'journal.1 snapshot.1' }), 1, 'no file is added again');
+is(log_count(qr/notice.*is written to again/), 0, 'it is not said to succeed');
 
 fail_disk(0);
 is(wait_log(qr/notice.*is written to again/), 1, 'it does not fail any more');
@@ -1290,5 +1313,58 @@ stop_nginx('KILL');
 ok(start_nginx(), 'a start');
 is($api->call('GET', 'users/carol')->{json}{quota}, 2000, 'the change is there');
 is($api->call('GET', 'users/dave')->{status}, 404, 'who was removed is not');
+1;
+--- stream_response: 1
+
+
+=== TEST 22: a disk with less room than a snapshot needs
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentytwo')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twentytwo";
+SKIP: {
+    stop_nginx('QUIT');
+    remove_tree($state);
+    mkdir $state;
+    skip 'no mount', 1 if system("mount -t tmpfs -o size=256k none $state 2>/dev/null") != 0;
+    $mounted = $state;
+
+    ok(start_nginx(), 'a start');
+    my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+    is($api->call('PUT', 'users', { users => [map { {
+           name => sprintf('u%05d', $_),
+           id => sprintf('00000000-0000-4000-8000-%012x', $_),
+       } } 1 .. 300] })->{status}, 200, 'users');
+
+    # a part of it has room
+
+    open my $fh, '>', "$state/big" or die $!;
+    1 while syswrite $fh, 'x' x 4096;
+    truncate $fh, (-s $fh) - 8192 or die $!;
+    my $had = join ' ', files();
+    kill 'KILL', children();
+    is(wait_log(qr/alert.*No space left on device/), 1, 'an alert');
+    is(wait_for(sub { "@{[files()]}" eq $had }), 1, 'what has no room is not kept');
+
+    # nor is what somebody has left
+
+    put_file('snapshot.7.tmp', 'x' x 4096);
+    truncate $fh, (-s $fh) - 16384 or die $!;
+    CORE::close $fh;
+    is(wait_log(qr/notice.*is written to again/, 1, 40), 1, 'what is needed is enough');
+    is($api->call('PATCH', 'users/u00001', { quota => 1000 })->{status}, 200, 'a change is saved');
+    is(scalar(grep { /tmp$/ } files()), 0, 'nothing is left');
+    stop_nginx('QUIT');
+    system("umount $state") == 0 or die;
+    undef $mounted;
+    start_nginx();
+}
 1;
 --- stream_response: 1

@@ -224,6 +224,11 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
 
     st->counters = 1;
 
+    if (st->skip) {
+        st->skip--;
+        return;
+    }
+
     ngx_vmess_state_round(st);
 }
 
@@ -250,6 +255,13 @@ ngx_vmess_state_wake_handler(ngx_event_t *ev)
     if (read(c->fd, &n, sizeof(uint64_t)) == -1 && ngx_errno != NGX_EAGAIN) {
         ngx_log_error(NGX_LOG_ALERT, ev->log, ngx_errno,
                       "read() of an eventfd failed");
+    }
+
+    /* after a failure, the timer tries again */
+
+    if (st->failed && st->journal == NGX_INVALID_FILE) {
+        st->zone->sh->unsaved = st->zone->sh->asked;
+        return;
     }
 
     /* a round that is being made is followed by another one */

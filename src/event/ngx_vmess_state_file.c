@@ -9,10 +9,17 @@
 #include "ngx_vmess_state_dir.h"
 
 
+/* seconds between attempts when one after the other fails */
+
+#define NGX_VMESS_STATE_PAUSE     15
+
+
 static void ngx_vmess_state_file_check_base(ngx_vmess_state_t *st,
     ngx_array_t *snapshots);
 static ngx_fd_t ngx_vmess_state_file_create(ngx_vmess_state_t *st,
     ngx_vmess_journal_kind_e kind, off_t *size);
+static void ngx_vmess_state_file_delete(ngx_vmess_state_t *st,
+    ngx_vmess_journal_kind_e kind, char *suffix);
 
 
 /* a journal and a snapshot, of which parts are written in events that follow */
@@ -44,14 +51,6 @@ ngx_vmess_state_file_start(ngx_vmess_state_t *st)
     st->writing = 0;
     st->lost = 0;
 
-    if (st->failed) {
-        st->failed = 0;
-
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "vmess_users \"%V\": \"%V\" is written to again",
-                      &st->zone->name, &st->path.name);
-    }
-
     return NGX_OK;
 }
 
@@ -70,9 +69,13 @@ ngx_vmess_state_file_begin(ngx_vmess_state_t *st)
     ngx_pool_t                *pool;
     ngx_vmess_state_files_t    files;
 
+    /* a worker that died may have left something that takes room */
+
+    (void) ngx_vmess_state_dir_clean(&st->path.name, 0);
+
     pool = ngx_create_pool(1024, ngx_cycle->log);
     if (pool == NULL) {
-        return NGX_ERROR;
+        return ngx_vmess_state_file_failed(st, "reading");
     }
 
     rc = ngx_vmess_state_dir_list(&st->path.name, &files, pool);
@@ -108,6 +111,7 @@ ngx_vmess_state_file_begin(ngx_vmess_state_t *st)
     }
 
     st->journal = fd;
+    st->kept = 0;
 
     if (ngx_vmess_state_file_publish(st, NGX_VMESS_JOURNAL_CHANGES, fd)
         != NGX_OK)
@@ -169,6 +173,7 @@ ngx_vmess_state_file_create(ngx_vmess_state_t *st,
 
     if (ngx_vmess_state_file_write(st, fd, buf, p, size) != NGX_OK) {
         (void) ngx_close_file(fd);
+        (void) ngx_delete_file(path);
         return NGX_INVALID_FILE;
     }
 
@@ -187,11 +192,18 @@ ngx_vmess_state_file_publish(ngx_vmess_state_t *st,
     ngx_vmess_state_dir_name(tmp, &st->path.name, kind, st->number, ".tmp");
     ngx_vmess_state_dir_name(path, &st->path.name, kind, st->number, "");
 
-    if (fsync(fd) == -1
-        || ngx_rename_file(tmp, path) == NGX_FILE_ERROR
-        || ngx_vmess_state_dir_sync(&st->path.name) != NGX_OK)
-    {
+    if (fsync(fd) == -1 || ngx_rename_file(tmp, path) == NGX_FILE_ERROR) {
         return ngx_vmess_state_file_failed(st, "saving a file in");
+    }
+
+    /* a snapshot that is on the disk is not read without its journal */
+
+    st->kept |= (kind == NGX_VMESS_JOURNAL_SNAPSHOT);
+
+    if (ngx_vmess_state_dir_sync(&st->path.name) != NGX_OK) {
+        (void) ngx_vmess_state_file_failed(st, "saving a file in");
+        (void) ngx_delete_file(path);
+        return NGX_ERROR;
     }
 
     return NGX_OK;
@@ -242,13 +254,52 @@ ngx_vmess_state_file_failed(ngx_vmess_state_t *st, char *what)
     st->failed = 1;
     st->needed = 1;
 
+    st->skip = st->pause;
+    st->pause = ngx_min(2 * st->pause + 1, NGX_VMESS_STATE_PAUSE);
+
     /* who waits is told */
 
     st->zone->sh->unsaved = st->zone->sh->asked;
 
+    /* a journal without anything would stay for each attempt */
+
+    if (st->journal != NGX_INVALID_FILE && !st->kept) {
+        ngx_vmess_state_file_delete(st, NGX_VMESS_JOURNAL_CHANGES, ".tmp");
+        ngx_vmess_state_file_delete(st, NGX_VMESS_JOURNAL_CHANGES, "");
+    }
+
     ngx_vmess_state_file_close(st);
 
     return NGX_ERROR;
+}
+
+
+/* if it stays, it is deleted with the next snapshot */
+
+static void
+ngx_vmess_state_file_delete(ngx_vmess_state_t *st,
+    ngx_vmess_journal_kind_e kind, char *suffix)
+{
+    u_char  path[NGX_MAX_PATH];
+
+    ngx_vmess_state_dir_name(path, &st->path.name, kind, st->number, suffix);
+
+    (void) ngx_delete_file(path);
+}
+
+
+void
+ngx_vmess_state_file_works(ngx_vmess_state_t *st)
+{
+    st->pause = 0;
+
+    if (st->failed) {
+        st->failed = 0;
+
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "vmess_users \"%V\": \"%V\" is written to again",
+                      &st->zone->name, &st->path.name);
+    }
 }
 
 
@@ -265,6 +316,8 @@ ngx_vmess_state_file_close(ngx_vmess_state_t *st)
     }
 
     if (st->snapshot != NGX_INVALID_FILE) {
+        ngx_vmess_state_file_delete(st, NGX_VMESS_JOURNAL_SNAPSHOT, ".tmp");
+
         (void) ngx_close_file(st->snapshot);
         st->snapshot = NGX_INVALID_FILE;
     }

@@ -43,6 +43,8 @@ struct ngx_vmess_state_s {
     ngx_uint_t                 copied;     /* next of the snapshot */
     ngx_uint_t                 seconds;    /* the lock was nobody's */
     time_t                     complained;
+    ngx_uint_t                 pause;      /* after the next failure, seconds */
+    ngx_uint_t                 skip;       /* of them, before the next attempt */
     ngx_event_t                timer;
     ngx_event_t                step;
     unsigned                   began:1;
@@ -55,6 +57,8 @@ struct ngx_vmess_state_s {
     unsigned                   copied_all:1; /* into the snapshot */
     unsigned                   needed:1;   /* a snapshot: files lack something
                                               that users say they have */
+    unsigned                   kept:1;     /* the journal has what no other file
+                                              has, or a snapshot goes with it */
     unsigned                   failed:1;
     unsigned                   lost:1;     /* who has gone, by name */
 };
@@ -62,7 +66,9 @@ struct ngx_vmess_state_s {
 
 /*
  * Files of the worker that has the lock.  After NGX_ERROR, which was logged,
- * none is open, those who wait are told, and a snapshot is needed.
+ * none is open, those who wait are told, and a snapshot is needed.  What was
+ * begun is deleted if it is worth nothing: a disk that is full or fails does
+ * not get fuller by attempts.
  */
 
 /* begins the next journal and a snapshot of its number; NGX_OK or NGX_ERROR */
@@ -93,7 +99,10 @@ ngx_int_t ngx_vmess_state_file_write(ngx_vmess_state_t *st, ngx_fd_t fd,
  */
 ngx_int_t ngx_vmess_state_file_failed(ngx_vmess_state_t *st, char *what);
 
-/* closes both */
+/* a snapshot is finished: if something had failed, it does not any more */
+void ngx_vmess_state_file_works(ngx_vmess_state_t *st);
+
+/* closes both; a snapshot that is not finished is deleted */
 void ngx_vmess_state_file_close(ngx_vmess_state_t *st);
 
 

@@ -168,6 +168,10 @@ ngx_vmess_state_write_count(ngx_vmess_state_t *st)
         }
 
         st->open = !last;
+
+        /* before a snapshot that is needed, nobody is told to be saved */
+
+        st->kept |= !st->needed;
     }
 
     return last ? NGX_OK : NGX_AGAIN;
@@ -195,6 +199,7 @@ ngx_vmess_state_write_commit(ngx_vmess_state_t *st)
         st->copied_all = 0;
         st->needed = 0;
 
+        ngx_vmess_state_file_works(st);
         ngx_vmess_state_write_tell(st);
     }
 
