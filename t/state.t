@@ -1368,3 +1368,33 @@ SKIP: {
 }
 1;
 --- stream_response: 1
+
+
+=== TEST 23: counters while a snapshot is made
+--- config
+location /api/ { vmess_api main write; client_max_body_size 8m; client_body_buffer_size 8m; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentythree') =~ s/:1m/:64m/r
+--- stream_server_config eval
+$main::config
+--- stream_client
+$state = "$Dir/twentythree";
+is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+slow_disk(500, 'snapshot');
+is($api->call('PUT', 'users', { users => [map { {
+       name => sprintf('u%05d', $_), class => 'customers',
+       id => sprintf('00000000-0000-4000-8000-%012x', $_),
+   } } 1 .. 26000] })->{status}, 200, 'users, more than a journal is to have');
+ok(wait_for(sub { -s "$state/snapshot.2.tmp" }), 'another one is begun');
+one_flow('alice', 'hello');
+is(wait_for(sub { number((records('journal.2')->{alice} // {})->{36}) == 1 }, 20), 1,
+   'a flow is written');
+my @names = text('snapshot.2.tmp') =~ /u\d{5}/g;
+cmp_ok(scalar @names, '<', 26000, 'before it is made');
+slow_disk(0);
+is(wait_for(sub { snapshot() == 2 }), 1, 'and it is');
+1;
+--- stream_response: 1

@@ -266,10 +266,11 @@ ngx_vmess_state_write_copy(ngx_vmess_state_t *st)
 
     st->copied_all = (st->copied == 0);
 
-    /* until there is a snapshot, a round does not help those who wait */
+    /* until there is one that is needed, a round helps nobody */
 
     st->writing = (st->copied_all
-                   || (!st->needed && st->zone->sh->asked != st->asked));
+                   || (!st->needed && (st->counters
+                                       || st->zone->sh->asked != st->asked)));
 
     return NGX_OK;
 }
