@@ -920,7 +920,17 @@ make_path("$state/lock");
 ok(start_nginx(), 'a start');
 my @names = map { $_->{name} } @{ $api->call('GET', 'users')->{json}{users} };
 is("@names", 'alice bob carol', 'a user was kept');
+
+# the time that it is waited for passes at once
+
+my $pid = fork // die $!;
+if (!$pid) {
+    wait_for(sub { $api->request(GET => 'users/carol')->{status} == 404 });
+    set_clock(monotonic => 10);
+    POSIX::_exit(0);
+}
 is($api->call('DELETE', 'users/carol')->{status}, 503, 'and is removed, which is not saved');
+waitpid $pid, 0;
 rmdir "$state/lock";
 stop_nginx('TERM');
 
@@ -1045,7 +1055,7 @@ TestVMess::halt('STOP', $writer);
 my $pid = fork // die $!;
 if (!$pid) {
     wait_for(sub { ($api->request(GET => 'users/carol')->{json}{quota} // 0) == 1000 });
-    set_clock(monotonic => 10);
+    set_clock(monotonic => 20);
     POSIX::_exit(0);
 }
 is($api->call('PATCH', 'users/carol', { quota => 1000 })->{status}, 503, 'nobody saves it');
@@ -1396,5 +1406,48 @@ my @names = text('snapshot.2.tmp') =~ /u\d{5}/g;
 cmp_ok(scalar @names, '<', 26000, 'before it is made');
 slow_disk(0);
 is(wait_for(sub { snapshot() == 2 }), 1, 'and it is');
+1;
+--- stream_response: 1
+
+
+=== TEST 24: a worker that cannot open the lock, while another one has it
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentyfour')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twentyfour";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my $id = '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11';
+is($api->call('PUT', 'users/carol', { id => $id })->{status}, 201, 'a user');
+my $writer = writer();
+rename "$state/lock", "$state/locked" or die $!;
+make_path("$state/lock");
+kill 'KILL', grep { $_ != $writer } children();
+is(wait_log(qr/alert.*opening the lock in ".*twentyfour" failed/), 1, 'an alert');
+
+# who writes waits for the disk, and so the other one takes the second request
+
+slow_disk(1e6, 'journal');
+my $size = -s "$state/journal.1";
+my @s;
+for my $quota (1000, 2000) {
+    push @s, tcp(http_port());
+    put($s[-1], "PATCH /api/users/carol HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                . "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"quota\":$quota}");
+    is(wait_for(sub { -s "$state/journal.1" > $size
+                      && $api->request(GET => 'users/carol')->{json}{quota} == $quota }), 1,
+       'a change is made');
+}
+slow_disk(0);
+like(slurp($_), qr{^HTTP/1.1 200 }, 'and saved') for @s;
+is(writer(), $writer, 'by the one that can');
+rmdir "$state/lock";
+rename "$state/locked", "$state/lock" or die $!;
 1;
 --- stream_response: 1

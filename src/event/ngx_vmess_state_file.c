@@ -237,21 +237,8 @@ ngx_vmess_state_file_write(ngx_vmess_state_t *st, ngx_fd_t fd, u_char *p,
 ngx_int_t
 ngx_vmess_state_file_failed(ngx_vmess_state_t *st, char *what)
 {
-    ngx_err_t  err;
+    ngx_vmess_state_file_complain(st, what);
 
-    err = ngx_errno;
-
-    if (!st->failed || ngx_time() - st->complained >= NGX_VMESS_STATE_COMPLAIN)
-    {
-        st->complained = ngx_time();
-
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, err,
-                      "vmess_users \"%V\": %s \"%V\" failed, users and "
-                      "counters are not saved until it succeeds",
-                      &st->zone->name, what, &st->path.name);
-    }
-
-    st->failed = 1;
     st->needed = 1;
 
     st->skip = st->pause;
@@ -271,6 +258,27 @@ ngx_vmess_state_file_failed(ngx_vmess_state_t *st, char *what)
     ngx_vmess_state_file_close(st);
 
     return NGX_ERROR;
+}
+
+
+void
+ngx_vmess_state_file_complain(ngx_vmess_state_t *st, char *what)
+{
+    ngx_err_t  err;
+
+    err = ngx_errno;
+
+    if (!st->failed || ngx_time() - st->complained >= NGX_VMESS_STATE_COMPLAIN)
+    {
+        st->complained = ngx_time();
+
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, err,
+                      "vmess_users \"%V\": %s \"%V\" failed, users and "
+                      "counters are not saved until it succeeds",
+                      &st->zone->name, what, &st->path.name);
+    }
+
+    st->failed = 1;
 }
 
 

@@ -99,6 +99,9 @@ ngx_int_t ngx_vmess_state_file_write(ngx_vmess_state_t *st, ngx_fd_t fd,
  */
 ngx_int_t ngx_vmess_state_file_failed(ngx_vmess_state_t *st, char *what);
 
+/* only logs it: this worker does not write, and maybe another one does */
+void ngx_vmess_state_file_complain(ngx_vmess_state_t *st, char *what);
+
 /* a snapshot is finished: if something had failed, it does not any more */
 void ngx_vmess_state_file_works(ngx_vmess_state_t *st);
 

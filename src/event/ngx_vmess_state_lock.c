@@ -41,7 +41,8 @@ ngx_vmess_state_lock_get(ngx_vmess_state_t *st)
                                  NGX_FILE_OWNER_ACCESS);
 
         if (st->lock == NGX_INVALID_FILE) {
-            return ngx_vmess_state_file_failed(st, "opening the lock in");
+            ngx_vmess_state_file_complain(st, "opening the lock in");
+            return NGX_ERROR;
         }
     }
 
