@@ -3,6 +3,7 @@
 use lib "t/lib";
 use VMess::Clock;
 use VMess::Disk;
+use VMess::Process;
 use TestVMess;
 use VMess::API;
 use File::Copy qw(copy);
@@ -10,6 +11,7 @@ use File::Path qw(make_path remove_tree);
 use IO::Socket::IP;
 use POSIX ();
 use Socket qw(SOCK_STREAM);
+use Time::HiRes ();
 use Test::Nginx::Util qw($ServRoot $PidFile $ConfFile);
 
 plan "no_plan";
@@ -222,6 +224,13 @@ sub locker {
 }
 
 
+# a time by the clock that is only set ahead
+
+my $ahead = 0;
+
+sub ahead { return $ahead += $_[0] }
+
+
 # a client of the API that goes on until nginx is killed, in a process of its own; it
 # tells what it is about to do, and what was confirmed, as lines "name value"
 
@@ -260,6 +269,32 @@ sub changes {
         syswrite $fh, "ok $name $value\n" if $status =~ /^2/ || $status == 404;
         POSIX::_exit(0) if !$status;
     }
+}
+
+
+# quotas of such users, those behind that number
+
+sub quotas {
+    my ($api, $n) = @_;
+    my ($after, %quota) = '';
+    while (defined $after) {
+        my $page = $api->request(GET => "users?limit=1000$after")->{json};
+        $quota{$_->{quota} // 0} = 1 for grep { $_->{name} =~ /^u(\d+)/ && $1 > $n } @{ $page->{users} };
+        $after = defined $page->{next} ? "&after=$page->{next}" : undef;
+    }
+    return join ' ', sort keys %quota;
+}
+
+# a request that gives users of these numbers that quota
+
+sub list {
+    my ($first, $last, $quota) = @_;
+    my $body = '{"users":[' . join(',', map { sprintf
+        '{"name":"u%05d","class":"customers","id":"00000000-0000-4000-8000-%012x","quota":%d}', $_, $_, $quota
+    } $first .. $last) . ']}';
+    return "PATCH /api/users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+           . "Content-Type: application/json\r\nContent-Length: " . length($body)
+           . "\r\n\r\n$body";
 }
 
 
@@ -923,10 +958,10 @@ is("@names", 'alice bob carol', 'a user was kept');
 
 # the time that it is waited for passes at once
 
-my $pid = fork // die $!;
+my ($time, $pid) = (main::ahead(10), fork // die $!);
 if (!$pid) {
     wait_for(sub { $api->request(GET => 'users/carol')->{status} == 404 });
-    set_clock(monotonic => 10);
+    set_clock(monotonic => $time);
     POSIX::_exit(0);
 }
 is($api->call('DELETE', 'users/carol')->{status}, 503, 'and is removed, which is not saved');
@@ -1052,10 +1087,10 @@ TestVMess::halt('STOP', $writer);
 
 # the time that it waits for that passes at once
 
-my $pid = fork // die $!;
+my ($time, $pid) = (main::ahead(10), fork // die $!);
 if (!$pid) {
     wait_for(sub { ($api->request(GET => 'users/carol')->{json}{quota} // 0) == 1000 });
-    set_clock(monotonic => 20);
+    set_clock(monotonic => $time);
     POSIX::_exit(0);
 }
 is($api->call('PATCH', 'users/carol', { quota => 1000 })->{status}, 503, 'nobody saves it');
@@ -1449,5 +1484,116 @@ like(slurp($_), qr{^HTTP/1.1 200 }, 'and saved') for @s;
 is(writer(), $writer, 'by the one that can');
 rmdir "$state/lock";
 rename "$state/locked", "$state/lock" or die $!;
+1;
+--- stream_response: 1
+
+
+=== TEST 25: who writes is told to quit amid a list that another worker applies
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentyfive')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twentyfive";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+
+my $s = tcp(http_port());
+put($s, list(1, 480, 1));
+like(slurp($s), qr{^HTTP/1.1 200 }, 'users');
+my $was = 1;
+
+for my $end ('nginx is killed', 'the list is applied') {
+
+    # who writes waits for the disk, and so the list is not his
+
+    my $writer = writer();
+    my $journal = (sort { $a <=> $b } map { /^journal\.(\d+)$/ } files())[-1];
+    wait_for(sub { snapshot() == $journal });
+    my $size = -s "$state/journal.$journal";
+    slow_disk(1e6, 'journal');
+    one_flow('alice', 'hello');
+    is(wait_for(sub { -s "$state/journal.$journal" > $size }), 1,
+       "$end: a counter is written");
+    my ($other) = grep { $_ != $writer } children();
+    slow_turns(200);
+    $s = tcp(http_port());
+    put($s, list(1, 480, $was + 1));
+    is(wait_for(sub { $api->request(GET => 'users/u00001')->{json}{quota} == $was + 1 }, 30), 1,
+       "$end: a list is begun");
+    TestVMess::halt('STOP', $other);
+    slow_turns(0);
+    slow_disk(0);
+    kill 'QUIT', $writer;
+    is(wait_for(sub { !alive($writer) }), 1, "$end: who wrote has gone");
+
+    if ($end =~ /killed/) {
+        stop_nginx('KILL');
+        CORE::close $s;
+
+    } else {
+        kill 'CONT', $other;
+        like(slurp($s), qr{^HTTP/1.1 200 }, "$end: it is saved");
+        stop_nginx('KILL');
+        $was++;
+    }
+
+    ok(start_nginx(), "$end: a start");
+    is(quotas($api, 0), $was, "$end: the list is there as a whole, or not at all");
+}
+1;
+--- stream_response: 1
+
+
+=== TEST 26: a list that begins when the time for another one has passed
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentysix') =~ s/:1m/:16m/r
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twentysix";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my $s = tcp(http_port());
+put($s, list(1, 3000, 1));
+like(slurp($s), qr{^HTTP/1.1 200 }, 'users');
+
+# who writes waits for the disk after the first part of a round
+
+my ($writer, $size) = (writer(), -s "$state/journal.1");
+slow_disk(1e6, 'journal');
+my $first = tcp(http_port());
+put($first, list(1, 3000, 2));
+is(wait_for(sub { -s "$state/journal.1" > $size }), 1, 'a list is written');
+cmp_ok(-s "$state/journal.1", '<', $size + 65537, 'in parts');
+my ($other) = grep { $_ != $writer } children();
+slow_turns(200);
+$s = tcp(http_port());
+put($s, list(2521, 3000, 3));
+is(wait_for(sub { $api->request(GET => 'users/u02521')->{json}{quota} == 3 }, 30), 1,
+   'another one is begun');
+TestVMess::halt('STOP', $other);
+slow_turns(0);
+set_clock(monotonic => ahead(6));
+slow_disk(0);
+
+# it has looked what is to be done
+
+for (1, 2) {
+    my $looked = (Time::HiRes::stat("$state/lock"))[9];
+    wait_for(sub { (Time::HiRes::stat("$state/lock"))[9] > $looked });
+}
+stop_nginx('KILL');
+ok(start_nginx(), 'a start');
+my $quotas = quotas($api, 2520);
+like($quotas, qr/^[12]$/, 'the list is there as a whole, or not at all');
 1;
 --- stream_response: 1

@@ -193,12 +193,6 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
     /* new workers see to what old ones count */
 
     if (ngx_exiting) {
-
-        if (st->held && !ngx_vmess_state_ready(st)) {
-            ngx_add_timer(ev, NGX_VMESS_STATE_SOON);
-            return;
-        }
-
         ngx_vmess_state_unlock(st);
         return;
     }
@@ -345,20 +339,30 @@ static ngx_uint_t
 ngx_vmess_state_ready(ngx_vmess_state_t *st)
 {
     uint32_t              pid;
-    ngx_uint_t            i;
+    ngx_uint_t            i, begun;
     ngx_vmess_zone_sh_t  *sh;
 
     sh = st->zone->sh;
 
-    if (st->since == 0) {
-        st->since = ngx_current_msec;
-    }
-
-    st->begun = sh->begun;
+    begun = sh->begun;
 
     ngx_vmess_memory_barrier();
 
-    if (ngx_current_msec - st->since >= NGX_VMESS_STATE_PATIENCE) {
+    if (st->wanted == 0) {
+        st->wanted = ngx_current_msec;
+        st->since = ngx_current_msec;
+    }
+
+    /* each list has time of its own */
+
+    if (st->begun != begun) {
+        st->begun = begun;
+        st->since = ngx_current_msec;
+    }
+
+    if (ngx_current_msec - st->since >= NGX_VMESS_STATE_PATIENCE
+        || ngx_current_msec - st->wanted >= NGX_VMESS_STATE_LISTS)
+    {
         return 1;
     }
 
@@ -454,14 +458,19 @@ ngx_vmess_state_listen(ngx_vmess_state_t *st)
 }
 
 
-/* what was counted until now is written before */
+/*
+ * What was counted until now is written before.  If a list is being applied, the
+ * worker that does so writes all when it has, or whoever gets the lock then.
+ */
 
 static void
 ngx_vmess_state_unlock(ngx_vmess_state_t *st)
 {
     ngx_connection_t  *c;
 
-    if (st->held && !ngx_vmess_state_lock_elsewhere(st)) {
+    if (st->held && !ngx_vmess_state_lock_elsewhere(st)
+        && ngx_vmess_state_ready(st))
+    {
         ngx_vmess_state_write_last(st);
     }
 

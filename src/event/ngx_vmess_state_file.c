@@ -316,7 +316,7 @@ ngx_vmess_state_file_close(ngx_vmess_state_t *st)
 {
     st->writing = 0;
     st->open = 0;
-    st->since = 0;
+    st->wanted = 0;
 
     if (st->journal != NGX_INVALID_FILE) {
         (void) ngx_close_file(st->journal);

@@ -31,7 +31,8 @@ struct ngx_vmess_state_s {
     ngx_connection_t          *connection; /* of it, while the lock is held */
     ngx_uint_t                 asked;      /* what this pass will have saved */
     ngx_uint_t                 begun;      /* lists, when it began */
-    ngx_msec_t                 since;      /* this round is to be, 0: none is */
+    ngx_msec_t                 since;      /* the last of them, or the round */
+    ngx_msec_t                 wanted;     /* this round is, 0: none is */
     ngx_fd_t                   lock;
     ngx_fd_t                   journal;    /* NGX_INVALID_FILE: to be begun */
     ngx_fd_t                   snapshot;   /* or none is being made */

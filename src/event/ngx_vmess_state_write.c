@@ -138,7 +138,7 @@ ngx_vmess_state_write_count(ngx_vmess_state_t *st)
 
     last = (st->user == 0
             && (st->closing || st->begun == sh->begun
-                || ngx_current_msec - st->since >= NGX_VMESS_STATE_PATIENCE));
+                || ngx_current_msec - st->wanted >= NGX_VMESS_STATE_LISTS));
 
     if (round.count || (last && st->open)) {
 
@@ -184,7 +184,7 @@ ngx_int_t
 ngx_vmess_state_write_commit(ngx_vmess_state_t *st)
 {
     st->writing = 0;
-    st->since = 0;
+    st->wanted = 0;
 
     ngx_vmess_state_write_tell(st);
 

@@ -10,9 +10,10 @@
 #include "ngx_vmess_state_file.h"
 
 
-/* ms that a round waits for a list to be applied */
+/* ms that a round waits for a list to be applied, and for all of them */
 
 #define NGX_VMESS_STATE_PATIENCE  5000
+#define NGX_VMESS_STATE_LISTS     30000
 
 
 /*
