@@ -1597,3 +1597,98 @@ my $quotas = quotas($api, 2520);
 like($quotas, qr/^[12]$/, 'the list is there as a whole, or not at all');
 1;
 --- stream_response: 1
+
+
+=== TEST 27: an old worker dies amid a list, and its pid is somebody else's
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentyseven')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twentyseven";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my $s = tcp(http_port());
+put($s, list(1, 480, 1));
+like(slurp($s), qr{^HTTP/1.1 200 }, 'users');
+
+# who writes waits for the disk, and so the other worker has a flow and the list
+
+my ($writer, $size) = (writer(), -s "$state/journal.1");
+slow_disk(1e6, 'journal');
+one_flow('bob', 'hello');
+is(wait_for(sub { -s "$state/journal.1" > $size }), 1, 'a counter is written');
+my ($other) = grep { $_ != $writer } children();
+my $flow = flow(to => 'echo', data => 'hello', skew => 2);
+is($flow->read(5), 'hello', 'a flow');
+slow_turns(200);
+$s = tcp(http_port());
+put($s, list(1, 480, 2));
+is(wait_for(sub { $api->request(GET => 'users/u00001')->{json}{quota} == 2 }, 30), 1,
+   'a list is begun');
+TestVMess::halt('STOP', $other);
+slow_turns(0);
+slow_disk(0);
+
+# nobody comes in the place of an old one
+
+reload();
+is($api->call('GET', 'users/alice')->{json}{flows}, 1, 'the flow is counted');
+TestVMess::halt('KILL', $other);
+is(wait_for(sub { $api->request(GET => 'users/alice')->{json}{flows} == 0 }), 1,
+   'it is known to have gone');
+reuse_pids(1);
+is($api->call('PUT', 'users/carol', { id => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11' })->{status},
+   201, 'a change is made, and saved');
+reuse_pids(0);
+$flow->close;
+CORE::close $s;
+1;
+--- stream_response: 1
+
+
+=== TEST 28: a process that nobody knows has the lock of users
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentyeight')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twentyeight";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my $id = '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11';
+is($api->call('PUT', 'users/carol', { id => $id })->{status}, 201, 'a user');
+
+# the memory with names of users has the lock first
+
+my ($pid) = children();
+open my $mem, '+<:raw', "/proc/$pid/mem" or die $!;
+my $found = 0;
+for (TestVMess::file_text("/proc/$pid/maps") =~ /^(\w+-\w+) rw-s .*zero/mg) {
+    my ($from, $to) = map { hex } split /-/;
+    sysseek $mem, $from, 0 or die $!;
+    sysread $mem, my $text, $to - $from or die $!;
+    next if $text !~ /carol/;
+    sysseek $mem, $from, 0 or die $!;
+    syswrite $mem, pack 'Q', $$ or die $!;
+    $found++;
+}
+CORE::close $mem;
+is($found, 1, 'the lock');
+my $s = tcp(http_port());
+put($s, "PATCH /api/users/carol HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        . "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"quota\":1000}");
+ok(IO::Select->new($s)->can_read(60), 'it is not waited for without an end');
+like(slurp($s), qr{^HTTP/1.1 200 }, 'a change is made');
+is(log_count(qr/alert.*vmess_users "main": the lock was not released by process $$, and is taken/), 1,
+   'an alert');
+1;
+--- stream_response: 1

@@ -45,7 +45,8 @@ ngx_vmess_edit_end(ngx_vmess_zone_t *zone)
 ngx_uint_t
 ngx_vmess_edit_is_open(ngx_vmess_zone_t *zone)
 {
-    ngx_pid_t  pid;
+    ngx_pid_t               pid;
+    ngx_vmess_worker_sh_t  *worker;
 
     pid = zone->sh->editor;
 
@@ -53,7 +54,13 @@ ngx_vmess_edit_is_open(ngx_vmess_zone_t *zone)
         return 0;
     }
 
-    if (pid == ngx_pid || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH) {
+    /* if it is known to have died, the pid may be somebody else's */
+
+    worker = &zone->sh->workers[zone->sh->editor_slot];
+
+    if (worker->pid == (uint32_t) pid
+        && (pid == ngx_pid || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH))
+    {
         return 1;
     }
 

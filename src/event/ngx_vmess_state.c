@@ -370,7 +370,11 @@ ngx_vmess_state_ready(ngx_vmess_state_t *st)
 
         pid = sh->workers[i].changing;
 
-        if (pid && (kill((ngx_pid_t) pid, 0) == 0 || ngx_errno != NGX_ESRCH)) {
+        /* if it is known to have died, the pid may be somebody else's */
+
+        if (pid && pid == sh->workers[i].pid
+            && (kill((ngx_pid_t) pid, 0) == 0 || ngx_errno != NGX_ESRCH))
+        {
             return 0;
         }
     }

@@ -11,10 +11,14 @@
 
 /* attempts to get the lock of the zone, before it is waited for in ms */
 
-#define NGX_VMESS_USERS_SPIN  1000
+#define NGX_VMESS_USERS_SPIN   1000
+
+/* ms for which it is, whatever is known of who has it */
+
+#define NGX_VMESS_USERS_STEAL  5000
 
 
-static void ngx_vmess_users_wait(ngx_shmtx_t *mutex);
+static void ngx_vmess_users_wait(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_reap_locked(ngx_vmess_zone_t *zone);
 
 
@@ -56,7 +60,7 @@ ngx_vmess_users_lock(ngx_vmess_zone_t *zone)
 
     t = zone->sh->table;
 
-    ngx_vmess_users_wait(&zone->shpool->mutex);
+    ngx_vmess_users_wait(zone);
 
     ngx_vmess_table_begin(t);
 
@@ -68,14 +72,18 @@ ngx_vmess_users_lock(ngx_vmess_zone_t *zone)
 
 /*
  * Old workers have a zone whose size has changed since, and the master knows that
- * no more: who waits looks whether it is for a process that has died.
+ * no more: who waits looks whether it is for a process that has died.  The pid of
+ * that may be somebody else's by then, and nobody has the lock for long.
  */
 
 static void
-ngx_vmess_users_wait(ngx_shmtx_t *mutex)
+ngx_vmess_users_wait(ngx_vmess_zone_t *zone)
 {
-    ngx_pid_t   pid;
-    ngx_uint_t  i;
+    ngx_pid_t     pid;
+    ngx_uint_t    i;
+    ngx_shmtx_t  *mutex;
+
+    mutex = &zone->shpool->mutex;
 
     for (i = 0; !ngx_shmtx_trylock(mutex); i++) {
 
@@ -90,6 +98,19 @@ ngx_vmess_users_wait(ngx_shmtx_t *mutex)
 
         if (pid && kill(pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
             (void) ngx_shmtx_force_unlock(mutex, pid);
+            continue;
+        }
+
+        if (i < NGX_VMESS_USERS_SPIN + NGX_VMESS_USERS_STEAL) {
+            continue;
+        }
+
+        i = NGX_VMESS_USERS_SPIN;
+
+        if (pid && ngx_shmtx_force_unlock(mutex, pid)) {
+            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                          "vmess_users \"%V\": the lock was not released by "
+                          "process %P, and is taken", &zone->name, pid);
         }
     }
 }
