@@ -660,6 +660,7 @@ SKIP: {
     is(wait_for(sub { snapshot() == 1 }), 1, 'a snapshot');
     one_flow('alice', 'hello');
     wait_total('alice', 1);
+    is(saved('alice', 1, 5), 1, 'a flow is written');
 
     open my $fh, '>', "$state/big" or die $!;
     1 while syswrite $fh, 'x' x 4096;
