@@ -32,13 +32,13 @@ static ngx_int_t ngx_vmess_state_init_zone(ngx_vmess_zone_t *zone,
 static void ngx_vmess_state_cleanup(void *data);
 static void ngx_vmess_state_timer_handler(ngx_event_t *ev);
 static void ngx_vmess_state_wake_handler(ngx_event_t *ev);
-static void ngx_vmess_state_round(ngx_vmess_state_t *st);
+static void ngx_vmess_state_begin_round(ngx_vmess_state_t *st);
 static void ngx_vmess_state_step_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_vmess_state_ready(ngx_vmess_state_t *st);
 static void ngx_vmess_state_next(ngx_vmess_state_t *st);
-static ngx_int_t ngx_vmess_state_lock(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_acquire(ngx_vmess_state_t *st);
 static void ngx_vmess_state_listen(ngx_vmess_state_t *st);
-static void ngx_vmess_state_unlock(ngx_vmess_state_t *st);
+static void ngx_vmess_state_give_up(ngx_vmess_state_t *st);
 
 
 ngx_int_t
@@ -193,7 +193,7 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
     /* new workers see to what old ones count */
 
     if (ngx_exiting) {
-        ngx_vmess_state_unlock(st);
+        ngx_vmess_state_give_up(st);
         return;
     }
 
@@ -201,14 +201,14 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
                                 : NGX_VMESS_STATE_SECOND);
     st->began = 1;
 
-    if (!st->held && ngx_vmess_state_lock(st) != NGX_OK) {
+    if (!st->held && ngx_vmess_state_acquire(st) != NGX_OK) {
         return;
     }
 
     if (ngx_vmess_state_lock_outdated(st)
         || ngx_vmess_state_lock_elsewhere(st))
     {
-        ngx_vmess_state_unlock(st);
+        ngx_vmess_state_give_up(st);
         return;
     }
 
@@ -223,7 +223,7 @@ ngx_vmess_state_timer_handler(ngx_event_t *ev)
         return;
     }
 
-    ngx_vmess_state_round(st);
+    ngx_vmess_state_begin_round(st);
 }
 
 
@@ -261,13 +261,13 @@ ngx_vmess_state_wake_handler(ngx_event_t *ev)
     /* a round that is being made is followed by another one */
 
     if (!st->writing && st->zone->sh->asked != st->zone->sh->saved) {
-        ngx_vmess_state_round(st);
+        ngx_vmess_state_begin_round(st);
     }
 }
 
 
 static void
-ngx_vmess_state_round(ngx_vmess_state_t *st)
+ngx_vmess_state_begin_round(ngx_vmess_state_t *st)
 {
     if (ngx_vmess_state_lock_elsewhere(st)
         || (st->journal == NGX_INVALID_FILE
@@ -418,7 +418,7 @@ ngx_vmess_state_next(ngx_vmess_state_t *st)
 
 
 static ngx_int_t
-ngx_vmess_state_lock(ngx_vmess_state_t *st)
+ngx_vmess_state_acquire(ngx_vmess_state_t *st)
 {
     if (ngx_vmess_state_lock_get(st) != NGX_OK) {
         return NGX_DECLINED;
@@ -463,12 +463,12 @@ ngx_vmess_state_listen(ngx_vmess_state_t *st)
 
 
 /*
- * What was counted until now is written before.  If a list is being applied, the
- * worker that does so writes all when it has, or whoever gets the lock then.
+ * What was counted until now is written before.  If a list is being applied,
+ * the worker that does so writes all when it has, or whoever gets the lock then.
  */
 
 static void
-ngx_vmess_state_unlock(ngx_vmess_state_t *st)
+ngx_vmess_state_give_up(ngx_vmess_state_t *st)
 {
     ngx_connection_t  *c;
 
@@ -528,11 +528,11 @@ ngx_vmess_state_exit_worker(ngx_cycle_t *cycle)
 
         (void) ngx_atomic_fetch_add(&zone[i]->sh->leaving, 1);
 
-        while (st->held || ngx_vmess_state_lock(st) == NGX_OK) {
+        while (st->held || ngx_vmess_state_acquire(st) == NGX_OK) {
 
             leaving = zone[i]->sh->leaving;
 
-            ngx_vmess_state_unlock(st);
+            ngx_vmess_state_give_up(st);
 
             if (leaving == zone[i]->sh->leaving) {
                 break;
@@ -614,14 +614,14 @@ ngx_vmess_state_saved(ngx_vmess_zone_t *zone, ngx_uint_t number)
     if (!st->held) {
         seconds = st->seconds;
 
-        if (ngx_vmess_state_lock(st) != NGX_OK) {
+        if (ngx_vmess_state_acquire(st) != NGX_OK) {
             st->seconds = seconds;
 
         } else if (ngx_exiting) {
-            ngx_vmess_state_unlock(st);
+            ngx_vmess_state_give_up(st);
 
         } else {
-            ngx_vmess_state_round(st);
+            ngx_vmess_state_begin_round(st);
         }
     }
 
