@@ -400,3 +400,38 @@ is(join(' ', map { $_->status } @s), '204 200 200 200 404 204', 'and is told');
 $_->rest for @s, @list;
 is(join(' ', map { $_->ended ? 'ended' : 'not' } @s, @list), join(' ', ('ended') x 10), 'to the end');
 --- stream_response: 1
+
+
+=== TEST 8: one who does not read does not keep a worker that is to quit
+--- config eval: $::config
+--- main_config
+worker_shutdown_timeout 3s;
+--- http_config
+server { listen 127.0.0.1:%%PORT_1%% sndbuf=8k; location /api/ { vmess_api main write; } }
+--- servers
+udp udp_echo
+--- stream_config eval: $::users
+--- stream_server_config
+vmess main;
+vmess_mux_streams 1000;
+proxy_pass vmess_target;
+--- quits
+--- may_alert
+--- stream_client
+my $m = VMess::Mux->new(flow(cmd => 'mux'));
+$m->write(join '', map { $m->expect($_); VMess::Mux::opening($_, net => 'udp', port => port('udp'), data => 'x') }
+                   1 .. 900);
+is(wait_flows(900), 900, 'more than a socket takes');
+my %old = map { $_ => 1 } children();
+reload();
+
+# one of the new workers asks the old one
+my $s = IO::Socket::IP->new(
+    PeerHost => '127.0.0.1', PeerPort => stream_port() + 1, Type => Socket::SOCK_STREAM(),
+    Sockopts => [[Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4096]]) or die "connect: $!";
+put($s, "GET /api/flows HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+read_n($s, 1000);
+is(wait_for(sub { !grep { $old{$_} } children() }), 1, 'old workers go');
+my $end = substr slurp($s), -40;
+like($end, qr/"next":null,"missing":\d\}\r\n0\r\n\r\n$/, 'the answer has an end');
+--- stream_response: 1

@@ -147,7 +147,10 @@ ngx_vmess_flows_zone(u_char *id)
 }
 
 
-/* nothing else is to come: the one who asked has gone */
+/*
+ * Nothing else is to come: the one who asked has gone.  Or this worker is to
+ * quit at last, for which nginx calls all handlers.
+ */
 
 static void
 ngx_vmess_flows_read_handler(ngx_event_t *rev)
@@ -157,7 +160,7 @@ ngx_vmess_flows_read_handler(ngx_event_t *rev)
 
     c = rev->data;
 
-    if (c->recv(c, &byte, 1) != NGX_AGAIN) {
+    if (c->close || c->recv(c, &byte, 1) != NGX_AGAIN) {
         ngx_vmess_flows_close(c);
     }
 }
