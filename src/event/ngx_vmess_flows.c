@@ -105,7 +105,7 @@ ngx_vmess_flows_accept(ngx_connection_t *c, ngx_vmess_greeting_t *greeting)
         /* it has no flows in a zone that it does not have */
 
         answer->done = 1;
-        answer->records[0].number = 0;
+        ngx_memzero(&answer->records[0], sizeof(ngx_vmess_flow_t));
         answer->last += sizeof(ngx_vmess_flow_t);
 
         ngx_queue_init(&answer->walk.queue);
@@ -233,7 +233,7 @@ ngx_vmess_flows_fill(ngx_vmess_flows_answer_t *answer)
 
         if (account == NULL) {
             answer->done = 1;
-            answer->records[n++].number = 0;
+            ngx_memzero(&answer->records[n++], sizeof(ngx_vmess_flow_t));
             break;
         }
 
