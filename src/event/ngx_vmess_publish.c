@@ -298,11 +298,9 @@ ngx_vmess_publish_count_others(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need)
         }
     }
 
-    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
-
     old = ngx_vmess_publish_replaced(zone);
     if (old == NULL) {
-        return;
+        goto done;
     }
 
     t = old->sh->table;
@@ -318,6 +316,8 @@ ngx_vmess_publish_count_others(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need)
             need->slots += info.value.ids + (zone->refresh ? 2 : 0);
         }
     }
+
+done:
 
     ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
 }
@@ -555,7 +555,7 @@ ngx_vmess_publish_set_user(ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf)
 
         /* who is in the configuration comes again, with his counters */
 
-        ngx_vmess_table_displace(t, user);
+        ngx_vmess_table_remove(t, user);
         taken = 1;
     }
 

@@ -191,4 +191,6 @@ ngx_vmess_users_log_full(ngx_vmess_zone_t *zone, ngx_log_t *log)
                   "vmess_users \"%V\": replay filter is full, "
                   "user \"%V\" has %ui of its %ui entries",
                   &zone->name, &name, n, capacity);
+
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
 }

@@ -98,14 +98,16 @@ static ngx_int_t ngx_http_vmess_api_bulk_check_item(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_info_t *info,
-    ngx_http_vmess_api_error_t *err);
+    ngx_http_vmess_api_item_t *item, ngx_vmess_value_t *value,
+    ngx_uint_t exists, ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_bulk_check_ids(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_bulk_check_id(
+    ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
+    const u_char *id, ngx_http_vmess_api_error_t *err);
 static ngx_uint_t ngx_http_vmess_api_bulk_gives_up(
-    ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_value_t *other,
-    const u_char *id);
+    ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_value_t *other);
 static ngx_int_t ngx_http_vmess_api_bulk_check_room(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     ngx_http_vmess_api_error_t *err);
@@ -628,6 +630,7 @@ static ngx_int_t
 ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_error_t *err)
 {
+    ngx_int_t                   rc;
     ngx_uint_t                  exists;
     ngx_http_vmess_api_info_t   info;
 
@@ -635,29 +638,29 @@ ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
               == NGX_OK);
 
     if (exists && info.user.value.origin != NGX_VMESS_ORIGIN_API) {
-        return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
-                                             &item->name.str, NULL, err);
+        rc = ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
+                                           &item->name.str, NULL, err);
+
+    } else if (!item->change.remove) {
+        rc = ngx_http_vmess_api_bulk_value(ctx, item, &info.user.value,
+                                           exists, err);
+    } else if (exists) {
+        rc = NGX_OK;
+
+    } else {
+        rc = ngx_http_vmess_api_error(err, NGX_HTTP_NOT_FOUND, "NoSuchUser",
+                                      NULL, "there is no user \"%V\" in "
+                                      "vmess_users \"%V\"", &item->name.str,
+                                      &ctx->zone->name);
     }
 
-    if (item->change.remove) {
+    ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
 
-        if (exists) {
-            return NGX_OK;
-        }
-
-        return ngx_http_vmess_api_error(err, NGX_HTTP_NOT_FOUND, "NoSuchUser",
-                                        NULL, "there is no user \"%V\" in "
-                                        "vmess_users \"%V\"", &item->name.str,
-                                        &ctx->zone->name);
+    if (rc != NGX_OK || item->change.remove) {
+        return rc;
     }
 
-    if (!exists) {
-        ngx_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
-    }
-
-    if (ngx_http_vmess_api_bulk_value(ctx, item, &info, err) != NGX_OK
-        || ngx_http_vmess_api_bulk_check_ids(ctx, item, err) != NGX_OK)
-    {
+    if (ngx_http_vmess_api_bulk_check_ids(ctx, item, err) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -665,18 +668,14 @@ ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
 }
 
 
-/* makes the value that the user is to have of what it is, zeros if it is none */
+/* makes the value that the user is to have of what it is, if it is there */
 
 static ngx_int_t
 ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_info_t *info,
-    ngx_http_vmess_api_error_t *err)
+    ngx_http_vmess_api_item_t *item, ngx_vmess_value_t *value,
+    ngx_uint_t exists, ngx_http_vmess_api_error_t *err)
 {
-    ngx_vmess_value_t  *value;
-
-    value = &info->user.value;
-
-    if (ctx->request->method == NGX_HTTP_PUT) {
+    if (!exists || ctx->request->method == NGX_HTTP_PUT) {
         ngx_memzero(value, sizeof(ngx_vmess_value_t));
     }
 
@@ -693,8 +692,6 @@ ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
 
     item->change.value = *value;
 
-    ngx_explicit_memzero(info, sizeof(ngx_http_vmess_api_info_t));
-
     return NGX_OK;
 }
 
@@ -703,13 +700,9 @@ static ngx_int_t
 ngx_http_vmess_api_bulk_check_ids(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_error_t *err)
 {
-    ngx_int_t                   rc;
-    ngx_uint_t                  i, n;
-    ngx_vmess_user_t           *user;
+    ngx_uint_t                  i;
     ngx_vmess_value_t          *value;
-    ngx_vmess_table_t          *t;
     ngx_http_vmess_api_bulk_t  *bulk;
-    ngx_http_vmess_api_info_t   other;
 
     bulk = ctx->data;
     value = &item->change.value;
@@ -732,26 +725,50 @@ ngx_http_vmess_api_bulk_check_ids(ngx_http_vmess_api_ctx_t *ctx,
 
         ngx_rbtree_insert(&bulk->ids, &item->id[i].node);
 
-        t = ngx_vmess_users_lock(ctx->zone);
-
-        user = ngx_vmess_table_find_id(t, value->id[i]);
-        n = user ? ngx_vmess_table_number(t, user) : 0;
-        rc = user ? ngx_http_vmess_api_field_load(ctx->zone, n, &other)
-                  : NGX_DECLINED;
-
-        ngx_vmess_users_unlock(ctx->zone);
-
-        if (rc == NGX_OK
-            && !ngx_http_vmess_api_bulk_gives_up(ctx, &other.user.value,
-                                                 value->id[i]))
+        if (ngx_http_vmess_api_bulk_check_id(ctx, item, value->id[i], err)
+            != NGX_OK)
         {
-            return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_TAKEN,
-                                                 &item->name.str,
-                                                 &other.user.value.name, err);
+            return NGX_ERROR;
         }
     }
 
     return NGX_OK;
+}
+
+
+/* whether nobody has the id, or will have it when all is done */
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_check_id(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_item_t *item, const u_char *id,
+    ngx_http_vmess_api_error_t *err)
+{
+    ngx_int_t               rc;
+    ngx_vmess_user_t       *user;
+    ngx_vmess_table_t      *t;
+    ngx_vmess_user_info_t   other;
+
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    user = ngx_vmess_table_find_id(t, id);
+
+    rc = user ? ngx_vmess_table_get(t, ngx_vmess_table_number(t, user), &other)
+              : NGX_DECLINED;
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+    if (rc != NGX_OK) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_vmess_api_bulk_gives_up(ctx, &other.value) ? NGX_OK
+         : ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_TAKEN,
+                                         &item->name.str, &other.value.name,
+                                         err);
+
+    ngx_explicit_memzero(&other, sizeof(ngx_vmess_user_info_t));
+
+    return rc;
 }
 
 
@@ -762,7 +779,7 @@ ngx_http_vmess_api_bulk_check_ids(ngx_http_vmess_api_ctx_t *ctx,
 
 static ngx_uint_t
 ngx_http_vmess_api_bulk_gives_up(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_value_t *other, const u_char *id)
+    ngx_vmess_value_t *other)
 {
     ngx_http_vmess_api_item_t  *item;
 

@@ -70,10 +70,14 @@ static void ngx_http_vmess_api_flows_cleanup(void *data);
 ngx_int_t
 ngx_http_vmess_api_flows_user(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_http_vmess_api_info_t   info;
-    ngx_http_vmess_api_error_t  err;
+    ngx_vmess_user_t            *user;
+    ngx_http_vmess_api_error_t   err;
 
-    if (ngx_http_vmess_api_user_find(ctx->zone, &ctx->name, &info) != NGX_OK) {
+    user = ngx_vmess_table_find(ngx_vmess_users_lock(ctx->zone), &ctx->name);
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+    if (user == NULL) {
         (void) ngx_http_vmess_api_user_none(ctx, &err);
         return ngx_http_vmess_api_send_error(ctx->request, &err);
     }

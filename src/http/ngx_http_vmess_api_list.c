@@ -162,31 +162,18 @@ invalid:
 static ngx_int_t
 ngx_http_vmess_api_list_collect(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_uint_t                   i;
-    ngx_vmess_table_t           *t;
-    ngx_http_vmess_api_info_t        info;
+    ngx_uint_t                   i, max;
+    ngx_http_vmess_api_info_t    info;
     ngx_http_vmess_api_list_t   *list;
     ngx_http_vmess_api_entry_t   entry;
 
     list = ctx->data;
-    t = ctx->zone->sh->table;
+    max = ngx_vmess_table_max(ctx->zone->sh->table);
 
-    for (i = 0; i < NGX_HTTP_VMESS_API_SLICE; i++) {
+    for (i = 0; i < NGX_HTTP_VMESS_API_SLICE && list->n < max; i++) {
 
-        if (list->n >= ngx_vmess_table_max(t)) {
-
-            ngx_qsort(list->entries, list->nentries,
-                      sizeof(ngx_http_vmess_api_entry_t),
-                      ngx_http_vmess_api_list_compare);
-
-            list->n = 0;
-
-            ctx->step = ngx_http_vmess_api_list_start;
-
-            return ctx->step(ctx);
-        }
-
-        if (ngx_http_vmess_api_field_load(ctx->zone, list->n++, &info) != NGX_OK
+        if (ngx_http_vmess_api_field_load(ctx->zone, list->n++, &info)
+            != NGX_OK
             || !ngx_http_vmess_api_query_match(&list->query, &info))
         {
             continue;
@@ -203,7 +190,21 @@ ngx_http_vmess_api_list_collect(ngx_http_vmess_api_ctx_t *ctx)
         ngx_http_vmess_api_list_push(list, &entry);
     }
 
-    return NGX_AGAIN;
+    ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+
+    if (list->n < max) {
+        return NGX_AGAIN;
+    }
+
+    ngx_qsort(list->entries, list->nentries,
+              sizeof(ngx_http_vmess_api_entry_t),
+              ngx_http_vmess_api_list_compare);
+
+    list->n = 0;
+
+    ctx->step = ngx_http_vmess_api_list_start;
+
+    return ctx->step(ctx);
 }
 
 
@@ -364,8 +365,8 @@ static void
 ngx_http_vmess_api_list_fill(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_list_t *list)
 {
-    ngx_uint_t              i, n;
-    ngx_vmess_table_t      *t;
+    ngx_uint_t                  i, n;
+    ngx_vmess_table_t          *t;
     ngx_http_vmess_api_info_t   info;
 
     t = ctx->zone->sh->table;
@@ -376,7 +377,7 @@ ngx_http_vmess_api_list_fill(ngx_http_vmess_api_ctx_t *ctx,
 
             if (list->n == list->nentries) {
                 ngx_http_vmess_api_list_end(list, list->skipped);
-                return;
+                break;
             }
 
             n = list->entries[list->n].number;
@@ -385,7 +386,7 @@ ngx_http_vmess_api_list_fill(ngx_http_vmess_api_ctx_t *ctx,
 
             if (list->n >= ngx_vmess_table_max(t)) {
                 ngx_http_vmess_api_list_end(list, 0);
-                return;
+                break;
             }
 
             n = list->n;
@@ -399,17 +400,19 @@ ngx_http_vmess_api_list_fill(ngx_http_vmess_api_ctx_t *ctx,
                 && list->shown == list->query.limit)
             {
                 ngx_http_vmess_api_list_end(list, 1);
-                return;
+                break;
             }
 
             if (ngx_http_vmess_api_list_user(list, &info) != NGX_OK) {
                 list->stream.full = 1;
-                return;
+                break;
             }
         }
 
         list->n++;
     }
+
+    ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
 }
 
 
@@ -475,7 +478,7 @@ ngx_http_vmess_api_list_end(ngx_http_vmess_api_list_t *list, ngx_uint_t more)
 
         } else {
             e = &list->entries[list->nentries - 1];
-            next.len = text - text;
+            next.len = 0;
 
             if (list->query.sort->kind != NGX_HTTP_VMESS_API_NAME) {
                 next.len = ngx_sprintf(text, "%L,", e->key) - text;

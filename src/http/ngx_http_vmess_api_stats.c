@@ -100,17 +100,14 @@ ngx_http_vmess_api_stats_sums(ngx_http_vmess_api_ctx_t *ctx)
 static ngx_int_t
 ngx_http_vmess_api_stats_step(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_uint_t                   i;
+    ngx_uint_t                   i, max;
     ngx_http_vmess_api_info_t    info;
     ngx_http_vmess_api_stats_t  *st;
 
     st = ctx->data;
+    max = ngx_vmess_table_max(ctx->zone->sh->table);
 
-    for (i = 0; i < NGX_HTTP_VMESS_API_SLICE; i++) {
-
-        if (st->n >= ngx_vmess_table_max(ctx->zone->sh->table)) {
-            return ngx_http_vmess_api_stats_send(ctx, st);
-        }
+    for (i = 0; i < NGX_HTTP_VMESS_API_SLICE && st->n < max; i++) {
 
         if (ngx_http_vmess_api_field_load(ctx->zone, st->n++, &info)
             == NGX_OK)
@@ -119,7 +116,9 @@ ngx_http_vmess_api_stats_step(ngx_http_vmess_api_ctx_t *ctx)
         }
     }
 
-    return NGX_AGAIN;
+    ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+
+    return (st->n < max) ? NGX_AGAIN : ngx_http_vmess_api_stats_send(ctx, st);
 }
 
 

@@ -35,6 +35,9 @@ static ngx_int_t ngx_http_vmess_api_user_event(ngx_http_vmess_api_ctx_t *ctx,
 static ngx_http_vmess_api_user_t *ngx_http_vmess_api_user_create(
     ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_user_try(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
+    ngx_vmess_table_e *done, ngx_http_vmess_api_error_t *err);
 static ngx_uint_t ngx_http_vmess_api_user_waits(
     ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_answer(ngx_http_vmess_api_ctx_t *ctx);
@@ -42,8 +45,11 @@ static ngx_int_t ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
     ngx_uint_t exists, ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_info_t *info, ngx_uint_t exists, ngx_vmess_table_e *done,
-    ngx_http_vmess_api_error_t *err);
+    ngx_http_vmess_api_info_t *info, ngx_uint_t exists,
+    ngx_vmess_table_e *done, ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_user_check(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_info_t *info, ngx_uint_t exists,
+    ngx_http_vmess_api_info_t *now, ngx_http_vmess_api_error_t *err);
 static ngx_int_t ngx_http_vmess_api_user_do(ngx_http_vmess_api_ctx_t *ctx,
     void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
     ngx_uint_t conf, ngx_uint_t status);
@@ -87,20 +93,27 @@ ngx_http_vmess_api_user_find(ngx_vmess_zone_t *zone, ngx_str_t *name,
 ngx_int_t
 ngx_http_vmess_api_user_get(ngx_http_vmess_api_ctx_t *ctx)
 {
-    ngx_http_vmess_api_info_t       info;
-    ngx_http_vmess_api_error_t  err;
+    ngx_int_t                    rc;
+    ngx_http_vmess_api_info_t    info;
+    ngx_http_vmess_api_error_t   err;
 
     if (ngx_http_vmess_api_user_find(ctx->zone, &ctx->name, &info) != NGX_OK) {
         (void) ngx_http_vmess_api_user_none(ctx, &err);
-        return ngx_http_vmess_api_send_error(ctx->request, &err);
-    }
+        rc = ngx_http_vmess_api_send_error(ctx->request, &err);
 
-    if (ngx_http_vmess_api_if_match(ctx, 1, info.user.stamp) != NGX_OK) {
+    } else if (ngx_http_vmess_api_if_match(ctx, 1, info.user.stamp)
+               != NGX_OK)
+    {
         (void) ngx_http_vmess_api_user_stale(&err);
-        return ngx_http_vmess_api_send_error(ctx->request, &err);
+        rc = ngx_http_vmess_api_send_error(ctx->request, &err);
+
+    } else {
+        rc = ngx_http_vmess_api_user_send(ctx, NGX_HTTP_OK, &info);
     }
 
-    return ngx_http_vmess_api_user_send(ctx, NGX_HTTP_OK, &info);
+    ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+
+    return rc;
 }
 
 
@@ -192,61 +205,78 @@ static ngx_int_t
 ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_int_t                    rc;
-    ngx_uint_t                   i, exists;
+    ngx_uint_t                   i;
     ngx_vmess_table_e            done;
-    ngx_http_vmess_api_info_t        info;
+    ngx_http_vmess_api_info_t    info;
     ngx_http_vmess_api_user_t   *u;
     ngx_http_vmess_api_error_t   err;
 
     u = ctx->data;
     done = NGX_VMESS_TABLE_SAME;
-    info.user.stamp = 0;
+    rc = NGX_AGAIN;
 
-    for (i = 0; i < NGX_HTTP_VMESS_API_USER_TRIES; i++) {
-
-        if (ngx_http_vmess_api_user_waits(ctx)) {
-            return ngx_http_vmess_api_wait(ctx);
-        }
-
-        exists = (ngx_http_vmess_api_user_find(ctx->zone, &ctx->name, &info)
-                  == NGX_OK);
-
-        rc = ngx_http_vmess_api_user_prepare(ctx, &u->change, &info, exists,
-                                             &err);
-        if (rc == NGX_OK) {
-            rc = ngx_http_vmess_api_user_set(ctx, &info, exists, &done, &err);
-        }
-
-        if (rc == NGX_AGAIN) {
-            continue;
-        }
-
-        if (rc == NGX_BUSY) {
-            ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
-            return ngx_http_vmess_api_wait(ctx);
-        }
-
-        if (rc == NGX_OK) {
-            u->status = (done == NGX_VMESS_TABLE_ADDED) ? NGX_HTTP_CREATED
-                                                        : NGX_HTTP_OK;
-            u->info = info;
-            u->info.user.value.name.data = u->info.user.name;
-
-            rc = ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_user_answer);
-
-        } else {
-            rc = ngx_http_vmess_api_send_error(ctx->request, &err);
-        }
-
-        ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
-
-        return rc;
+    for (i = 0; i < NGX_HTTP_VMESS_API_USER_TRIES && rc == NGX_AGAIN; i++) {
+        rc = ngx_http_vmess_api_user_try(ctx, &u->change, &info, &done, &err);
     }
 
-    return ngx_http_vmess_api_refuse(ctx->request,
-                                     NGX_HTTP_SERVICE_UNAVAILABLE, "Busy",
-                                     "user \"%V\" is changed by others all "
-                                     "the time, try again", &ctx->name);
+    if (rc == NGX_OK) {
+        u->status = (done == NGX_VMESS_TABLE_ADDED) ? NGX_HTTP_CREATED
+                                                    : NGX_HTTP_OK;
+        u->info = info;
+        u->info.user.value.name.data = u->info.user.name;
+    }
+
+    ngx_explicit_memzero(&info, sizeof(ngx_http_vmess_api_info_t));
+
+    switch (rc) {
+
+    case NGX_OK:
+        return ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_user_answer);
+
+    case NGX_BUSY:
+        return ngx_http_vmess_api_wait(ctx);
+
+    case NGX_AGAIN:
+        return ngx_http_vmess_api_refuse(ctx->request,
+                                         NGX_HTTP_SERVICE_UNAVAILABLE, "Busy",
+                                         "user \"%V\" is changed by others "
+                                         "all the time, try again",
+                                         &ctx->name);
+
+    default: /* NGX_ERROR */
+        return ngx_http_vmess_api_send_error(ctx->request, &err);
+    }
+}
+
+
+/*
+ * NGX_OK and what the user is then, NGX_ERROR, NGX_AGAIN: it is not what it was
+ * any more, or NGX_BUSY: it has to wait.
+ */
+
+static ngx_int_t
+ngx_http_vmess_api_user_try(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
+    ngx_vmess_table_e *done, ngx_http_vmess_api_error_t *err)
+{
+    ngx_uint_t  exists;
+
+    if (ngx_http_vmess_api_user_waits(ctx)) {
+        return NGX_BUSY;
+    }
+
+    info->user.stamp = 0;
+
+    exists = (ngx_http_vmess_api_user_find(ctx->zone, &ctx->name, info)
+              == NGX_OK);
+
+    if (ngx_http_vmess_api_user_prepare(ctx, change, info, exists, err)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_vmess_api_user_set(ctx, info, exists, done, err);
 }
 
 
@@ -333,84 +363,101 @@ ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
 }
 
 
-/*
- * Sets the value in info, and gets what the user is then.  NGX_AGAIN: it is not
- * what it was any more; NGX_BUSY: it has to wait.
- */
+/* sets the value in info, and gets what the user is then; codes as above */
 
 static ngx_int_t
 ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_info_t *info, ngx_uint_t exists, ngx_vmess_table_e *done,
-    ngx_http_vmess_api_error_t *err)
+    ngx_http_vmess_api_info_t *info, ngx_uint_t exists,
+    ngx_vmess_table_e *done, ngx_http_vmess_api_error_t *err)
 {
-    ngx_str_t                other;
-    ngx_uint_t               n;
-    ngx_vmess_user_t        *user;
-    ngx_vmess_table_t       *t;
-    ngx_http_vmess_api_info_t    now;
-    ngx_vmess_value_keys_t   keys;
+    ngx_int_t                   rc;
+    ngx_vmess_user_t           *user;
+    ngx_vmess_table_t          *t;
+    ngx_vmess_value_keys_t      keys;
+    ngx_http_vmess_api_info_t   now;
+
+    *done = NGX_VMESS_TABLE_FAILED;
 
     if (ngx_vmess_table_keys(&info->user.value, &keys) != NGX_OK) {
-        return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FAILED,
-                                             &ctx->name, NULL, err);
+        rc = NGX_DECLINED;
+        goto done;
     }
 
     t = ngx_vmess_users_lock(ctx->zone);
 
-    if (ctx->zone->sh->replaced) {
-        ngx_vmess_users_unlock(ctx->zone);
-        ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
+    rc = ngx_http_vmess_api_user_check(ctx, t, info, exists, &now, err);
 
+    if (rc == NGX_OK) {
+
+        /* this may be a worker of an older configuration */
+
+        ngx_vmess_limits_inherit(&info->user.value.limits,
+                                 &ctx->zone->sh->defaults);
+
+        *done = ngx_vmess_table_set(t, &info->user.value, &keys, &user);
+
+        if (user == NULL
+            || ngx_http_vmess_api_field_load(ctx->zone,
+                                             ngx_vmess_table_number(t, user),
+                                             &now)
+               != NGX_OK
+            || *done > NGX_VMESS_TABLE_CHANGED)
+        {
+            rc = NGX_DECLINED;
+        }
+    }
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+done:
+
+    if (rc == NGX_OK) {
+        *info = now;
+        info->user.value.name.data = info->user.name;
+
+    } else if (rc == NGX_DECLINED) {
+        rc = ngx_http_vmess_api_user_error(ctx, *done, &ctx->name,
+                                           &now.user.value.name, err);
+    }
+
+    ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
+    ngx_explicit_memzero(&now, sizeof(ngx_http_vmess_api_info_t));
+
+    return rc;
+}
+
+
+/* whether the user still is as it was read; the table is locked */
+
+static ngx_int_t
+ngx_http_vmess_api_user_check(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_vmess_table_t *t, ngx_http_vmess_api_info_t *info, ngx_uint_t exists,
+    ngx_http_vmess_api_info_t *now, ngx_http_vmess_api_error_t *err)
+{
+    ngx_vmess_user_t  *user;
+
+    if (ctx->zone->sh->replaced) {
         return ngx_http_vmess_api_user_replaced(ctx, err);
     }
 
     if (ngx_vmess_edit_is_open(ctx->zone)) {
-        ngx_vmess_users_unlock(ctx->zone);
-        ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
-
         return NGX_BUSY;
     }
 
     user = ngx_vmess_table_find(t, &ctx->name);
 
-    if ((user != NULL) != exists
-        || (user
-            && (ngx_http_vmess_api_field_load(ctx->zone, ngx_vmess_table_number(t, user), &now)
-                != NGX_OK
-                || now.user.stamp != info->user.stamp)))
-    {
-        ngx_vmess_users_unlock(ctx->zone);
-        ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
+    if (user == NULL) {
+        return exists ? NGX_AGAIN : NGX_OK;
+    }
 
+    if (!exists
+        || ngx_http_vmess_api_field_load(ctx->zone,
+                                         ngx_vmess_table_number(t, user), now)
+           != NGX_OK
+        || now->user.stamp != info->user.stamp)
+    {
         return NGX_AGAIN;
     }
-
-    /* this may be a worker of an older configuration */
-
-    ngx_vmess_limits_inherit(&info->user.value.limits,
-                             &ctx->zone->sh->defaults);
-
-    *done = ngx_vmess_table_set(t, &info->user.value, &keys, &user);
-
-    n = user ? ngx_vmess_table_number(t, user) : 0;
-
-    if (user && ngx_http_vmess_api_field_load(ctx->zone, n, &now) != NGX_OK) {
-        user = NULL;
-    }
-
-    ngx_vmess_users_unlock(ctx->zone);
-
-    ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
-
-    if (*done > NGX_VMESS_TABLE_CHANGED || user == NULL) {
-        other = now.user.value.name;
-
-        return ngx_http_vmess_api_user_error(ctx, *done, &ctx->name, &other,
-                                             err);
-    }
-
-    *info = now;
-    info->user.value.name.data = info->user.name;
 
     return NGX_OK;
 }
