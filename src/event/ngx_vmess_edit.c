@@ -12,7 +12,9 @@ ngx_int_t
 ngx_vmess_edit_begin(ngx_vmess_zone_t *zone, ngx_vmess_edit_pt finish,
     void *data)
 {
-    if (ngx_vmess_edit_is_open(zone)) {
+    ngx_vmess_edit_bury(zone);
+
+    if (zone->sh->editor) {
         return NGX_BUSY;
     }
 
@@ -50,23 +52,21 @@ ngx_vmess_edit_is_open(ngx_vmess_zone_t *zone)
 
     pid = zone->sh->editor;
 
-    if (pid == 0) {
-        return 0;
-    }
-
     /* if it is known to have died, the pid may be somebody else's */
 
     worker = &zone->sh->workers[zone->sh->editor_slot];
 
-    if (worker->pid == (uint32_t) pid
-        && (pid == ngx_pid || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH))
-    {
-        return 1;
+    return pid != 0 && worker->pid == (uint32_t) pid
+           && (pid == ngx_pid || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH);
+}
+
+
+void
+ngx_vmess_edit_bury(ngx_vmess_zone_t *zone)
+{
+    if (zone->sh->editor && !ngx_vmess_edit_is_open(zone)) {
+        ngx_vmess_edit_end(zone);
     }
-
-    ngx_vmess_edit_end(zone);
-
-    return 0;
 }
 
 

@@ -31,8 +31,11 @@ ngx_int_t ngx_vmess_edit_begin(ngx_vmess_zone_t *zone,
 /* ends it, and gives back room that was kept for it; the table is locked */
 void ngx_vmess_edit_end(ngx_vmess_zone_t *zone);
 
-/* whether there is one, of any worker; the table is locked */
+/* whether there is one, of any worker that lives */
 ngx_uint_t ngx_vmess_edit_is_open(ngx_vmess_zone_t *zone);
+
+/* ends that of a worker who died; the table is locked */
+void ngx_vmess_edit_bury(ngx_vmess_zone_t *zone);
 
 /* a worker starts, maybe in the place of one that died, or ends as it should */
 void ngx_vmess_edit_init_process(ngx_vmess_zone_t *zone);

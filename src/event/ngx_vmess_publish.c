@@ -161,6 +161,8 @@ ngx_vmess_publish_reserve(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     t = ngx_vmess_users_lock(zone);
 
+    ngx_vmess_edit_bury(zone);
+
     /* users without flows need not stay */
 
     if (ngx_vmess_epoch_settled(zone->sh)) {

@@ -38,8 +38,6 @@ static ngx_int_t ngx_http_vmess_api_user_step(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_try(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
     ngx_vmess_table_e *done, ngx_http_vmess_api_error_t *err);
-static ngx_uint_t ngx_http_vmess_api_user_waits(
-    ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_answer(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_change_t *change, ngx_http_vmess_api_info_t *info,
@@ -261,7 +259,9 @@ ngx_http_vmess_api_user_try(ngx_http_vmess_api_ctx_t *ctx,
 {
     ngx_uint_t  exists;
 
-    if (ngx_http_vmess_api_user_waits(ctx)) {
+    /* some users may not be what they were or will be, for a moment */
+
+    if (ngx_vmess_edit_is_open(ctx->zone)) {
         return NGX_BUSY;
     }
 
@@ -277,23 +277,6 @@ ngx_http_vmess_api_user_try(ngx_http_vmess_api_ctx_t *ctx,
     }
 
     return ngx_http_vmess_api_user_set(ctx, info, exists, done, err);
-}
-
-
-/* whether users are changed by a list: some may not be there for a moment */
-
-static ngx_uint_t
-ngx_http_vmess_api_user_waits(ngx_http_vmess_api_ctx_t *ctx)
-{
-    ngx_uint_t  waits;
-
-    (void) ngx_vmess_users_lock(ctx->zone);
-
-    waits = ngx_vmess_edit_is_open(ctx->zone);
-
-    ngx_vmess_users_unlock(ctx->zone);
-
-    return waits;
 }
 
 
@@ -439,6 +422,8 @@ ngx_http_vmess_api_user_check(ngx_http_vmess_api_ctx_t *ctx,
     if (ctx->zone->sh->replaced) {
         return ngx_http_vmess_api_user_replaced(ctx, err);
     }
+
+    ngx_vmess_edit_bury(ctx->zone);
 
     if (ngx_vmess_edit_is_open(ctx->zone)) {
         return NGX_BUSY;
