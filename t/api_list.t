@@ -42,6 +42,7 @@ sub all {
 }
 
 sub count { return api(GET => '')->{json}{users} }
+sub changes { return api(GET => '')->{json}{changes} }
 
 # begins a call: the socket
 
@@ -74,19 +75,21 @@ sub is_free {
 }
 
 # Begins a list, and stops its worker when some of its users are there, but not
-# while the table is locked: the socket and the pid.
+# while the table is locked: the socket and the pid.  Other users may be there
+# before.
 
 sub stop_amid {
-    my ($list) = @_;
+    my ($list, $before) = @_;
 
     for (1 .. 200) {
-        api(PUT => 'users', { users => [] });
+        api(PUT => 'users', { users => $before // [] });
+        my $changes = changes();
         my $s = begin(PUT => 'users', { users => $list });
         my $pid = worker($s) or next;
 
         until (IO::Select->new($s)->can_read(0)) {
             halt('STOP', $pid);
-            my $n = is_free() ? count() : 0;
+            my $n = is_free() ? 1 + changes() - $changes : 0;
             return ($s, $pid) if $n > 1 && $n < @$list - 500;
             kill 'CONT', $pid;
 
@@ -347,4 +350,94 @@ kill 'CONT', $pid;
 is(wait_for(sub { !grep { TestVMess::file_text("/proc/$_/stat") =~ /\) [^ZX]/ } @all }), 1, 'nginx has gone');
 ok(start_nginx(), 'a start');
 is(count(), 12001, 'all of the list was saved');
+--- stream_response: 1
+
+
+=== TEST 8: ids change hands, and all users are there all the time
+--- config eval: $::write
+--- servers
+echo echo
+--- stream_config
+vmess_users main:64m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- quits
+--- may_alert
+--- stream_client
+# one that stays what it is, then pairs: each slice ends between the two of one
+my $n = 4000;
+my @before = (users(9999), map { users($_, $n + $_) } 1 .. $n);
+my @after = (users(9999), map { { name => "u$_", id => id($n + $_) }, { name => 'u' . ($n + $_), id => id($_) } } 1 .. $n);
+my %pair = map { $_->{name} => [$_->{id}] } @before;
+push @{ $pair{ $_->{name} } }, $_->{id} for @after;
+
+# the users that have neither the id from before nor the new one
+my $odd = sub {
+    my %u = map { $_->{name} => $_->{id} } @{ api(GET => 'users?fields=name,id&origin=api')->{json}{users} };
+    is(scalar(keys %u), @before, $_[0]);
+    return grep { my $name = $_; !grep { $_ eq ($u{$name} // '') } @{ $pair{$name} } } keys %pair;
+};
+
+my ($s, $pid) = stop_amid(\@after, \@before);
+my @none = $odd->('all users are there');
+is(scalar @none, 1, 'one has got an id that nobody knows');
+my %old = map { $_ => 1 } children();
+signal_nginx('HUP');
+is(wait_for(sub { 2 == grep { !$old{$_} } children() }), 1, 'new workers');
+is(join(' ', $odd->('after a reload as well')), "@none", 'he keeps it');
+kill 'CONT', $pid;
+like(slurp($s), qr/"added":0,"changed":8000,"removed":0,"unchanged":1\}/, 'the list is applied');
+is(join(' ', $odd->('all of it')), '', 'and everybody knows his id');
+
+# a worker dies, whose list is sent again
+($s, $pid) = stop_amid(\@after, \@before);
+kill 'KILL', $pid;
+is(wait_for(sub { !grep { $_ == $pid } children() }), 1, 'a worker has died');
+@none = $odd->('all users are there');
+is(scalar @none, 1, 'one has got an id that nobody knows');
+like(api(PUT => 'users', { users => \@after })->{text}, qr/"added":0,"changed":\d+,"removed":0,/, 'once more');
+is(join(' ', $odd->('all of it')), '', 'and everybody knows his id');
+
+# with two ids, counters and flows
+api(PUT => 'users', { users => [{ name => 'a', id => id(1), also => id(2), quota => '1g' }, { name => 'b', id => id(3), also => id(4), quota => '1g' },
+                                { name => 'c', id => id(5), quota => '1g' }] });
+my @f = map { flow(uuid => id($_), to => 'echo', data => 'hello') } 1 .. 5;
+is($_->read(5), 'hello', 'a flow') for @f;
+is(wait_for(sub { 3 == grep { $_->{used} } @{ api(GET => 'users?fields=used')->{json}{users} } }), 1, 'traffic');
+is(api(PUT => 'users', { users => [{ name => 'c', id => id(1), also => id(3), quota => '1g' },
+                                   { name => 'a', id => id(5), also => id(2), quota => '1g' },
+                                   { name => 'b', id => id(4), quota => '1g' }] })->{json}{changed}, 3, 'ids change hands');
+is(join(' ', map { $_->{used} } @{ api(GET => 'users?fields=used&origin=api&sort=name')->{json}{users} }), '20 20 10', 'counters stay');
+is($f[$_]->send('x')->read(1), 'x', 'and flows of ids that stay') for 1, 3;
+is($f[$_]->read(1) // '', '', 'others end') for 0, 2, 4;
+1;
+--- stream_response: 1
+
+
+=== TEST 9: a reload amid a list takes its room
+--- config eval: $::write
+--- stream_config
+vmess_users main:21m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- quits
+--- may_alert
+--- stream_client
+my @list = users(1 .. 12000);
+my ($s, $pid) = stop_amid(\@list);
+my %old = map { $_ => 1 } children();
+
+# each user has two more ids
+edit_conf(sub { s/(proxy_pass vmess_target;)/'vmess_detour ports=' . stream_port() . "; $1"/e });
+signal_nginx('HUP');
+is(wait_for(sub { 2 == grep { !$old{$_} } children() }), 1, 'new workers');
+kill 'CONT', $pid;
+my $text = slurp($s);
+like($text, qr/^HTTP\/1.1 507 .*"code":"ZoneFull","text":"no room for \d+ users of the list, which a reload took meanwhile/s, 'it is told');
+my ($left) = $text =~ /for (\d+) users/;
+is(count(), 12001 - ($left // 0), 'all others are there');
+like(error_log(), qr/\[alert\].*"main": no room for $left users of a list/, 'and logged');
+1;
 --- stream_response: 1

@@ -19,20 +19,15 @@
 
 /* a user of the body */
 
-typedef struct ngx_http_vmess_api_item_s  ngx_http_vmess_api_item_t;
-
-struct ngx_http_vmess_api_item_s {
+typedef struct {
     ngx_str_node_t                name;
     ngx_str_node_t                id[NGX_VMESS_USER_IDS];
     ngx_uint_t                    number;    /* in the body */
     ngx_http_vmess_api_change_t   change;
     ngx_vmess_value_keys_t       *keys;      /* NULL: the ids are not new */
-    ngx_http_vmess_api_item_t    *next;      /* of those displaced */
     unsigned                      users:1;   /* room that it needs */
     unsigned                      slots:4;
-    unsigned                      displaced:1; /* for another with its id */
-    unsigned                      done:1;
-};
+} ngx_http_vmess_api_item_t;
 
 
 typedef struct {
@@ -65,7 +60,6 @@ typedef struct {
     ngx_uint_t                    changes;   /* of the table, until others */
     ngx_uint_t                    others;    /* made some as well */
     ngx_uint_t                    left;      /* users who found no room */
-    ngx_http_vmess_api_item_t    *displaced; /* who come back first */
 
     ngx_uint_t                    added;
     ngx_uint_t                    changed;
@@ -119,13 +113,11 @@ static ngx_int_t ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_vmess_table_t *ngx_http_vmess_api_bulk_lock(
     ngx_http_vmess_api_ctx_t *ctx);
 static void ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx);
-static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_turn(
-    ngx_http_vmess_api_bulk_t *bulk);
 static void ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item);
 static ngx_int_t ngx_http_vmess_api_bulk_displace(
     ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_table_t *t,
-    ngx_vmess_user_t *other);
+    ngx_vmess_value_t *value, ngx_vmess_user_t *other);
 static ngx_int_t ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_http_vmess_api_item_t *ngx_http_vmess_api_bulk_find(
     ngx_http_vmess_api_bulk_t *bulk, ngx_str_t *name);
@@ -950,13 +942,15 @@ ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx)
 
     for (i = 0; i < NGX_HTTP_VMESS_API_BULK_SLICE; i++) {
 
-        item = ngx_http_vmess_api_bulk_turn(bulk);
+        item = ngx_http_vmess_api_bulk_next(bulk);
 
         if (item == NULL) {
             break;
         }
 
-        ngx_http_vmess_api_bulk_set_item(ctx, t, item);
+        if (!item->change.remove) {
+            ngx_http_vmess_api_bulk_set_item(ctx, t, item);
+        }
     }
 
     ngx_http_vmess_api_bulk_unlock(ctx);
@@ -998,36 +992,9 @@ ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx)
 }
 
 
-/* whose turn it is: those displaced are to come back before they are forgotten */
-
-static ngx_http_vmess_api_item_t *
-ngx_http_vmess_api_bulk_turn(ngx_http_vmess_api_bulk_t *bulk)
-{
-    ngx_http_vmess_api_item_t  *item;
-
-    item = bulk->displaced;
-
-    if (item) {
-        bulk->displaced = item->next;
-
-    } else {
-        do {
-            item = ngx_http_vmess_api_bulk_next(bulk);
-        } while (item && (item->done || item->change.remove));
-    }
-
-    if (item) {
-        item->done = 1;
-    }
-
-    return item;
-}
-
-
 /*
- * Sets a user.  One that has the id yet, and is to have another one, goes for a
- * moment, and comes back with its counters.  If a reload came between, it counts
- * as the later one: a user may be of the configuration now, or an id.
+ * Sets a user.  If a reload came between, it counts as the later one: a user
+ * may be of the configuration now, or an id, without which a user goes.
  */
 
 static void
@@ -1035,10 +1002,12 @@ ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item)
 {
     ngx_vmess_user_t           *user;
+    ngx_vmess_value_t          *value;
     ngx_vmess_table_e           rc;
     ngx_http_vmess_api_bulk_t  *bulk;
 
     bulk = ctx->data;
+    value = &item->change.value;
 
     bulk->users -= item->users;
     bulk->slots -= item->slots;
@@ -1047,77 +1016,106 @@ ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
 
     /* this may be a worker of an older configuration */
 
-    ngx_vmess_limits_inherit(&item->change.value.limits,
-                             &ctx->zone->sh->defaults);
+    ngx_vmess_limits_inherit(&value->limits, &ctx->zone->sh->defaults);
 
     do {
-        rc = ngx_vmess_table_set(t, &item->change.value, item->keys, &user);
+        rc = ngx_vmess_table_set(t, value, item->keys, &user);
 
     } while (rc == NGX_VMESS_TABLE_TAKEN
-             && ngx_http_vmess_api_bulk_displace(ctx, t, user) == NGX_OK);
+             && ngx_http_vmess_api_bulk_displace(ctx, t, value, user)
+                == NGX_OK);
 
-    if (rc == NGX_VMESS_TABLE_SAME) {
+    switch (rc) {
+
+    case NGX_VMESS_TABLE_SAME:
         bulk->unchanged++;
+        break;
 
-    } else if (rc == NGX_VMESS_TABLE_ADDED && !item->displaced) {
+    case NGX_VMESS_TABLE_ADDED:
         bulk->added++;
+        break;
 
-    } else {
+    case NGX_VMESS_TABLE_CHANGED:
         bulk->changed++;
-    }
+        break;
 
-    if (rc == NGX_VMESS_TABLE_TAKEN) {
+    case NGX_VMESS_TABLE_FOREIGN:
+        break;
 
-        user = ngx_vmess_table_find(t, &item->name.str);
+    case NGX_VMESS_TABLE_TAKEN:
 
-        if (user) {
-            ngx_vmess_table_remove(t, user);
+        if (user->conf->origin == NGX_VMESS_ORIGIN_CONF) {
+
+            user = ngx_vmess_table_find(t, &item->name.str);
+
+            if (user) {
+                ngx_vmess_table_remove(t, user);
+                bulk->removed++;
+            }
+
+            break;
         }
-    }
 
-    bulk->left += (rc == NGX_VMESS_TABLE_FULL || rc == NGX_VMESS_TABLE_FAILED);
+        /* fall through */
+
+    default: /* NGX_VMESS_TABLE_FULL, NGX_VMESS_TABLE_FAILED */
+        bulk->left++;
+    }
 }
 
 
 /*
- * Removes who has an id of another one, and is to come back without it.
- * NGX_DECLINED: it is of the configuration.
+ * Who has an id of another one gets its new ids in its turn.  Until then it has
+ * one in place of that which nobody knows: it is there all the time, whatever
+ * happens to this process, and its counters are.  There is room for it, where
+ * the other one's is to be.
+ *
+ * NGX_DECLINED: it is of the configuration, or cannot be changed.
  */
 
 static ngx_int_t
 ngx_http_vmess_api_bulk_displace(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_t *t, ngx_vmess_user_t *other)
+    ngx_vmess_table_t *t, ngx_vmess_value_t *value, ngx_vmess_user_t *other)
 {
-    ngx_uint_t                  n;
-    ngx_http_vmess_api_bulk_t  *bulk;
-    ngx_http_vmess_api_item_t  *item;
+    ngx_int_t              rc;
+    ngx_uint_t             j, k;
+    ngx_vmess_user_info_t  info;
 
-    bulk = ctx->data;
-
-    item = ngx_http_vmess_api_bulk_find(bulk, &other->name);
-
-    if (item == NULL || item->done
-        || other->conf->origin != NGX_VMESS_ORIGIN_API)
+    if (other->conf->origin != NGX_VMESS_ORIGIN_API
+        || ngx_http_vmess_api_bulk_find(ctx->data, &other->name) == NULL
+        || ngx_vmess_table_get(t, ngx_vmess_table_number(t, other), &info)
+           != NGX_OK)
     {
         return NGX_DECLINED;
     }
 
-    if (!item->displaced) {
-        item->displaced = 1;
-        item->next = bulk->displaced;
-        bulk->displaced = item;
+    rc = NGX_DECLINED;
+
+    for (k = 0; k < info.value.ids; k++) {
+        for (j = 0; j < value->ids; j++) {
+
+            if (!ngx_vmess_equal(info.value.id[k], value->id[j],
+                                 NGX_VMESS_ID_LEN))
+            {
+                continue;
+            }
+
+            if (RAND_bytes(info.value.id[k], NGX_VMESS_ID_LEN) == 1
+                && ngx_vmess_table_set(t, &info.value, NULL, NULL)
+                   == NGX_VMESS_TABLE_CHANGED)
+            {
+                rc = NGX_OK;
+            }
+
+            goto done;
+        }
     }
 
-    n = ngx_vmess_table_held(other);
+done:
 
-    ngx_vmess_table_displace(t, other);
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
 
-    item->slots += n;
-    bulk->slots += n;
-
-    (void) ngx_http_vmess_api_bulk_keep(bulk, t);
-
-    return NGX_OK;
+    return rc;
 }
 
 
@@ -1129,6 +1127,17 @@ ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx)
     ngx_http_vmess_api_bulk_t  *bulk;
 
     bulk = ctx->data;
+
+    if (bulk->left) {
+        return ngx_http_vmess_api_refuse(ctx->request,
+                                         NGX_HTTP_INSUFFICIENT_STORAGE,
+                                         "ZoneFull", "no room for %ui users "
+                                         "of the list, which a reload took "
+                                         "meanwhile: give vmess_users \"%V\" "
+                                         "a larger size, and send the list "
+                                         "again", bulk->left,
+                                         &ctx->zone->name);
+    }
 
     start = ngx_http_vmess_api_writer(ctx->request, &jo,
                                       NGX_HTTP_VMESS_API_BULK_SIZE);
