@@ -441,3 +441,24 @@ is(count(), 12001 - ($left // 0), 'all others are there');
 like(error_log(), qr/\[alert\].*"main": no room for $left users of a list/, 'and logged');
 1;
 --- stream_response: 1
+
+
+=== TEST 10: ids change hands in the file
+--- config eval: $::write
+--- stream_config eval
+"vmess_users main:64m {\n" . join('', map { sprintf "u%d %08x-0000-4000-8000-%012d;\n", $_, $_, $_ } 0 .. 11999) . "}\n";
+--- quits
+--- stream_client
+# pairs: each one gets the id of the other
+my %old = map { $_ => 1 } children();
+edit_conf(sub { s/^u(\d+) \S+;/"u$1 " . id($1 ^ 1) . ';'/gme });
+signal_nginx('HUP');
+my %n;
+until (2 == grep { !$old{$_} } children()) {
+    $n{ count() }++;
+}
+is(join(' ', keys %n), 12000, 'all users are there all the time');
+is(count(), 12000, 'and then');
+is(api(GET => "users/u$_")->{json}{id}, id($_ ^ 1), "the id of u$_") for 0, 1, 6001, 11999;
+1;
+--- stream_response: 1

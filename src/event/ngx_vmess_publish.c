@@ -55,8 +55,8 @@ static void ngx_vmess_publish_log_size(ngx_vmess_zone_t *zone,
 static void ngx_vmess_publish_cleanup(void *data);
 static ngx_vmess_zone_t *ngx_vmess_publish_replaced(ngx_vmess_zone_t *zone);
 static void ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log);
-static ngx_vmess_table_e ngx_vmess_publish_set_user(ngx_vmess_table_t *t,
-    ngx_vmess_user_conf_t *conf);
+static ngx_vmess_table_e ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone,
+    ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf);
 static void ngx_vmess_publish_set_defaults(ngx_vmess_zone_t *zone);
 static void ngx_vmess_publish_remove(ngx_vmess_zone_t *zone);
 static void ngx_vmess_publish_set_refresh(ngx_vmess_zone_t *zone);
@@ -522,7 +522,7 @@ ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
         for (k = 0; k < NGX_VMESS_PUBLISH_SLICE && i < zone->users.nelts; k++) {
 
-            rc = ngx_vmess_publish_set_user(t, conf[i++]);
+            rc = ngx_vmess_publish_set_user(zone, t, conf[i++]);
 
             if (rc > NGX_VMESS_TABLE_CHANGED) {
                 break;
@@ -541,7 +541,8 @@ ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
 
 static ngx_vmess_table_e
-ngx_vmess_publish_set_user(ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf)
+ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
+    ngx_vmess_user_conf_t *conf)
 {
     ngx_uint_t          taken;
     ngx_vmess_user_t   *user;
@@ -555,10 +556,15 @@ ngx_vmess_publish_set_user(ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf)
     {
         ngx_vmess_publish_save_temporary(t, user, &saved);
 
-        /* who is in the configuration comes again, with his counters */
-
-        ngx_vmess_table_remove(t, user);
         taken = 1;
+
+        /* who is in the configuration gets another id, and has his counters */
+
+        if (ngx_vmess_users_lookup(zone, &user->name) == NULL
+            || ngx_vmess_table_displace(t, user, &conf->value) != NGX_OK)
+        {
+            ngx_vmess_table_remove(t, user);
+        }
     }
 
     if (taken) {

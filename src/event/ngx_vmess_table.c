@@ -78,8 +78,6 @@ static void ngx_vmess_table_free_temporary(ngx_vmess_table_t *t,
 static ngx_uint_t ngx_vmess_table_names_slot(void *data, uint32_t i);
 static void ngx_vmess_table_stamp(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
-static void ngx_vmess_table_leave(ngx_vmess_table_t *t,
-    ngx_vmess_user_t *user, ngx_uint_t displaced);
 static void ngx_vmess_table_recover(ngx_vmess_table_t *t);
 
 
@@ -468,29 +466,57 @@ ngx_vmess_table_stamp(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 }
 
 
+ngx_int_t
+ngx_vmess_table_displace(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    ngx_vmess_value_t *value)
+{
+    ngx_int_t              rc;
+    ngx_uint_t             j, k;
+    ngx_vmess_user_info_t  info;
+
+    rc = ngx_vmess_table_get(t, ngx_vmess_table_number(t, user), &info);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = NGX_DECLINED;
+
+    for (k = 0; k < info.value.ids; k++) {
+        for (j = 0; j < value->ids; j++) {
+
+            if (!ngx_vmess_equal(info.value.id[k], value->id[j],
+                                 NGX_VMESS_ID_LEN))
+            {
+                continue;
+            }
+
+            if (RAND_bytes(info.value.id[k], NGX_VMESS_ID_LEN) == 1
+                && ngx_vmess_table_set(t, &info.value, NULL, NULL)
+                   == NGX_VMESS_TABLE_CHANGED)
+            {
+                rc = NGX_OK;
+            }
+
+            goto done;
+        }
+    }
+
+done:
+
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
+
+    return rc;
+}
+
+
 void
 ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
-{
-    ngx_vmess_table_leave(t, user, 0);
-}
-
-
-void
-ngx_vmess_table_displace(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
-{
-    ngx_vmess_table_leave(t, user, 1);
-}
-
-
-static void
-ngx_vmess_table_leave(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
-    ngx_uint_t displaced)
 {
     ngx_uint_t         k;
     ngx_vmess_user_set_t  *conf;
 
     user->removed = ngx_current_msec;
-    user->displaced = displaced;
 
     ngx_vmess_memory_barrier();
 
@@ -651,10 +677,6 @@ ngx_vmess_table_returns(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
 
     if (ngx_vmess_table_absent(user) >= NGX_VMESS_USER_GRACE) {
         return 0;
-    }
-
-    if (user->displaced) {
-        return 1;
     }
 
     conf = user->conf;

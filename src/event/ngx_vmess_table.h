@@ -129,7 +129,6 @@ struct ngx_vmess_user_s {
     uint32_t                   next;       /* of its hash */
     uint32_t                   link;       /* in the list of its state */
     uint16_t                   listed;     /* as one that was removed */
-    uint16_t                   displaced;  /* comes again by any id */
     volatile uint16_t          state;
 
     ngx_vmess_user_set_t      *volatile conf;  /* of any user */
@@ -286,16 +285,20 @@ ngx_vmess_table_e ngx_vmess_table_set(ngx_vmess_table_t *t,
     ngx_vmess_user_t **userp);
 
 /*
+ * Gives a user an id that nobody knows in place of one of its own which the
+ * value has: it is to be set anew soon.  Unlike one that is removed it is there
+ * all the time, whatever happens to this process.  The table is locked.
+ *
+ * NGX_OK, or NGX_DECLINED: it has no such id, or there is no room
+ */
+ngx_int_t ngx_vmess_table_displace(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user, ngx_vmess_value_t *value);
+
+/*
  * Removes a user, whose flows end within a second or so; the table is locked.
  * Who may do so is for the caller to say.
  */
 void ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
-
-/*
- * The same of a user whose id another one gets, and who is to be set at once
- * by another id: within 500 ms it keeps its counters
- */
-void ngx_vmess_table_displace(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
 /* ends the flows that the user has now; the table is locked */
 void ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user);

@@ -1065,10 +1065,8 @@ ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
 
 
 /*
- * Who has an id of another one gets its new ids in its turn.  Until then it has
- * one in place of that which nobody knows: it is there all the time, whatever
- * happens to this process, and its counters are.  There is room for it, where
- * the other one's is to be.
+ * Who has an id of another one gets its new ids in its turn.  There is room for
+ * the one that it has until then, where the other one's is to be.
  *
  * NGX_DECLINED: it is of the configuration, or cannot be changed.
  */
@@ -1077,45 +1075,13 @@ static ngx_int_t
 ngx_http_vmess_api_bulk_displace(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_vmess_value_t *value, ngx_vmess_user_t *other)
 {
-    ngx_int_t              rc;
-    ngx_uint_t             j, k;
-    ngx_vmess_user_info_t  info;
-
     if (other->conf->origin != NGX_VMESS_ORIGIN_API
-        || ngx_http_vmess_api_bulk_find(ctx->data, &other->name) == NULL
-        || ngx_vmess_table_get(t, ngx_vmess_table_number(t, other), &info)
-           != NGX_OK)
+        || ngx_http_vmess_api_bulk_find(ctx->data, &other->name) == NULL)
     {
         return NGX_DECLINED;
     }
 
-    rc = NGX_DECLINED;
-
-    for (k = 0; k < info.value.ids; k++) {
-        for (j = 0; j < value->ids; j++) {
-
-            if (!ngx_vmess_equal(info.value.id[k], value->id[j],
-                                 NGX_VMESS_ID_LEN))
-            {
-                continue;
-            }
-
-            if (RAND_bytes(info.value.id[k], NGX_VMESS_ID_LEN) == 1
-                && ngx_vmess_table_set(t, &info.value, NULL, NULL)
-                   == NGX_VMESS_TABLE_CHANGED)
-            {
-                rc = NGX_OK;
-            }
-
-            goto done;
-        }
-    }
-
-done:
-
-    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
-
-    return rc;
+    return ngx_vmess_table_displace(t, other, value);
 }
 
 
