@@ -9,7 +9,7 @@
 #include "ngx_http_vmess_api_stats.h"
 #include "ngx_http_vmess_api_list.h"
 #include "ngx_http_vmess_api_user.h"
-#include "ngx_http_vmess_api_bulk.h"
+#include "ngx_http_vmess_api_bulk_edit.h"
 #include "ngx_http_vmess_api_flows.h"
 #include "ngx_http_vmess_api_openapi.h"
 
