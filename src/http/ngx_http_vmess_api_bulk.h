@@ -10,7 +10,7 @@
 #include "ngx_http_vmess_api_change.h"
 
 
-/* users that are checked in one go, or set: others wait for the lock meanwhile */
+/* users that are checked or set in one go: others wait for the lock */
 
 #define NGX_HTTP_VMESS_API_BULK_SLICE  32
 
@@ -71,8 +71,8 @@ ngx_http_vmess_api_bulk_t *ngx_http_vmess_api_bulk_create(
     ngx_http_vmess_api_ctx_t *ctx);
 
 /*
- * Reads the body into it, then the step begins, or the body is refused.  Returns
- * what a content handler returns.
+ * Reads the body into it, then the step begins, or the body is refused.
+ * Returns what a content handler returns.
  */
 ngx_int_t ngx_http_vmess_api_bulk_read(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_step_pt begin);

@@ -8,18 +8,18 @@
 #include "ngx_http_vmess_api_bulk_apply.h"
 
 
-static ngx_vmess_table_t *ngx_http_vmess_api_bulk_lock(
+static ngx_vmess_table_t *ngx_http_vmess_api_bulk_apply_lock(
     ngx_http_vmess_api_ctx_t *ctx);
-static void ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx);
-static void ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
+static void ngx_http_vmess_api_bulk_apply_unlock(ngx_http_vmess_api_ctx_t *ctx);
+static void ngx_http_vmess_api_bulk_apply_item(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item);
-static ngx_int_t ngx_http_vmess_api_bulk_displace(
+static ngx_int_t ngx_http_vmess_api_bulk_apply_displace(
     ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_table_t *t,
     ngx_vmess_value_t *value, ngx_vmess_user_t *other);
 
 
 ngx_int_t
-ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_apply_clear(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_int_t                   rc;
     ngx_uint_t                  i;
@@ -30,7 +30,7 @@ ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
     bulk = ctx->data;
     rc = NGX_OK;
 
-    t = ngx_http_vmess_api_bulk_lock(ctx);
+    t = ngx_http_vmess_api_bulk_apply_lock(ctx);
 
     for (i = 0; i < NGX_HTTP_VMESS_API_SLICE && rc == NGX_OK; i++) {
 
@@ -46,11 +46,11 @@ ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
         }
     }
 
-    ngx_http_vmess_api_bulk_unlock(ctx);
+    ngx_http_vmess_api_bulk_apply_unlock(ctx);
 
     if (rc == NGX_DONE) {
         ngx_http_vmess_api_bulk_rewind(bulk);
-        bulk->change = ngx_http_vmess_api_bulk_set;
+        bulk->change = ngx_http_vmess_api_bulk_apply_set;
     }
 
     return NGX_AGAIN;
@@ -58,7 +58,7 @@ ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx)
 
 
 ngx_int_t
-ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_apply_set(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_uint_t                  i;
     ngx_vmess_table_t          *t;
@@ -68,7 +68,7 @@ ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx)
     bulk = ctx->data;
     item = NULL;
 
-    t = ngx_http_vmess_api_bulk_lock(ctx);
+    t = ngx_http_vmess_api_bulk_apply_lock(ctx);
 
     for (i = 0; i < NGX_HTTP_VMESS_API_BULK_SLICE; i++) {
 
@@ -79,11 +79,11 @@ ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx)
         }
 
         if (!item->change.remove) {
-            ngx_http_vmess_api_bulk_set_item(ctx, t, item);
+            ngx_http_vmess_api_bulk_apply_item(ctx, t, item);
         }
     }
 
-    ngx_http_vmess_api_bulk_unlock(ctx);
+    ngx_http_vmess_api_bulk_apply_unlock(ctx);
 
     return item ? NGX_AGAIN : NGX_DONE;
 }
@@ -92,7 +92,7 @@ ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx)
 /* if others made changes as well, the ETag is not that of what is there now */
 
 static ngx_vmess_table_t *
-ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_apply_lock(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_vmess_table_t          *t;
     ngx_http_vmess_api_bulk_t  *bulk;
@@ -108,7 +108,7 @@ ngx_http_vmess_api_bulk_lock(ngx_http_vmess_api_ctx_t *ctx)
 
 
 static void
-ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_apply_unlock(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_http_vmess_api_bulk_t  *bulk;
 
@@ -128,7 +128,7 @@ ngx_http_vmess_api_bulk_unlock(ngx_http_vmess_api_ctx_t *ctx)
  */
 
 static void
-ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
+ngx_http_vmess_api_bulk_apply_item(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_http_vmess_api_item_t *item)
 {
     ngx_vmess_user_t           *user;
@@ -152,7 +152,7 @@ ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
         rc = ngx_vmess_table_set(t, value, item->keys, &user);
 
     } while (rc == NGX_VMESS_TABLE_TAKEN
-             && ngx_http_vmess_api_bulk_displace(ctx, t, value, user)
+             && ngx_http_vmess_api_bulk_apply_displace(ctx, t, value, user)
                 == NGX_OK);
 
     switch (rc) {
@@ -202,7 +202,7 @@ ngx_http_vmess_api_bulk_set_item(ngx_http_vmess_api_ctx_t *ctx,
  */
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_displace(ngx_http_vmess_api_ctx_t *ctx,
+ngx_http_vmess_api_bulk_apply_displace(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_t *t, ngx_vmess_value_t *value, ngx_vmess_user_t *other)
 {
     if (other->conf->origin != NGX_VMESS_ORIGIN_API

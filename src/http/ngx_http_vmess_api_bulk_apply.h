@@ -16,8 +16,8 @@
  * next step, which sets the users of the body.  NGX_AGAIN, or NGX_DONE: all is
  * done.
  */
-ngx_int_t ngx_http_vmess_api_bulk_clear(ngx_http_vmess_api_ctx_t *ctx);
-ngx_int_t ngx_http_vmess_api_bulk_set(ngx_http_vmess_api_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_api_bulk_apply_clear(ngx_http_vmess_api_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_api_bulk_apply_set(ngx_http_vmess_api_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_VMESS_API_BULK_APPLY_H_INCLUDED_ */

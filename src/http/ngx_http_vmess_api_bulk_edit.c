@@ -15,34 +15,40 @@
 #define NGX_HTTP_VMESS_API_BULK_SIZE   256
 
 
-static ngx_int_t ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx);
-static void ngx_http_vmess_api_bulk_finish(void *data);
-static void ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk);
-static ngx_int_t ngx_http_vmess_api_bulk_count(ngx_http_vmess_api_ctx_t *ctx);
-static ngx_int_t ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx);
-static ngx_int_t ngx_http_vmess_api_bulk_check_item(
+static ngx_int_t ngx_http_vmess_api_bulk_edit_begin(
+    ngx_http_vmess_api_ctx_t *ctx);
+static void ngx_http_vmess_api_bulk_edit_finish(void *data);
+static void ngx_http_vmess_api_bulk_edit_end(ngx_http_vmess_api_bulk_t *bulk);
+static ngx_int_t ngx_http_vmess_api_bulk_edit_count(
+    ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_bulk_edit_check(
+    ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_bulk_edit_check_item(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     ngx_http_vmess_api_error_t *err);
-static ngx_int_t ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_api_item_t *item, ngx_vmess_value_t *value,
-    ngx_uint_t exists, ngx_http_vmess_api_error_t *err);
-static ngx_int_t ngx_http_vmess_api_bulk_check_ids(
+static ngx_int_t ngx_http_vmess_api_bulk_edit_value(
+    ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
+    ngx_vmess_value_t *value, ngx_uint_t exists,
+    ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_bulk_edit_check_ids(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     ngx_http_vmess_api_error_t *err);
-static ngx_int_t ngx_http_vmess_api_bulk_check_id(
+static ngx_int_t ngx_http_vmess_api_bulk_edit_check_id(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     const u_char *id, ngx_http_vmess_api_error_t *err);
-static ngx_uint_t ngx_http_vmess_api_bulk_gives_up(
+static ngx_uint_t ngx_http_vmess_api_bulk_edit_gives_up(
     ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_value_t *other);
-static ngx_int_t ngx_http_vmess_api_bulk_check_room(
+static ngx_int_t ngx_http_vmess_api_bulk_edit_check_room(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     ngx_http_vmess_api_error_t *err);
-static ngx_int_t ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx);
-static ngx_int_t ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_bulk_edit_apply(
+    ngx_http_vmess_api_ctx_t *ctx);
+static ngx_int_t ngx_http_vmess_api_bulk_edit_send(
+    ngx_http_vmess_api_ctx_t *ctx);
 
 
 ngx_int_t
-ngx_http_vmess_api_bulk(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_edit(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_pool_cleanup_t         *cln;
     ngx_http_vmess_api_bulk_t  *bulk;
@@ -57,10 +63,11 @@ ngx_http_vmess_api_bulk(ngx_http_vmess_api_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    cln->handler = ngx_http_vmess_api_bulk_finish;
+    cln->handler = ngx_http_vmess_api_bulk_edit_finish;
     cln->data = bulk;
 
-    return ngx_http_vmess_api_bulk_read(ctx, ngx_http_vmess_api_bulk_begin);
+    return ngx_http_vmess_api_bulk_read(ctx,
+                                        ngx_http_vmess_api_bulk_edit_begin);
 }
 
 
@@ -70,7 +77,7 @@ ngx_http_vmess_api_bulk(ngx_http_vmess_api_ctx_t *ctx)
  */
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_edit_begin(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_int_t                    rc;
     ngx_uint_t                   replaced;
@@ -89,8 +96,8 @@ ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx)
     rc = ngx_http_vmess_api_if_match(ctx, 1, bulk->changes);
 
     if (rc == NGX_OK && !replaced) {
-        rc = ngx_vmess_edit_begin(ctx->zone, ngx_http_vmess_api_bulk_finish,
-                                  bulk);
+        rc = ngx_vmess_edit_begin(ctx->zone,
+                                  ngx_http_vmess_api_bulk_edit_finish, bulk);
     }
 
     ngx_vmess_users_unlock(ctx->zone);
@@ -115,7 +122,7 @@ ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx)
 
     ngx_http_vmess_api_bulk_rewind(bulk);
 
-    ctx->step = ngx_http_vmess_api_bulk_count;
+    ctx->step = ngx_http_vmess_api_bulk_edit_count;
 
     return ctx->step(ctx);
 }
@@ -124,7 +131,7 @@ ngx_http_vmess_api_bulk_begin(ngx_http_vmess_api_ctx_t *ctx)
 /* the request or the worker goes: what has begun is brought to its end */
 
 static void
-ngx_http_vmess_api_bulk_finish(void *data)
+ngx_http_vmess_api_bulk_edit_finish(void *data)
 {
     ngx_http_vmess_api_bulk_t *bulk = data;
 
@@ -132,12 +139,12 @@ ngx_http_vmess_api_bulk_finish(void *data)
         /* void */
     }
 
-    ngx_http_vmess_api_bulk_end(bulk);
+    ngx_http_vmess_api_bulk_edit_end(bulk);
 }
 
 
 static void
-ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk)
+ngx_http_vmess_api_bulk_edit_end(ngx_http_vmess_api_bulk_t *bulk)
 {
     ngx_vmess_zone_t  *zone;
 
@@ -163,7 +170,7 @@ ngx_http_vmess_api_bulk_end(ngx_http_vmess_api_bulk_t *bulk)
 
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_count(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_edit_count(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_int_t                   rc;
     ngx_uint_t                  i;
@@ -189,7 +196,7 @@ ngx_http_vmess_api_bulk_count(ngx_http_vmess_api_ctx_t *ctx)
 
     if (rc == NGX_DONE) {
         ngx_http_vmess_api_bulk_rewind(bulk);
-        ctx->step = ngx_http_vmess_api_bulk_check;
+        ctx->step = ngx_http_vmess_api_bulk_edit_check;
     }
 
     return NGX_AGAIN;
@@ -197,7 +204,7 @@ ngx_http_vmess_api_bulk_count(ngx_http_vmess_api_ctx_t *ctx)
 
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_edit_check(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_uint_t                   i;
     ngx_http_vmess_api_bulk_t   *bulk;
@@ -215,14 +222,16 @@ ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx)
 
             ngx_vmess_state_begin_list(ctx->zone);
 
-            bulk->change = ngx_http_vmess_api_bulk_clear;
-            ctx->step = ngx_http_vmess_api_bulk_apply;
+            bulk->change = ngx_http_vmess_api_bulk_apply_clear;
+            ctx->step = ngx_http_vmess_api_bulk_edit_apply;
 
             return NGX_AGAIN;
         }
 
-        if (ngx_http_vmess_api_bulk_check_item(ctx, item, &err) != NGX_OK) {
-            ngx_http_vmess_api_bulk_end(bulk);
+        if (ngx_http_vmess_api_bulk_edit_check_item(ctx, item, &err)
+            != NGX_OK)
+        {
+            ngx_http_vmess_api_bulk_edit_end(bulk);
             ngx_http_vmess_api_bulk_where(item->number, &err);
             return ngx_http_vmess_api_send_error(ctx->request, &err);
         }
@@ -233,7 +242,7 @@ ngx_http_vmess_api_bulk_check(ngx_http_vmess_api_ctx_t *ctx)
 
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
+ngx_http_vmess_api_bulk_edit_check_item(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_error_t *err)
 {
     ngx_int_t                   rc;
@@ -248,7 +257,7 @@ ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
                                            &item->name.str, NULL, err);
 
     } else if (!item->change.remove) {
-        rc = ngx_http_vmess_api_bulk_value(ctx, item, &info.user.value,
+        rc = ngx_http_vmess_api_bulk_edit_value(ctx, item, &info.user.value,
                                            exists, err);
     } else if (exists) {
         rc = NGX_OK;
@@ -266,18 +275,18 @@ ngx_http_vmess_api_bulk_check_item(ngx_http_vmess_api_ctx_t *ctx,
         return rc;
     }
 
-    if (ngx_http_vmess_api_bulk_check_ids(ctx, item, err) != NGX_OK) {
+    if (ngx_http_vmess_api_bulk_edit_check_ids(ctx, item, err) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_vmess_api_bulk_check_room(ctx, item, err);
+    return ngx_http_vmess_api_bulk_edit_check_room(ctx, item, err);
 }
 
 
 /* makes the value that the user is to have of what it is, if it is there */
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
+ngx_http_vmess_api_bulk_edit_value(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, ngx_vmess_value_t *value,
     ngx_uint_t exists, ngx_http_vmess_api_error_t *err)
 {
@@ -303,7 +312,7 @@ ngx_http_vmess_api_bulk_value(ngx_http_vmess_api_ctx_t *ctx,
 
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_check_ids(ngx_http_vmess_api_ctx_t *ctx,
+ngx_http_vmess_api_bulk_edit_check_ids(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_error_t *err)
 {
     ngx_uint_t                  i;
@@ -331,7 +340,7 @@ ngx_http_vmess_api_bulk_check_ids(ngx_http_vmess_api_ctx_t *ctx,
 
         ngx_rbtree_insert(&bulk->ids, &item->id[i].node);
 
-        if (ngx_http_vmess_api_bulk_check_id(ctx, item, value->id[i], err)
+        if (ngx_http_vmess_api_bulk_edit_check_id(ctx, item, value->id[i], err)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -345,7 +354,7 @@ ngx_http_vmess_api_bulk_check_ids(ngx_http_vmess_api_ctx_t *ctx,
 /* whether nobody has the id, or will have it when all is done */
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_check_id(ngx_http_vmess_api_ctx_t *ctx,
+ngx_http_vmess_api_bulk_edit_check_id(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, const u_char *id,
     ngx_http_vmess_api_error_t *err)
 {
@@ -367,7 +376,7 @@ ngx_http_vmess_api_bulk_check_id(ngx_http_vmess_api_ctx_t *ctx,
         return NGX_OK;
     }
 
-    rc = ngx_http_vmess_api_bulk_gives_up(ctx, &other.value) ? NGX_OK
+    rc = ngx_http_vmess_api_bulk_edit_gives_up(ctx, &other.value) ? NGX_OK
          : ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_TAKEN,
                                          &item->name.str, &other.value.name,
                                          err);
@@ -384,7 +393,7 @@ ngx_http_vmess_api_bulk_check_id(ngx_http_vmess_api_ctx_t *ctx,
  */
 
 static ngx_uint_t
-ngx_http_vmess_api_bulk_gives_up(ngx_http_vmess_api_ctx_t *ctx,
+ngx_http_vmess_api_bulk_edit_gives_up(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_value_t *other)
 {
     ngx_http_vmess_api_item_t  *item;
@@ -402,7 +411,7 @@ ngx_http_vmess_api_bulk_gives_up(ngx_http_vmess_api_ctx_t *ctx,
 /* whether there is room for it and those before, which is kept; and its keys */
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_check_room(ngx_http_vmess_api_ctx_t *ctx,
+ngx_http_vmess_api_bulk_edit_check_room(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_error_t *err)
 {
     ngx_int_t                   rc;
@@ -453,7 +462,7 @@ ngx_http_vmess_api_bulk_check_room(ngx_http_vmess_api_ctx_t *ctx,
 
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_edit_apply(ngx_http_vmess_api_ctx_t *ctx)
 {
     ngx_uint_t                   replaced;
     ngx_http_vmess_api_bulk_t   *bulk;
@@ -469,7 +478,7 @@ ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx)
 
     replaced = ctx->zone->sh->replaced;
 
-    ngx_http_vmess_api_bulk_end(bulk);
+    ngx_http_vmess_api_bulk_edit_end(bulk);
 
     if (replaced) {
         (void) ngx_http_vmess_api_user_replaced(ctx, &err);
@@ -483,12 +492,12 @@ ngx_http_vmess_api_bulk_apply(ngx_http_vmess_api_ctx_t *ctx)
                       &ctx->zone->name, bulk->left);
     }
 
-    return ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_bulk_send);
+    return ngx_http_vmess_api_save(ctx, ngx_http_vmess_api_bulk_edit_send);
 }
 
 
 static ngx_int_t
-ngx_http_vmess_api_bulk_send(ngx_http_vmess_api_ctx_t *ctx)
+ngx_http_vmess_api_bulk_edit_send(ngx_http_vmess_api_ctx_t *ctx)
 {
     u_char                     *start;
     ngx_vmess_json_out_t        jo;

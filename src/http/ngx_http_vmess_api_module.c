@@ -66,7 +66,7 @@ static ngx_http_vmess_api_route_t  ngx_http_vmess_api_routes[] = {
       ngx_http_vmess_api_list },
 
     { NGX_HTTP_VMESS_API_USERS, NGX_HTTP_PUT|NGX_HTTP_PATCH, 1,
-      ngx_http_vmess_api_bulk },
+      ngx_http_vmess_api_bulk_edit },
 
     { NGX_HTTP_VMESS_API_USER, NGX_HTTP_GET|NGX_HTTP_HEAD, 0,
       ngx_http_vmess_api_user_get },
