@@ -310,8 +310,8 @@ ngx_vmess_param_sec(ngx_conf_t *cf, ngx_vmess_param_t *param,
 
 
 /*
- * RFC 3339: a day, of which it is the first second in UTC, or a time; or seconds
- * since 1970
+ * RFC 3339: a day, of which it is the first second in UTC, or a time; or
+ * seconds since 1970
  */
 
 ngx_int_t
@@ -320,7 +320,8 @@ ngx_vmess_param_time(ngx_conf_t *cf, ngx_vmess_param_t *param,
 {
     time_t *t = field;
 
-    u_char       *p, *last, *time, text[sizeof("Sun, 06 Nov 1994 08:49:37 GMT")];
+    u_char       *p, *last, *time;
+    u_char        text[sizeof("Sun, 06 Nov 1994 08:49:37 GMT")];
     ngx_int_t     month, offset;
     static char  *months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };

@@ -92,7 +92,10 @@ ngx_int_t ngx_vmess_param_msec(ngx_conf_t *cf, ngx_vmess_param_t *param,
 ngx_int_t ngx_vmess_param_sec(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field);
 
-/* a day or a time of RFC 3339, or seconds since 1970, of which it is after: time_t */
+/*
+ * a day or a time of RFC 3339, or seconds since 1970, of which it is after:
+ * time_t
+ */
 ngx_int_t ngx_vmess_param_time(ngx_conf_t *cf, ngx_vmess_param_t *param,
     ngx_str_t *value, void *field);
 

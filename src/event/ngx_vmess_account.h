@@ -133,8 +133,8 @@ void ngx_vmess_account_end(ngx_vmess_account_t *account,
     ngx_vmess_status_e status);
 
 /*
- * There may be a limit that ends the account's flow: the worker is to look for it
- * when it is due; or often, whatever the reason.
+ * There may be a limit that ends the account's flow: the worker is to look for
+ * it when it is due; or often, whatever the reason.
  */
 void ngx_vmess_account_watch(ngx_vmess_account_t *account);
 void ngx_vmess_account_hasten(ngx_vmess_zone_t *zone);
@@ -145,7 +145,7 @@ void ngx_vmess_account_hasten(ngx_vmess_zone_t *zone);
  */
 void ngx_vmess_account_open(ngx_vmess_account_t *account);
 
-/* makes it that of a sub-connection, not admitted yet, of one that has "from" */
+/* makes it that of a sub-connection, not admitted yet, of one with "from" */
 void ngx_vmess_account_copy(ngx_vmess_account_t *account,
     ngx_vmess_account_t *from);
 
@@ -157,8 +157,8 @@ void ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up,
     off_t down);
 
 /*
- * The flow has read or written: it is not silent.  If its address was taken over
- * by another one, it is closed by an event.
+ * The flow has read or written: it is not silent.  If its address was taken
+ * over by another one, it is closed by an event.
  */
 void ngx_vmess_account_touch(ngx_vmess_account_t *account);
 
@@ -187,8 +187,8 @@ void ngx_vmess_account_walk_stop(ngx_vmess_account_walk_t *walk);
 void ngx_vmess_account_log(ngx_vmess_account_t *account, ngx_log_t *log);
 
 /*
- * The flow is over, or will not be opened: it is not counted any more, though it
- * is not closed yet.
+ * The flow is over, or will not be opened: it is not counted any more, though
+ * it is not closed yet.
  */
 void ngx_vmess_account_leave(ngx_vmess_account_t *account);
 

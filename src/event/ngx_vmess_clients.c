@@ -18,7 +18,7 @@
 #define NGX_VMESS_CLIENTS_HOLD    60000
 #define NGX_VMESS_CLIENTS_SILENT  (15000 + NGX_VMESS_CLIENTS_TOUCH)
 
-/* an address of a user is one of so many entries, or of all if it may have more */
+/* an address of a user is one of so many entries, of all if it may have more */
 
 #define NGX_VMESS_CLIENTS_WINDOW  256
 
@@ -162,8 +162,8 @@ ngx_vmess_clients_check(ngx_vmess_clients_t *clients, uint32_t user,
 
 
 /*
- * NGX_OK: it is there, NGX_DONE: it may be put there, in place of what is free or
- * may be taken over; NGX_DECLINED or NGX_BUSY
+ * NGX_OK: it is there, NGX_DONE: it may be put there, in place of what is free
+ * or may be taken over; NGX_DECLINED or NGX_BUSY
  */
 
 static ngx_int_t
@@ -361,8 +361,8 @@ ngx_vmess_clients_count(ngx_vmess_clients_t *clients,
 
 
 /*
- * Held for some microseconds.  A zone of another size takes the place of one that
- * flows still have, and the master would not know the lock of that.
+ * Held for some microseconds.  A zone of another size takes the place of one
+ * that flows still have, and the master would not know the lock of that.
  */
 
 static void

@@ -11,16 +11,16 @@
 
 
 /*
- * The addresses that users with "max_ips=" come from, in shared memory; IPv6 by
- * its /64.  An address is held by the flows of the user that come from it, and
- * for a minute after the last one.  If flows hold it that were silent for 15
- * seconds, it may be taken over by another address, and these flows lose it.
- * Whoever is not let in after all leaves nothing behind: until one that holds the
- * address is, it is held by flows alone.
+ * The addresses that users with "max_ips=" come from, in shared memory; IPv6
+ * by its /64.  An address is held by the flows of the user that come from it,
+ * and for a minute after the last one.  If flows hold it that were silent for
+ * 15 seconds, it may be taken over by another address, and these flows lose
+ * it.  Whoever is not let in after all leaves nothing behind: until one that
+ * holds the address is, it is held by flows alone.
  *
- * Workers count flows in one of two sets, see ngx_vmess_epoch.h: "set" is 0 or 1.
- * A worker may die at any instruction: the lock is taken from it, and an address
- * is there or not.
+ * Workers count flows in one of two sets, see ngx_vmess_epoch.h: "set" is 0
+ * or 1.  A worker may die at any instruction: the lock is taken from it, and an
+ * address is there or not.
  */
 
 typedef struct ngx_vmess_clients_s  ngx_vmess_clients_t;
@@ -53,7 +53,10 @@ ngx_int_t ngx_vmess_clients_enter(ngx_vmess_clients_t *clients, uint32_t user,
     struct sockaddr *sockaddr, ngx_uint_t max, ngx_uint_t set,
     ngx_vmess_client_hold_t *hold);
 
-/* who holds the address, if it does, is let in: it is not silent, nor forgotten */
+/*
+ * who holds the address, if it does, is let in: it is not silent, nor
+ * forgotten
+ */
 void ngx_vmess_clients_keep(ngx_vmess_clients_t *clients,
     ngx_vmess_client_hold_t *hold);
 
@@ -65,7 +68,9 @@ ngx_int_t ngx_vmess_clients_check(ngx_vmess_clients_t *clients, uint32_t user,
 ngx_uint_t ngx_vmess_clients_number(ngx_vmess_clients_t *clients, uint32_t user,
     ngx_uint_t set);
 
-/* the flow is not silent: NGX_OK, or NGX_DECLINED, its address was taken over */
+/*
+ * the flow is not silent: NGX_OK, or NGX_DECLINED, its address was taken over
+ */
 ngx_int_t ngx_vmess_clients_touch(ngx_vmess_client_hold_t *hold);
 
 /* gives back what a flow holds, if it does */

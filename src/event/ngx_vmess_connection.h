@@ -32,8 +32,8 @@
 typedef ngx_int_t (*ngx_vmess_half_close_pt)(ngx_connection_t *c);
 
 /*
- * Whether what a good header asks for is allowed: NGX_VMESS_STATUS_OK, _CIPHER or
- * _COMMAND.  Nothing is done about it.
+ * Whether what a good header asks for is allowed: NGX_VMESS_STATUS_OK, _CIPHER
+ * or _COMMAND.  Nothing is done about it.
  */
 typedef ngx_vmess_status_e (*ngx_vmess_allowed_pt)(ngx_vmess_connection_t *vc);
 

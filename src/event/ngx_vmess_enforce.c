@@ -8,7 +8,7 @@
 #include "ngx_vmess_enforce.h"
 
 
-/* ms until it is noticed that another worker has died, or limits were changed */
+/* ms until it is seen that another worker has died, or limits were changed */
 
 #define NGX_VMESS_ENFORCE_TICK    1000
 

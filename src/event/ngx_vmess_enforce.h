@@ -11,8 +11,8 @@
 
 
 /*
- * Ends the flows of this worker that limits do not allow any more, and counts them
- * anew when another worker has died: a timer for each zone.
+ * Ends the flows of this worker that limits do not allow any more, and counts
+ * them anew when another worker has died: a timer for each zone.
  */
 
 

@@ -14,8 +14,8 @@
 /*
  * Reads the request header.
  *
- * NGX_OK        the client is authentic; vc->header and vc->account are set, and
- *               vc->status is what vc->allowed() says: if that is
+ * NGX_OK        the client is authentic; vc->header and vc->account are set,
+ *               and vc->status is what vc->allowed() says: if that is
  *               NGX_VMESS_STATUS_OK, the user was admitted
  * NGX_AGAIN     more bytes are needed: wait for a read event
  * NGX_DECLINED  not VMess: vc->status says why, and it was logged; the bytes

@@ -15,8 +15,9 @@
 
 /*
  * The hints of an address: numbers of users last seen from it, each with the
- * address's tag in its upper half.  Written without a lock; a hint that is wrong
- * or torn only costs the time to try one key.  NULL: the address has none.
+ * address's tag in its upper half.  Written without a lock; a hint that is
+ * wrong or torn only costs the time to try one key.  NULL: the address has
+ * none.
  */
 uint64_t *ngx_vmess_hint_get(ngx_vmess_zone_sh_t *sh,
     struct sockaddr *sockaddr, uint32_t *tag);

@@ -86,7 +86,8 @@ extern ngx_vmess_param_t  ngx_vmess_limits_params[];
  *        parameter was not given, see ngx_vmess_limits_inherit()
  * text   on NGX_ERROR what the value must be: "must be a number ..."
  *
- * NGX_OK; NGX_DECLINED there is no such parameter; NGX_ERROR the value is invalid.
+ * NGX_OK; NGX_DECLINED there is no such parameter; NGX_ERROR the value is
+ * invalid.
  */
 ngx_int_t ngx_vmess_limits_set(ngx_vmess_limits_t *limits, ngx_str_t *name,
     ngx_str_t *value, const char **text);

@@ -16,7 +16,9 @@
 #define NGX_VMESS_RATE_SECOND   1000
 #endif
 
-/* below so much of it, a user was idle: now a second's bytes may come at once */
+/*
+ * below so much of it, a user was idle: now a second's bytes may come at once
+ */
 
 #define NGX_VMESS_RATE_IDLE     (-9 * NGX_VMESS_RATE_SECOND / 10)
 #define NGX_VMESS_RATE_BURST    NGX_VMESS_RATE_SECOND
@@ -162,10 +164,10 @@ ngx_vmess_rate_limit(ngx_vmess_account_t *account, ngx_uint_t side)
 
 
 /*
- * The bucket is the time at which all bytes so far should have passed: a single
- * word, so a process that dies leaves nothing behind.  After a burst it is ahead
- * of the clock, and flows go slower until it is not: from the first byte on, a
- * user has what the rate gives, but for the first second.
+ * The bucket is the time at which all bytes so far should have passed: a
+ * single word, so a process that dies leaves nothing behind.  After a burst it
+ * is ahead of the clock, and flows go slower until it is not: from the first
+ * byte on, a user has what the rate gives, but for the first second.
  */
 
 static void

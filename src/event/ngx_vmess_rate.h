@@ -22,7 +22,8 @@
 
 /*
  * Nothing is to be read for so many ms: of the flow's client, or, with "down",
- * of what sends to the client.  NGX_OK, or NGX_DECLINED: that cannot be held up.
+ * of what sends to the client.  NGX_OK, or NGX_DECLINED: that cannot be held
+ * up.
  */
 typedef ngx_int_t (*ngx_vmess_rate_pt)(void *data, ngx_uint_t down,
     ngx_msec_t delay);

@@ -231,7 +231,7 @@ ngx_vmess_table_set(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
 static ngx_uint_t
 ngx_vmess_table_same(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
 {
-    ngx_uint_t         k;
+    ngx_uint_t             k;
     ngx_vmess_user_set_t  *conf;
 
     conf = user->conf;
@@ -264,10 +264,10 @@ static ngx_vmess_table_e
 ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_user_t **userp, ngx_vmess_change_t *change)
 {
-    ngx_uint_t         used, users, slots;
+    ngx_uint_t             used, users, slots;
     ngx_vmess_user_set_t  *conf;
-    ngx_vmess_user_t  *user;
-    ngx_vmess_table_e  rc;
+    ngx_vmess_user_t      *user;
+    ngx_vmess_table_e      rc;
 
     user = *userp;
     used = (user && ngx_vmess_table_used(user));
@@ -317,10 +317,10 @@ static ngx_vmess_table_e
 ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_user_t **userp, ngx_vmess_change_t *change)
 {
-    uint32_t           slot;
-    ngx_uint_t         j, k;
+    uint32_t               slot;
+    ngx_uint_t             j, k;
     ngx_vmess_user_set_t  *conf, *old;
-    ngx_vmess_user_t  *user;
+    ngx_vmess_user_t      *user;
 
     user = *userp;
     conf = &change->conf;
@@ -385,7 +385,7 @@ static void
 ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_vmess_change_t *change)
 {
-    ngx_uint_t         k, state;
+    ngx_uint_t             k, state;
     ngx_vmess_user_set_t  *conf, *old;
 
     conf = &change->conf;
@@ -513,7 +513,7 @@ done:
 void
 ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 {
-    ngx_uint_t         k;
+    ngx_uint_t             k;
     ngx_vmess_user_set_t  *conf;
 
     user->removed = ngx_current_msec;
@@ -1080,7 +1080,7 @@ ngx_vmess_table_set_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     uint32_t serial, ngx_uint_t odd, const u_char *cmd_key,
     ngx_vmess_auth_key_t *key, time_t until)
 {
-    uint32_t           i;
+    uint32_t               i;
     ngx_vmess_user_set_t  *conf;
 
     i = user->temporary[odd];
@@ -1179,10 +1179,10 @@ ngx_vmess_table_names_slot(void *data, uint32_t i)
 {
     ngx_vmess_table_t *t = data;
 
-    uint32_t           n;
+    uint32_t               n;
+    ngx_vmess_slot_t      *s;
+    ngx_vmess_user_t      *user;
     ngx_vmess_user_set_t  *conf;
-    ngx_vmess_slot_t  *s;
-    ngx_vmess_user_t  *user;
 
     s = ngx_vmess_slot(&t->slots, i);
 

@@ -117,8 +117,8 @@ typedef struct {
 
 /*
  * A user.  This memory always is a user's, and may be another's once nobody
- * has a reference.  Serial numbers are not used again: that of a user, and those
- * of ids, which are the same as long as the user has that id.
+ * has a reference.  Serial numbers are not used again: that of a user, and
+ * those of ids, which are the same as long as the user has that id.
  */
 
 struct ngx_vmess_user_s {
@@ -132,7 +132,7 @@ struct ngx_vmess_user_s {
     volatile uint16_t          state;
 
     ngx_vmess_user_set_t      *volatile conf;  /* of any user */
-    ngx_vmess_user_set_t           memory;
+    ngx_vmess_user_set_t       memory;
     volatile uint32_t          version;    /* changes with it */
 
     volatile uint32_t          kicks;
@@ -207,9 +207,9 @@ ngx_int_t ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
     ngx_uint_t ids);
 
 /*
- * What the user of a value needs beyond what it has: to be, and then slots, some
- * of them ("spare") only until others of the user are freed.  Slots that a user
- * has.  The table is locked.
+ * What the user of a value needs beyond what it has: to be, and then slots,
+ * some of them ("spare") only until others of the user are freed.  Slots that
+ * a user has.  The table is locked.
  */
 void ngx_vmess_table_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_table_need_t *need);

@@ -11,8 +11,8 @@
 
 
 /*
- * The period of a quota.  It is written whole by one who has the table locked: to
- * the half that is not in use, which then is, by one store.
+ * The period of a quota.  It is written whole by one who has the table locked:
+ * to the half that is not in use, which then is, by one store.
  */
 
 typedef struct {
@@ -61,7 +61,9 @@ ngx_vmess_usage_e ngx_vmess_usage_status(ngx_vmess_usage_t *usage,
 /* a flow was opened: "hold" is over with the first one */
 void ngx_vmess_usage_open(ngx_vmess_usage_t *usage, time_t now);
 
-/* the user expires then, by "expires" or by "hold"; 0: never, or not known yet */
+/*
+ * the user expires then, by "expires" or by "hold"; 0: never, or not known yet
+ */
 time_t ngx_vmess_usage_expires(ngx_vmess_usage_t *usage,
     ngx_vmess_limits_t *limits);
 
@@ -70,8 +72,8 @@ off_t ngx_vmess_usage_used(ngx_vmess_usage_t *usage,
     ngx_vmess_limits_t *limits, time_t now);
 
 /*
- * Whether ngx_vmess_usage_begin() is to be called: before anything is counted, as
- * that is where the period will begin.  Cheap.
+ * Whether ngx_vmess_usage_begin() is to be called: before anything is counted,
+ * as that is where the period will begin.  Cheap.
  */
 ngx_uint_t ngx_vmess_usage_due(ngx_vmess_usage_t *usage,
     ngx_vmess_limits_t *limits, time_t now);

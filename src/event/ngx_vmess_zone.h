@@ -21,7 +21,7 @@
 typedef struct {
     volatile uint32_t          pid;        /* 0: none */
     volatile uint32_t          epoch;
-    volatile uint32_t          changing;   /* its pid, while it applies a list */
+    volatile uint32_t          changing;   /* its pid, in a list */
 } ngx_vmess_worker_sh_t;
 
 
@@ -54,7 +54,7 @@ typedef struct {
     /* of the newest configuration; read and written with the table locked */
 
     ngx_vmess_limits_t         defaults;
-    ngx_uint_t                 replaced;          /* by memory of another size */
+    ngx_uint_t                 replaced;          /* by other memory */
 
     /* of "state": ids of up to "started" may have been used */
 
@@ -73,8 +73,8 @@ typedef struct {
     ngx_uint_t                 configurations;
 
     /*
-     * Who changes users takes the next number, and waits until that is saved, or
-     * writing has failed.  Unclean: of users, more is noted as saved than is.
+     * Who changes users takes the next number, and waits until that is saved,
+     * or writing has failed.  Unclean: more is noted as saved than is.
      */
 
     ngx_atomic_t               asked;

@@ -388,8 +388,8 @@ ngx_http_vmess_api_bulk_edit_check_id(ngx_http_vmess_api_ctx_t *ctx,
 
 
 /*
- * Whether a user will not have its id any more when all is done.  If it is in the
- * body with the same id, that is found there to be twice.
+ * Whether a user will not have its id any more when all is done.  If it is in
+ * the body with the same id, that is found there to be twice.
  */
 
 static ngx_uint_t

@@ -14,7 +14,8 @@
     "must be a UUID, or a text of 1 to 30 bytes"
 
 #define NGX_HTTP_VMESS_API_TIME_TEXT                                          \
-    "must be a time such as \"2027-01-31T18:00:00Z\", seconds since 1970, or null"
+    "must be a time such as \"2027-01-31T18:00:00Z\", seconds since 1970, or " \
+    "null"
 
 
 /* in "ids" of what was read: the second id is one, not null */
@@ -462,7 +463,8 @@ ngx_http_vmess_api_change_check(ngx_vmess_value_t *value,
         if (value->until) {
             return ngx_http_vmess_api_error(err, 422, "InvalidParameter",
                                             "until", "has no effect without "
-                                            "\"also\", give the second id, too");
+                                            "\"also\", give the second id, "
+                                            "too");
         }
 
     } else if (ngx_memcmp(value->id[NGX_VMESS_USER_OWN],

@@ -25,12 +25,12 @@ typedef struct {
 
 typedef struct {
     ngx_http_vmess_api_change_t  *change;
-    ngx_http_vmess_api_field_t   *field;   /* whose value follows */
-    unsigned                      open:1;  /* the object */
-    unsigned                      tags:1;  /* the array of tags */
-    unsigned                      removal:1;  /* the value of "remove" follows */
+    ngx_http_vmess_api_field_t   *field;      /* whose value follows */
+    unsigned                      open:1;     /* the object */
+    unsigned                      tags:1;     /* the array of tags */
+    unsigned                      removal:1;  /* that of "remove" follows */
     unsigned                      removed:1;  /* it was given */
-    unsigned                      many:1;  /* one of a list: "remove" is known */
+    unsigned                      many:1;     /* of a list, with "remove" */
 } ngx_http_vmess_api_reader_t;
 
 

@@ -209,7 +209,8 @@ ngx_http_vmess_api_field_key(ngx_http_vmess_api_field_t *field,
     switch (field->kind) {
 
     case NGX_HTTP_VMESS_API_TIME:
-        return *(time_t *) ((u_char *) &info->user.value.limits + field->offset);
+        return *(time_t *) ((u_char *) &info->user.value.limits
+                            + field->offset);
 
     case NGX_HTTP_VMESS_API_BEGUN:
         return period.start;
@@ -314,7 +315,7 @@ ngx_http_vmess_api_field_value(ngx_vmess_json_out_t *jo,
     case NGX_HTTP_VMESS_API_ENDS:
     case NGX_HTTP_VMESS_API_SEEN:
         ngx_http_vmess_api_field_time(jo, key,
-                                      ngx_http_vmess_api_field_key(field, info));
+                                ngx_http_vmess_api_field_key(field, info));
         break;
 
     default: /* counters */

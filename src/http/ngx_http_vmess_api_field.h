@@ -101,7 +101,9 @@ uint32_t ngx_http_vmess_api_field_all(ngx_http_vmess_api_ctx_t *ctx);
 ngx_vmess_usage_e ngx_http_vmess_api_field_status(
     ngx_http_vmess_api_info_t *info);
 
-/* what a user has in a field that is a number or a time, 0 if it has no number */
+/*
+ * what a user has in a field that is a number or a time, 0 if it has no number
+ */
 int64_t ngx_http_vmess_api_field_key(ngx_http_vmess_api_field_t *field,
     ngx_http_vmess_api_info_t *info);
 

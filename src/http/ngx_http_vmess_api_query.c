@@ -76,7 +76,8 @@ static ngx_http_vmess_api_arg_t  ngx_http_vmess_api_args[] = {
 
     { ngx_string("sort"), ngx_http_vmess_api_query_sort,
       "must be name, up, down, used, flows, addresses, refused, first_seen, "
-      "last_seen, expires or hold_until, with \"-\" before it the other way round" },
+      "last_seen, expires or hold_until, with \"-\" before it the other way "
+      "round" },
 
     { ngx_string("fields"), ngx_http_vmess_api_query_fields,
       "must be names of fields with commas between them, such as "

@@ -129,16 +129,16 @@ ngx_int_t ngx_http_vmess_api_if_match(ngx_http_vmess_api_ctx_t *ctx,
 void ngx_http_vmess_api_run(ngx_http_vmess_api_ctx_t *ctx);
 
 /*
- * A step, or the last of them, is done and has changed users: the next one, which
- * answers, is called when that is saved, if it is to be.  Returns what a step
- * returns.
+ * A step, or the last of them, is done and has changed users: the next one,
+ * which answers, is called when that is saved, if it is to be.  Returns what a
+ * step returns.
  */
 ngx_int_t ngx_http_vmess_api_save(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_step_pt answer);
 
 /*
- * A step has to wait until others have changed many users, see ngx_vmess_edit.h:
- * returns what it returns then.
+ * A step has to wait until others have changed many users, see
+ * ngx_vmess_edit.h: returns what it returns then.
  */
 ngx_int_t ngx_http_vmess_api_wait(ngx_http_vmess_api_ctx_t *ctx);
 

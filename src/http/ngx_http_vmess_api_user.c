@@ -527,8 +527,8 @@ ngx_http_vmess_api_user_act_step(ngx_http_vmess_api_ctx_t *ctx)
 
 
 /*
- * Does something to a user; u->info is what it is then, if there is one.  NGX_OK,
- * NGX_ERROR, or NGX_BUSY: it has to wait.
+ * Does something to a user; u->info is what it is then, if there is one.
+ * NGX_OK, NGX_ERROR, or NGX_BUSY: it has to wait.
  */
 
 static ngx_int_t
@@ -596,8 +596,9 @@ ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
     case NGX_VMESS_TABLE_FULL:
         return ngx_http_vmess_api_error(err, NGX_HTTP_INSUFFICIENT_STORAGE,
                                         "ZoneFull", NULL,
-                                        "no room for user \"%V\" in vmess_users "
-                                        "\"%V\", give it a larger size",
+                                        "no room for user \"%V\" in "
+                                        "vmess_users \"%V\", give it a larger "
+                                        "size",
                                         name, &ctx->zone->name);
 
     case NGX_VMESS_TABLE_TAKEN:
@@ -682,7 +683,8 @@ ngx_http_vmess_api_user_send(ngx_http_vmess_api_ctx_t *ctx, ngx_uint_t status,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_http_vmess_api_field_write(&jo, info, ngx_http_vmess_api_field_all(ctx));
+    ngx_http_vmess_api_field_write(&jo, info,
+                                   ngx_http_vmess_api_field_all(ctx));
 
     return ngx_http_vmess_api_send(ctx->request, status, start, &jo);
 }

@@ -170,9 +170,9 @@ ngx_int_t ngx_vmess_journal_open(ngx_vmess_journal_t *j, u_char *p, size_t len,
  * NGX_DONE   the file ends here
  * NGX_AGAIN  from j->offset on is a group that is not whole: its last part was
  *            not on the disk, so nobody was told that it is, and it is left out
- * NGX_ERROR  at j->offset is damage of what was on the disk, as more was written
- *            later; or something follows the end of a snapshot; j->err says
- *            which
+ * NGX_ERROR  at j->offset is damage of what was on the disk, as more was
+ *            written later; or something follows the end of a snapshot; j->err
+ *            says which
  *
  * Damage of the last group of a file is taken for the former, and so is that of
  * the end before it.

@@ -22,7 +22,7 @@ enum {
 
 enum {
     sw_value = 0,
-    sw_first,                              /* of an object or array, or its end */
+    sw_first,                              /* of an object or array, or end */
     sw_key,
     sw_colon,
     sw_next,                               /* comma, or the end */

@@ -18,7 +18,10 @@
     "allowed, and it must be UTF-8"
 
 
-/* whether all characters may be in the name of a user or a zone: NGX_OK or NGX_ERROR */
+/*
+ * whether all characters may be in the name of a user or a zone: NGX_OK or
+ * NGX_ERROR
+ */
 ngx_int_t ngx_vmess_name_check(const ngx_str_t *name);
 
 

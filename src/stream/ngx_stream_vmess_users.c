@@ -516,7 +516,8 @@ ngx_stream_vmess_users_defaults(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
     if (cf->args->nelts < 2) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"vmess_user_defaults\" has no parameters, it "
-                           "must be like \"vmess_user_defaults max_conns=64;\"");
+                           "must be like "
+                           "\"vmess_user_defaults max_conns=64;\"");
         return NGX_CONF_ERROR;
     }
 
@@ -542,7 +543,9 @@ ngx_stream_vmess_users_defaults(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
 }
 
 
-/* also=id [until=time]: takes them out of the arguments, which are limits then */
+/*
+ * also=id [until=time]: takes them out of the arguments, which are limits then
+ */
 
 static ngx_int_t
 ngx_stream_vmess_users_also(ngx_conf_t *cf, ngx_vmess_user_conf_t *user)
@@ -659,8 +662,8 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
         return NGX_ERROR;
     }
 
-    if (ngx_vmess_param_parse(cf, 2, ngx_vmess_limits_params, &user->value.limits,
-                              &s, &seen)
+    if (ngx_vmess_param_parse(cf, 2, ngx_vmess_limits_params,
+                              &user->value.limits, &s, &seen)
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -651,13 +651,15 @@ test_again(ngx_vmess_table_t *t)
 
     other->usage.up = 3;
 
+    test_make(&u, 1, 2);
+
     ngx_vmess_table_begin(t);
-    ngx_vmess_table_displace(t, other);
+    (void) ngx_vmess_table_displace(t, other, &u.value);
     ngx_vmess_table_end(t);
 
     test_make(&u, 1, 8);
 
-    test_ok(test_set(t, &u) == NGX_VMESS_TABLE_ADDED
+    test_ok(test_set(t, &u) == NGX_VMESS_TABLE_CHANGED
             && test_lookup(t, "user1") == other && other->usage.up == 3,
             "who has to give his id away is the same by any other");
 
