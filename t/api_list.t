@@ -392,7 +392,7 @@ is(join(' ', $odd->('all of it')), '', 'and everybody knows his id');
 
 # a worker dies, whose list is sent again
 ($s, $pid) = stop_amid(\@after, \@before);
-kill 'KILL', $pid;
+halt('KILL', $pid);
 is(wait_for(sub { !grep { $_ == $pid } children() }), 1, 'a worker has died');
 @none = $odd->('all users are there');
 is(scalar @none, 1, 'one has got an id that nobody knows');
