@@ -46,6 +46,35 @@ ngx_vmess_utf8_check(ngx_vmess_utf8_t *u, u_char ch)
 }
 
 
+uint32_t
+ngx_vmess_utf8_next(u_char **p, u_char *last)
+{
+    u_char            *start;
+    ngx_int_t          rc;
+    ngx_vmess_utf8_t   u;
+
+    ngx_memzero(&u, sizeof(ngx_vmess_utf8_t));
+
+    start = *p;
+
+    do {
+        rc = ngx_vmess_utf8_check(&u, *(*p)++);
+    } while (rc == NGX_AGAIN && *p < last);
+
+    if (rc == NGX_OK) {
+        return u.ch;
+    }
+
+    /* of more than one byte, the last may be the first of another */
+
+    if (rc == NGX_ERROR && *p - start > 1) {
+        (*p)--;
+    }
+
+    return 0xfffd;
+}
+
+
 u_char *
 ngx_vmess_utf8_create(u_char *p, uint32_t ch)
 {

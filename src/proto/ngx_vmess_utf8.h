@@ -31,6 +31,12 @@ typedef struct {
  */
 ngx_int_t ngx_vmess_utf8_check(ngx_vmess_utf8_t *u, u_char ch);
 
+/*
+ * The character at *p, which is moved behind it; *p is below last.  What is not
+ * UTF-8 is U+FFFD: bytes that begin a character and do not end it are one.
+ */
+uint32_t ngx_vmess_utf8_next(u_char **p, u_char *last);
+
 /* writes a character up to U+10FFFF in at most 4 bytes; returns their end */
 u_char *ngx_vmess_utf8_create(u_char *p, uint32_t ch);
 

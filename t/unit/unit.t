@@ -23,7 +23,8 @@ my $root = dirname(dirname($unit));
 my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux
-               packetaddr ws grpc xhttp http guess json json_out kcp_packet
+               packetaddr ws grpc xhttp http guess json json_out text_out
+               kcp_packet
                kcp replay token registry mux_output cone period usage journal
                table clients state_user);
 
