@@ -22,8 +22,11 @@ my $unit = dirname(abs_path($0));
 my $root = dirname(dirname($unit));
 my $build = $ENV{TEST_VMESS_UNIT} || "$root/.build/unit.$$";
 
+use lib dirname(abs_path($0)), dirname(abs_path($0)) . '/../lib';
+use Profile;
+
 my @tests = qw(shake crypto kdf auth address header legacy chunk mux
-               packetaddr ws grpc xhttp http guess json json_out text_out
+               packetaddr ws grpc xhttp http guess json json_out text_out profile
                kcp_packet
                kcp replay token registry mux_output cone period usage journal
                table clients state_user);
@@ -93,6 +96,8 @@ sub run {
 
     open(my $out, '-|', "$program < $input") or die "$program: $!";
 
+    my %out;
+
     while (my $line = <$out>) {
         if ($line =~ /^(not )?ok - (.*)/) {
             my ($bad, $title) = ($1, $2);
@@ -100,6 +105,9 @@ sub run {
             $title =~ s/([^ -~])/sprintf('\x%02x', ord($1))/eg;
             ok(!$bad, "$name: $title");
             $passed++;
+
+        } elsif ($line =~ /^out (\S+) ([0-9a-f]*)$/) {
+            $out{$1} = $2;
 
         } else {
             diag($line);
@@ -109,6 +117,7 @@ sub run {
     close($out);
 
     is($?, 0, "$name: exit status");
+    Profile::check(\%out) if %out;
     ok($passed, "$name: has tests");
 }
 
@@ -128,6 +137,7 @@ sub cases {
     return grpc_cases() if $name eq 'grpc';
     return http_cases() if $name eq 'http';
     return kcp_cases() if $name eq 'kcp_packet';
+    return Profile::cases() if $name eq 'profile';
     return ();
 }
 
