@@ -37,6 +37,7 @@ typedef struct {
     ngx_array_t                passes;    /* of ngx_vmess_pass_t */
     ngx_array_t                refs;      /* of ngx_vmess_zone_ref_t */
     ngx_array_t                hooks;     /* of ngx_vmess_hook_pt */
+    ngx_array_t                offers;    /* of ngx_vmess_offer_t * */
 
     /* of a worker, and of an address in it; 0: by worker_connections */
     ngx_uint_t                 handshakes;

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess.h"
 #include "ngx_vmess_vconn.h"
+#include "ngx_vmess_offer.h"
 #include "ngx_vmess_publish.h"
 #include "ngx_vmess_edit.h"
 #include "ngx_vmess_state.h"
@@ -78,6 +79,9 @@ ngx_vmess_create_conf(ngx_cycle_t *cycle)
            != NGX_OK
         || ngx_array_init(&vcf->hooks, cycle->pool, 2,
                           sizeof(ngx_vmess_hook_pt))
+           != NGX_OK
+        || ngx_array_init(&vcf->offers, cycle->pool, 2,
+                          sizeof(ngx_vmess_offer_t *))
            != NGX_OK)
     {
         return NULL;
@@ -127,6 +131,8 @@ ngx_vmess_init_conf(ngx_cycle_t *cycle, void *conf)
     if (ngx_vmess_zone_resolve(cycle, vcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
+
+    ngx_vmess_offer_resolve(cycle, vcf);
 
     hook = vcf->hooks.elts;
 

@@ -111,6 +111,7 @@ typedef struct {
 #endif
     ngx_str_t                  server;       /* where it is configured */
     ngx_uint_t                 vmess;        /* the server terminates VMess */
+    ngx_str_t                  zone;         /* of its users, if it does */
 } ngx_vmess_listen_t;
 
 

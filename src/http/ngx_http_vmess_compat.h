@@ -96,6 +96,59 @@ ngx_http_vmess_compat_has_http2(ngx_http_core_main_conf_t *cmcf,
 }
 
 
+#define NGX_HTTP_VMESS_LISTEN_PLAIN  1
+#define NGX_HTTP_VMESS_LISTEN_SSL    2
+
+
+/*
+ * How a server listens, on a port in host byte order, or with 0 on any: QUIC is
+ * left out, as it has a port of TCP beside it.
+ */
+
+static ngx_inline ngx_uint_t
+ngx_http_vmess_compat_listens(ngx_http_core_main_conf_t *cmcf,
+    ngx_http_core_srv_conf_t *cscf, in_port_t number)
+{
+    ngx_uint_t                  i, a, n, kinds;
+    ngx_http_conf_port_t       *port;
+    ngx_http_conf_addr_t       *addr;
+    ngx_http_core_srv_conf_t  **server;
+
+    kinds = 0;
+
+    port = cmcf->ports ? cmcf->ports->elts : NULL;
+
+    for (i = 0; port && i < cmcf->ports->nelts; i++) {
+
+        if (number && ntohs(port[i].port) != number) {
+            continue;
+        }
+
+        addr = port[i].addrs.elts;
+
+        for (a = 0; a < port[i].addrs.nelts; a++) {
+
+#if (nginx_version >= 1025000)
+            if (addr[a].opt.quic) {
+                continue;
+            }
+#endif
+
+            server = addr[a].servers.elts;
+
+            for (n = 0; n < addr[a].servers.nelts; n++) {
+                if (server[n] == cscf) {
+                    kinds |= addr[a].opt.ssl ? NGX_HTTP_VMESS_LISTEN_SSL
+                                             : NGX_HTTP_VMESS_LISTEN_PLAIN;
+                }
+            }
+        }
+    }
+
+    return kinds;
+}
+
+
 /* takes back what a refusal added; since 1.23.0 there may be several */
 
 static ngx_inline void

@@ -8,6 +8,7 @@
 #include "ngx_http_vmess_link.h"
 #include "ngx_http_vmess_rewrite.h"
 #include "ngx_http_vmess_explain.h"
+#include "ngx_http_vmess_share.h"
 #include "ngx_vmess_param.h"
 
 
@@ -92,6 +93,13 @@ static ngx_command_t  ngx_http_vmess_commands[] = {
     { ngx_string("vmess_pass"),
       NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_vmess_pass,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_share"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_vmess_share,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -453,6 +461,10 @@ ngx_http_vmess_init(ngx_conf_t *cf)
                 (*transport)->check(cf, &pass[i]);
             }
         }
+    }
+
+    if (ngx_http_vmess_share_init(cf) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);

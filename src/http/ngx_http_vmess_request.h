@@ -23,6 +23,7 @@
 
 typedef struct {
     ngx_array_t                passes;       /* of ngx_http_vmess_pass_t */
+    ngx_array_t               *shares;       /* see ngx_http_vmess_share.c */
 } ngx_http_vmess_main_conf_t;
 
 

@@ -65,7 +65,8 @@ typedef struct {
     ngx_str_t                      path;       /* as in a request; of gRPC the
                                                   name of the service */
     ngx_str_t                      http_host;  /* Host, or :authority; empty:
-                                                  see ngx_vmess_share_host() */
+                                                  see ngx_vmess_share_host(); of
+                                                  mKCP the domain of "dns" */
     ngx_str_t                      mode;       /* of gRPC and XHTTP; empty: what
                                                   clients do by themselves */
     ngx_str_t                      header;     /* the disguise of mKCP, "none"

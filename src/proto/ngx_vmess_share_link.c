@@ -223,7 +223,6 @@ ngx_vmess_share_link_host(ngx_vmess_share_t *share)
     switch (share->transport) {
 
     case NGX_VMESS_SHARE_TCP:
-    case NGX_VMESS_SHARE_KCP:
         return &ngx_vmess_share_link_empty;
 
     case NGX_VMESS_SHARE_QUIC:
@@ -233,6 +232,7 @@ ngx_vmess_share_link_host(ngx_vmess_share_t *share)
         return &ngx_vmess_share_link_none;
 
     case NGX_VMESS_SHARE_GRPC:
+    case NGX_VMESS_SHARE_KCP:
         return &share->http_host;
 
     default:

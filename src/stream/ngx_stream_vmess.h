@@ -87,6 +87,9 @@ typedef struct {
     ngx_stream_complex_value_t    *resolve;
     ngx_uint_t                     family;       /* NGX_STREAM_VMESS_... */
 
+    ngx_array_t                   *offers;       /* of ngx_vmess_offer_t *,
+                                                    NULL: none */
+
     u_char                        *file_name;    /* of "vmess" */
     ngx_uint_t                     line;
 

@@ -11,6 +11,7 @@
 #include "ngx_stream_vmess_fallback.h"
 #include "ngx_stream_vmess_listen.h"
 #include "ngx_stream_vmess_quic.h"
+#include "ngx_stream_vmess_share.h"
 #include "event/ngx_vmess_zone.h"
 
 
@@ -97,12 +98,12 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
     if (ngx_strcmp(vscf->zone_name.data, "off") == 0) {
 
         if (vscf->kcp || vscf->quic || vscf->detour_from
-            || vscf->disguise)
+            || vscf->disguise || vscf->offers)
         {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "\"vmess_kcp\", \"vmess_quic\", \"vmess_detour\" "
-                          "and \"vmess_http_header\" need \"vmess\" in the "
-                          "server in %s:%ui",
+                          "\"vmess_kcp\", \"vmess_quic\", \"vmess_detour\", "
+                          "\"vmess_http_header\" and \"vmess_share\" need "
+                          "\"vmess\" in the server in %s:%ui",
                           cscf->file_name, cscf->line);
             return NGX_ERROR;
         }
@@ -136,7 +137,9 @@ ngx_stream_vmess_check_server(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     kinds = ngx_vmess_listens(cmcf, cscf, NULL, 0);
 
-    if (ngx_stream_vmess_check_listen(cf, cscf, kinds) != NGX_OK) {
+    if (ngx_stream_vmess_check_listen(cf, cscf, kinds) != NGX_OK
+        || ngx_stream_vmess_share_check_server(cf, vscf, kinds) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

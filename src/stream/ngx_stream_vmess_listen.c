@@ -109,6 +109,7 @@ ngx_stream_vmess_listen_add(ngx_conf_t *cf, ngx_stream_core_srv_conf_t *cscf)
 
     listen->name = vscf->listen;
     listen->vmess = (ngx_strcmp(vscf->zone_name.data, "off") != 0);
+    listen->zone = vscf->zone_name;
 
     return ngx_stream_vmess_listen_init(cf, listen, cscf);
 }

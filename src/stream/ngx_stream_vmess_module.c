@@ -18,6 +18,7 @@
 #include "ngx_stream_vmess_proxy.h"
 #include "ngx_stream_vmess_quic.h"
 #include "ngx_stream_vmess_rule.h"
+#include "ngx_stream_vmess_share.h"
 #include "ngx_stream_vmess_target.h"
 #include "ngx_stream_vmess_users.h"
 #include "ngx_stream_vmess_variable.h"
@@ -199,6 +200,13 @@ static ngx_command_t  ngx_stream_vmess_commands[] = {
     { ngx_string("vmess_detour"),
       NGX_STREAM_SRV_CONF|NGX_CONF_TAKE12,
       ngx_stream_vmess_detour,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("vmess_share"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
+      ngx_stream_vmess_share,
       NGX_STREAM_SRV_CONF_OFFSET,
       0,
       NULL },
@@ -403,6 +411,7 @@ ngx_stream_vmess_create_srv_conf(ngx_conf_t *cf)
      *     vscf->fallback_server = NULL;
      *     vscf->ciphers = 0;
      *     vscf->commands = 0;
+     *     vscf->offers = NULL;
      *     vscf->file_name = NULL;
      *     vscf->line = 0;
      *     vscf->unused = NULL;
