@@ -213,11 +213,15 @@ ngx_vmess_offer_address(ngx_conf_t *cf, ngx_vmess_offer_t *offer,
     host->data = p;
     host->len = colon - 1 - p;
 
-    if (host->len > 2 && *p == '[' && colon[-2] == ']') {
+    if (host->len > 1 && *p == '[' && colon[-2] == ']') {
         host->data++;
         host->len -= 2;
 
     } else if (ngx_strlchr(p, colon - 1, ':')) {
+        goto invalid;
+    }
+
+    if (host->len == 0) {
         goto invalid;
     }
 

@@ -11,6 +11,7 @@
 #include "ngx_http_vmess_api_user.h"
 #include "ngx_http_vmess_api_bulk_edit.h"
 #include "ngx_http_vmess_api_flows.h"
+#include "ngx_http_vmess_api_links.h"
 #include "ngx_http_vmess_api_openapi.h"
 
 
@@ -28,6 +29,7 @@ typedef enum {
     NGX_HTTP_VMESS_API_KICK,
     NGX_HTTP_VMESS_API_RESET,
     NGX_HTTP_VMESS_API_USER_FLOWS,
+    NGX_HTTP_VMESS_API_LINKS,
     NGX_HTTP_VMESS_API_FLOWS,
     NGX_HTTP_VMESS_API_STATS,
     NGX_HTTP_VMESS_API_OPENAPI,
@@ -86,6 +88,9 @@ static ngx_http_vmess_api_route_t  ngx_http_vmess_api_routes[] = {
     { NGX_HTTP_VMESS_API_USER_FLOWS, NGX_HTTP_GET|NGX_HTTP_HEAD, 0,
       ngx_http_vmess_api_flows_user },
 
+    { NGX_HTTP_VMESS_API_LINKS, NGX_HTTP_GET|NGX_HTTP_HEAD, 1,
+      ngx_http_vmess_api_links },
+
     { NGX_HTTP_VMESS_API_FLOWS, NGX_HTTP_GET|NGX_HTTP_HEAD, 0,
       ngx_http_vmess_api_flows_all },
 
@@ -114,6 +119,7 @@ static ngx_conf_bitmask_t  ngx_http_vmess_api_actions[] = {
     { ngx_string("/kick"), NGX_HTTP_VMESS_API_KICK },
     { ngx_string("/reset"), NGX_HTTP_VMESS_API_RESET },
     { ngx_string("/flows"), NGX_HTTP_VMESS_API_USER_FLOWS },
+    { ngx_string("/links"), NGX_HTTP_VMESS_API_LINKS },
     { ngx_null_string, 0 }
 };
 
@@ -287,6 +293,7 @@ ngx_http_vmess_api_no_path(ngx_http_request_t *r)
                                      "there is no \"%V\": \"vmess_api\" is in "
                                      "the location \"%V\", below which there "
                                      "are users, users/NAME, users/NAME/flows, "
+                                     "users/NAME/links, "
                                      "users/NAME/kick, users/NAME/reset, flows, "
                                      "stats and openapi.json",
                                      &path, &clcf->name);
