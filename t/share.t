@@ -233,6 +233,7 @@ refused('a variable ' . $_, qr/invalid parameter "name=\Q$_\E" in "vmess_share",
 refused("$_->[0]", qr/"vmess_share x:1" in \S+:\d+ has \Q$_->[1]\E$/m, stream("vmess main; vmess_share x:1 external $_->[0];"))
     for ['transport=websocket path=ray', 'an invalid path'], ['transport=tcp sni=a/b', 'an invalid SNI'],
         ['transport=kcp tls=on', 'TLS over mKCP'], ['transport=quic tls=off', 'no TLS over QUIC'],
+        ['transport=grpc mode=x', 'an unknown mode'], ['transport=tcp fingerprint=ie', 'an unknown fingerprint'],
         ['transport=http "path=/a b"', 'an invalid path'], ['transport=tcp alpn=,', 'an invalid ALPN'];
 
 refused('a strange host', qr/has an invalid host$/m, stream('vmess main; vmess_share a_b/c:1;'));

@@ -18,6 +18,7 @@ typedef struct {
 } ngx_vmess_share_field_t;
 
 
+static ngx_uint_t ngx_vmess_share_is_one_of(ngx_str_t *s, const char **words);
 static ngx_uint_t ngx_vmess_share_is_made_of(ngx_str_t *s, const char *other);
 static const char *ngx_vmess_share_check_transport(ngx_vmess_share_t *share);
 static ngx_uint_t ngx_vmess_share_is_utf8(ngx_str_t *s);
@@ -59,17 +60,31 @@ static ngx_vmess_share_field_t  ngx_vmess_share_fields[] = {
     { offsetof(ngx_vmess_share_t, path), NGX_VMESS_SHARE_PATH_MAX, NULL,
       "an invalid path" },
 
-    { offsetof(ngx_vmess_share_t, mode), NGX_VMESS_SHARE_FIELD_MAX, "-",
-      "an invalid mode" },
-
-    { offsetof(ngx_vmess_share_t, header), NGX_VMESS_SHARE_FIELD_MAX, "-",
-      "an invalid header" },
-
     { offsetof(ngx_vmess_share_t, alpn), NGX_VMESS_SHARE_FIELD_MAX, "-./,",
-      "an invalid ALPN" },
+      "an invalid ALPN" }
+};
 
-    { offsetof(ngx_vmess_share_t, fp), NGX_VMESS_SHARE_FIELD_MAX, "-_",
-      "an invalid fingerprint" }
+
+/* a word that a client does not know makes it refuse all of a profile */
+
+static const char  *ngx_vmess_share_modes_grpc[] = {
+    "gun", "multi", NULL
+};
+
+
+static const char  *ngx_vmess_share_modes_xhttp[] = {
+    "auto", "packet-up", "stream-up", "stream-one", NULL
+};
+
+
+static const char  *ngx_vmess_share_headers[] = {
+    "none", "srtp", "utp", "wechat-video", "dtls", "wireguard", "dns", NULL
+};
+
+
+static const char  *ngx_vmess_share_fingerprints[] = {
+    "chrome", "firefox", "safari", "ios", "android", "edge", "360", "qq",
+    "random", "randomized", NULL
 };
 
 
@@ -120,7 +135,29 @@ ngx_vmess_share_check(ngx_vmess_share_t *share)
         return "an invalid ALPN";
     }
 
+    if (!ngx_vmess_share_is_one_of(&share->fp, ngx_vmess_share_fingerprints)) {
+        return "an unknown fingerprint";
+    }
+
     return ngx_vmess_share_check_transport(share);
+}
+
+
+/* a word of a list, or none */
+
+static ngx_uint_t
+ngx_vmess_share_is_one_of(ngx_str_t *s, const char **words)
+{
+    for ( /* void */ ; s->len && *words; words++) {
+
+        if (s->len == ngx_strlen(*words)
+            && ngx_memcmp(s->data, *words, s->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return s->len == 0;
 }
 
 
@@ -192,12 +229,35 @@ ngx_vmess_share_check_transport(ngx_vmess_share_t *share)
             return "an invalid path";
         }
 
+        if (share->transport == NGX_VMESS_SHARE_XHTTP
+            && !ngx_vmess_share_is_one_of(&share->mode,
+                                          ngx_vmess_share_modes_xhttp))
+        {
+            return "an unknown mode";
+        }
+
+        break;
+
+    case NGX_VMESS_SHARE_GRPC:
+
+        if (!ngx_vmess_share_is_one_of(&share->mode,
+                                       ngx_vmess_share_modes_grpc))
+        {
+            return "an unknown mode";
+        }
+
         break;
 
     case NGX_VMESS_SHARE_KCP:
 
         if (share->tls) {
             return "TLS over mKCP";
+        }
+
+        if (!ngx_vmess_share_is_one_of(&share->header,
+                                       ngx_vmess_share_headers))
+        {
+            return "an unknown header";
         }
 
         break;
@@ -210,7 +270,7 @@ ngx_vmess_share_check_transport(ngx_vmess_share_t *share)
 
         break;
 
-    default: /* TCP, gRPC */
+    default: /* TCP */
         break;
     }
 

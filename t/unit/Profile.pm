@@ -90,7 +90,7 @@ sub variants {
         (map { { name => "cipher $_", security => $_ } } @SECURITIES),
         { name => 'root', path => '/' },
         { name => 'long', map { $_ => 'x' x 255 }
-                          qw(host http_host sni mode header alpn fp) },
+                          qw(host http_host sni alpn) },
     );
 
     $_->{tls} = $transport eq 'kcp' ? 0 : 1 for grep { $transport =~ /kcp|quic/ } @all;
@@ -186,9 +186,8 @@ sub index_of {
 
 sub check_cases {
     my %bad = (host => "an invalid host", http_host => 'an invalid Host',
-               sni => 'an invalid SNI', mode => 'an invalid mode',
-               header => 'an invalid header', alpn => 'an invalid ALPN',
-               fp => 'an invalid fingerprint');
+               sni => 'an invalid SNI', alpn => 'an invalid ALPN',
+               fp => 'an unknown fingerprint');
     my @cases;
 
     for my $field (sort keys %bad) {
@@ -207,6 +206,22 @@ sub check_cases {
         { transport => 'kcp', tls => 0 },
         { transport => 'quic', tls => 0, want => 'no TLS over QUIC' },
         { name => '' }, { name => 'x' x 1000 };
+
+    for ([grpc => mode => qw(gun multi)],
+         [xhttp => mode => qw(auto packet-up stream-up stream-one)],
+         [kcp => header => qw(none srtp utp wechat-video dtls wireguard dns)],
+         [ws => fp => qw(chrome firefox safari ios android edge 360 qq random
+                         randomized)])
+    {
+        my ($transport, $field, @words) = @$_;
+        my %base = (transport => $transport, tls => $transport eq 'kcp' ? 0 : 1,
+                    path => '/p');
+
+        push @cases, map { { %base, $field => $_ } } @words;
+        push @cases, map { { %base, $field => $_, want => 'an unknown '
+                             . ($field eq 'fp' ? 'fingerprint' : $field) } }
+                     'x', 'chrom', 'gunn', 'DTLS';
+    }
 
     for my $transport (qw(http ws httpupgrade h2 xhttp)) {
         push @cases, map { { transport => $transport, path => $_,
