@@ -40,45 +40,26 @@ void
 ngx_vmess_json_out_string(ngx_vmess_json_out_t *jo, const char *key,
     ngx_str_t *value)
 {
-    u_char            *p, *last, *start;
-    ngx_int_t          rc;
-    ngx_vmess_utf8_t   u;
+    u_char    *p, *last, text[4];
+    uint32_t   ch;
 
     ngx_vmess_json_out_key(jo, key);
     ngx_vmess_json_out_put(jo, "\"", 1);
 
-    ngx_memzero(&u, sizeof(ngx_vmess_utf8_t));
-
     p = value->data;
     last = p + value->len;
-    start = p;
 
     while (p < last) {
 
-        rc = ngx_vmess_utf8_check(&u, *p++);
+        ch = ngx_vmess_utf8_next(&p, last);
 
-        if (rc == NGX_AGAIN && p < last) {
-            continue;
-        }
-
-        if (rc != NGX_OK) {
-
-            /* of more than one byte, the last may be the first of another */
-
-            if (rc == NGX_ERROR && p - start > 1) {
-                p--;
-            }
-
-            ngx_vmess_json_out_put(jo, "\xef\xbf\xbd", 3);
-
-        } else if (p - start == 1) {
-            ngx_vmess_json_out_char(jo, *start);
+        if (ch < 0x80) {
+            ngx_vmess_json_out_char(jo, (u_char) ch);
 
         } else {
-            ngx_vmess_json_out_put(jo, start, p - start);
+            ngx_vmess_json_out_put(jo, text,
+                                   ngx_vmess_utf8_create(text, ch) - text);
         }
-
-        start = p;
     }
 
     ngx_vmess_json_out_put(jo, "\"", 1);

@@ -53,6 +53,10 @@ ngx_vmess_utf8_next(u_char **p, u_char *last)
     ngx_int_t          rc;
     ngx_vmess_utf8_t   u;
 
+    if (**p < 0x80) {
+        return *(*p)++;
+    }
+
     ngx_memzero(&u, sizeof(ngx_vmess_utf8_t));
 
     start = *p;
