@@ -225,7 +225,7 @@ ctl_fails(1, "arguments must be in UTF-8$see", @api, 'show', "\xff");
 ctl_fails(1, "\Q$_\E: a user \"\Q$_\E\" cannot be named in a path$see", @api, 'del', $_)
     for 'x/../alice', '..', 'x//y', '.';
 ctl_fails(1, "\"limit\" must be .*$see", @api, qw(list --limit 0));
-ctl_fails(1, "\"link\" needs --host.*$see", @api, qw(link alice));
+ctl_fails(1, "\"link\" with options needs --host.*$see", @api, qw(link alice --net ws));
 ctl_fails(1, "--net must be .*$see", @api, qw(link alice --host x --net y));
 ctl_fails(1, "--port must be .*$see", @api, qw(link alice --host x --port 0));
 ctl_fails(1, "\"d\" must be .*$see", @api, qw(top -d 0));
@@ -237,12 +237,14 @@ ctl_fails(2, 'x: id: an id of user "x" is that of user "alice".*', @api, 'add', 
 ctl_fails(2, 'fields: must be names .*', @api, qw(list --fields colour));
 ctl_fails(2, 'x: this location has no "write" in "vmess_api"', '--url', "unix:$Dir/api.sock:/read/", qw(add x));
 ctl_fails(2, 'alice: the location does not show ids.*', '--url', "unix:$Dir/api.sock:/read/", qw(link alice --host x));
+ctl_fails(2, 'alice: there is no "vmess_share" in the configuration, use --host', @api, qw(link alice));
+ctl_fails(2, 'alice: this location has no "write" in "vmess_api"', '--url', "unix:$Dir/api.sock:/read/", qw(link alice));
 ctl_fails(2, 'the server answered "404 Not Found", is there "vmess_api"\?', '--url', "unix:$Dir/api.sock:/", 'list');
 ctl_fails(2, 'there is no "/api/x/users": "vmess_api" is in the location "/api/", below which .*',
           '--url', "unix:$Dir/api.sock:/api/x/", 'list');
 ctl_fails(4, 'nobody: there is no user "nobody" in vmess_users "main"', @api, @$_)
     for [qw(show nobody)], [qw(set nobody quota=1g)], [qw(del nobody)], [qw(kick nobody)],
-        [qw(reset nobody)], [qw(flows nobody)], [qw(link nobody --host x)];
+        [qw(reset nobody)], [qw(flows nobody)], [qw(link nobody --host x)], [qw(link nobody)];
 ctl_fails(3, "no connection to $Dir/nothing: No such file or directory", '--url', "unix:$Dir/nothing:/api/", 'list');
 ctl_fails(3, 'no connection to 127.0.0.1:' . port('dead') . ': Connection refused',
             '--url', 'http://127.0.0.1:' . port('dead') . '/api/', 'list');
@@ -298,6 +300,8 @@ is(ctl(@api, @list), "alice\n", 'all have gone');
 --- stream_server_config
 vmess main;
 proxy_pass vmess_target;
+vmess_share a.example:443 tls=on;
+vmess_share b.example:80;
 --- stream_client
 my @api = ('--url', "unix:$Dir/api.sock:/api/", 'link', '--host', 'vpn.example.com');
 my $link = sub {
@@ -318,6 +322,12 @@ is(join(' ', @$l{qw(net type path tls sni)}), 'grpc multi ray  ', 'gRPC without 
 is($link->(qw(alice --net xhttp))->{type}, 'auto', 'XHTTP');
 is($link->(qw(alice --net kcp --path seed))->{tls}, '', 'mKCP');
 is((() = ctl(@api, 'alice', 'alice') =~ /^vmess:/mg) + 0, 2, 'two links');
+
+my @told = map { decode_json(decode_base64($_)) }
+           ctl(@api[0, 1], 'link', 'alice', 'alice') =~ m{^vmess://(\S+)$}mg;
+is(join(', ', map { my $l = $_; join ' ', @$l{qw(ps add port tls)} } @told),
+   join(', ', ('a.example tcp a.example 443 tls', 'b.example tcp b.example 80 ') x 2), 'of the configuration');
+is($told[2]{id}, $User{alice}, 'of each user');
 
 
 === TEST 7: who transfers how much
