@@ -20,8 +20,9 @@ typedef struct {
 
 static ngx_uint_t ngx_vmess_share_is_one_of(ngx_str_t *s, const char **words);
 static ngx_uint_t ngx_vmess_share_is_made_of(ngx_str_t *s, const char *other);
-static const char *ngx_vmess_share_check_transport(ngx_vmess_share_t *share);
 static ngx_uint_t ngx_vmess_share_is_utf8(ngx_str_t *s);
+static ngx_uint_t ngx_vmess_share_is_path(ngx_str_t *s);
+static const char *ngx_vmess_share_check_transport(ngx_vmess_share_t *share);
 
 
 ngx_str_t  ngx_vmess_share_securities[NGX_VMESS_SHARE_SECURITIES] = {
@@ -209,6 +210,16 @@ ngx_vmess_share_is_utf8(ngx_str_t *s)
 }
 
 
+/* clients would take what follows "#" for a fragment */
+
+static ngx_uint_t
+ngx_vmess_share_is_path(ngx_str_t *s)
+{
+    return s->len && s->data[0] == '/'
+           && ngx_strlchr(s->data, s->data + s->len, '#') == NULL;
+}
+
+
 static const char *
 ngx_vmess_share_check_transport(ngx_vmess_share_t *share)
 {
@@ -220,12 +231,7 @@ ngx_vmess_share_check_transport(ngx_vmess_share_t *share)
     case NGX_VMESS_SHARE_H2:
     case NGX_VMESS_SHARE_XHTTP:
 
-        /* clients would take the rest for a fragment */
-
-        if (share->path.len == 0 || share->path.data[0] != '/'
-            || ngx_strlchr(share->path.data,
-                           share->path.data + share->path.len, '#'))
-        {
+        if (!ngx_vmess_share_is_path(&share->path)) {
             return "an invalid path";
         }
 

@@ -360,7 +360,8 @@ ngx_vmess_share_link_shadowrocket(ngx_vmess_text_out_t *to,
     ngx_vmess_share_link_argument(to, "&path=", &path);
 
     if (share->transport == NGX_VMESS_SHARE_GRPC) {
-        ngx_vmess_share_link_argument(to, "&host=", ngx_vmess_share_host(share));
+        ngx_vmess_share_link_argument(to, "&host=",
+                                      ngx_vmess_share_host(share));
 
     } else {
         ngx_vmess_share_link_argument(to, "&obfsParam=",
