@@ -84,6 +84,10 @@ server {
     location /Svc/ { vmess_pass ray grpc; vmess_share up.example:443 mode=multi alpn=h2 name=grpc; }
     location / { vmess_pass ray grpc; vmess_share up.example:443 'name=any grpc'; }
     location = /Tun { vmess_pass ray grpc; vmess_share up.example:443 'name=no name'; }
+    location = /multi/TunMulti { vmess_pass ray grpc; vmess_share up.example:443 name=multi; }
+    location = /one/Tun { vmess_pass ray grpc; vmess_share up.example:443 name=one; }
+    location = /a/b/Method { vmess_pass ray grpc; vmess_share up.example:443 name=method; }
+    location /a/c { vmess_pass ray grpc; vmess_share up.example:443 'name=in a folder'; }
     location ~ ^/re { vmess_pass ray http; vmess_share [2001:db8::1]:443 path=/re1 tls=off name=h2; }
 }
 --- config
@@ -135,7 +139,8 @@ my %want = (
     'grpc' => "server=up.example port=443 uuid=$User{alice} network=grpc tls=1 sni=up.example host= path=Svc mode=multi alpn=h2",
     'any grpc' => "server=up.example port=443 uuid=$User{alice} network=grpc tls=1 sni=up.example host= path=GunService mode=gun",
     'no name' => "server=up.example port=443 uuid=$User{alice} network=grpc tls=1 sni=up.example host= path= mode=gun",
-    '2001:db8::1 h2' => '',
+    (map { $_->[0] => "server=up.example port=443 uuid=$User{alice} network=grpc tls=1 sni=up.example host= path=$_->[1] mode=$_->[2]" }
+         ['multi', 'multi', 'multi'], ['one', 'one', 'gun'], ['method', '/a/b/Method', 'gun'], ['in a folder', 'a/c', 'gun']),
     'h2' => "server=2001:db8::1 port=443 uuid=$User{alice} network=h2 tls=0 sni= host= path=/re1",
     '192.0.2.1 kcp' => "server=192.0.2.1 port=4000 uuid=$User{alice} network=kcp tls=0 sni= header=dns seed=s",
     'tls.example tcp' => "server=tls.example port=443 uuid=$User{alice} network=tcp tls=1 sni=tls.example",
@@ -143,8 +148,6 @@ my %want = (
     'i' => "server=d.example port=81 uuid=$User{alice} network=http tls=0 sni= host=i.example path=/c",
     'none' => "server=d.example port=82 uuid=$User{alice} network=http tls=0 sni= host=d.example path=/",
 );
-
-delete $want{'2001:db8::1 h2'};
 
 for my $name (sort keys %want) {
     my $s = $links->{$name};
@@ -154,6 +157,7 @@ for my $name (sort keys %want) {
 
 is(join('|', grep { !$want{$_} } sort keys %$links), '', 'no other one');
 is($links->{'192.0.2.1 kcp'}{forms}, 2, 'Shadowrocket has no mKCP');
+is($links->{method}{forms}, 2, 'and no other method of gRPC');
 
 # they lead here
 

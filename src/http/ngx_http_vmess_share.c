@@ -26,7 +26,7 @@ static ngx_int_t ngx_http_vmess_share_transport(ngx_conf_t *cf,
 static ngx_int_t ngx_http_vmess_share_path(ngx_conf_t *cf,
     ngx_http_vmess_share_place_t *place);
 static void ngx_http_vmess_share_service(ngx_http_core_loc_conf_t *clcf,
-    ngx_str_t *name);
+    ngx_vmess_share_t *share);
 static ngx_int_t ngx_http_vmess_share_tls(ngx_conf_t *cf,
     ngx_http_vmess_share_place_t *place);
 
@@ -221,7 +221,7 @@ ngx_http_vmess_share_path(ngx_conf_t *cf, ngx_http_vmess_share_place_t *place)
     }
 
     if (offer->transport == NGX_VMESS_SHARE_GRPC) {
-        ngx_http_vmess_share_service(clcf, &offer->share.path);
+        ngx_http_vmess_share_service(clcf, &offer->share);
         return NGX_OK;
     }
 
@@ -231,33 +231,51 @@ ngx_http_vmess_share_path(ngx_conf_t *cf, ngx_http_vmess_share_place_t *place)
 }
 
 
-/* "/NAME/" or "/NAME"; in "/" any will do; of "/Tun" it is empty */
+/*
+ * What clients put before "/Tun"; in "/" any name will do.  An exact location is
+ * the path of a method, which clients take instead of a name if it is another.
+ */
 
 static void
-ngx_http_vmess_share_service(ngx_http_core_loc_conf_t *clcf, ngx_str_t *name)
+ngx_http_vmess_share_service(ngx_http_core_loc_conf_t *clcf,
+    ngx_vmess_share_t *share)
 {
-    *name = clcf->name;
+    ngx_str_t  name;
 
-    if (name->len == 1) {
-        ngx_str_set(name, "GunService");
-        return;
-    }
+    name = clcf->name;
 
-    if (clcf->exact_match
-        && ((name->len == 4 && ngx_strncmp(name->data, "/Tun", 4) == 0)
-            || (name->len == 9
-                && ngx_strncmp(name->data, "/TunMulti", 9) == 0)))
+    if (!clcf->exact_match) {
+
+        if (name.len == 1) {
+            ngx_str_set(&share->path, "GunService");
+            return;
+        }
+
+        if (name.data[name.len - 1] == '/') {
+            name.len--;
+        }
+
+    } else if (name.len >= 9
+               && ngx_strncmp(name.data + name.len - 9, "/TunMulti", 9) == 0)
     {
-        ngx_str_set(name, "");
+        name.len -= 9;
+
+        if (share->mode.len == 0) {
+            ngx_str_set(&share->mode, "multi");
+        }
+
+    } else if (name.len >= 4
+               && ngx_strncmp(name.data + name.len - 4, "/Tun", 4) == 0)
+    {
+        name.len -= 4;
+
+    } else {
+        share->path = name;
         return;
     }
 
-    name->data++;
-    name->len--;
-
-    if (name->data[name->len - 1] == '/') {
-        name->len--;
-    }
+    share->path.data = name.data + 1;
+    share->path.len = name.len ? name.len - 1 : 0;
 }
 
 

@@ -24,7 +24,14 @@
 
 #define NGX_VMESS_PROFILE_BIT(name)  (1 << NGX_VMESS_SHARE_ ## name)
 
-#define NGX_VMESS_PROFILE_ALL  ((1 << NGX_VMESS_SHARE_TRANSPORTS) - 1)
+#define NGX_VMESS_PROFILE_TRANSPORTS  ((1 << NGX_VMESS_SHARE_TRANSPORTS) - 1)
+#define NGX_VMESS_PROFILE_SECURITIES  ((1 << NGX_VMESS_SHARE_SECURITIES) - 1)
+
+#define NGX_VMESS_PROFILE_BASE64    0x01    /* all of it */
+#define NGX_VMESS_PROFILE_LINE      0x02    /* of fields without escapes */
+#define NGX_VMESS_PROFILE_ONE_HOST  0x04    /* Host is the SNI */
+#define NGX_VMESS_PROFILE_METHOD    0x08    /* of gRPC, any */
+#define NGX_VMESS_PROFILE_SERVICE   0x10    /* of gRPC, not empty */
 
 
 typedef void (*ngx_vmess_profile_pt)(ngx_vmess_profile_t *pr,
@@ -49,12 +56,14 @@ typedef struct {
     ngx_uint_t                     plain_only; /* transports only without */
     ngx_uint_t                     securities;
 
-    unsigned                       base64:1;   /* all of it */
-    unsigned                       line:1;     /* of fields without escapes */
-    unsigned                       one_host:1; /* Host is the SNI */
+    ngx_uint_t                     flags;
 } ngx_vmess_profile_desc_t;
 
 
+static const char *ngx_vmess_profile_lacks_service(
+    ngx_vmess_profile_desc_t *desc, ngx_vmess_share_t *share);
+static const char *ngx_vmess_profile_lacks_path(
+    ngx_vmess_profile_desc_t *desc, ngx_vmess_share_t *share);
 static void ngx_vmess_profile_share(ngx_vmess_profile_t *pr,
     ngx_vmess_profile_pt write);
 static ngx_uint_t ngx_vmess_profile_is_taken(ngx_vmess_profile_t *pr,
@@ -129,21 +138,24 @@ static ngx_vmess_profile_desc_t
     /* NGX_VMESS_PROFILE_V2RAYN */
 
     { ngx_vmess_profile_links, ngx_string("text/plain; charset=utf-8"),
-      NGX_VMESS_PROFILE_ALL, 0, 0,
-      (1 << NGX_VMESS_SHARE_SECURITIES) - 1, 1, 0, 0 },
+      NGX_VMESS_PROFILE_TRANSPORTS, 0, 0,
+      NGX_VMESS_PROFILE_SECURITIES,
+      NGX_VMESS_PROFILE_BASE64|NGX_VMESS_PROFILE_METHOD },
 
     /* NGX_VMESS_PROFILE_URI */
 
     { ngx_vmess_profile_links, ngx_string("text/plain; charset=utf-8"),
-      NGX_VMESS_PROFILE_ALL, 0, 0,
-      (1 << NGX_VMESS_SHARE_SECURITIES) - 1, 1, 0, 0 },
+      NGX_VMESS_PROFILE_TRANSPORTS, 0, 0,
+      NGX_VMESS_PROFILE_SECURITIES,
+      NGX_VMESS_PROFILE_BASE64|NGX_VMESS_PROFILE_METHOD },
 
     /* NGX_VMESS_PROFILE_SHADOWROCKET */
 
     { ngx_vmess_profile_links, ngx_string("text/plain; charset=utf-8"),
-      NGX_VMESS_PROFILE_ALL
+      NGX_VMESS_PROFILE_TRANSPORTS
       & ~(NGX_VMESS_PROFILE_BIT(KCP) | NGX_VMESS_PROFILE_BIT(QUIC)), 0, 0,
-      (1 << NGX_VMESS_SHARE_SECURITIES) - 1, 1, 0, 0 },
+      NGX_VMESS_PROFILE_SECURITIES,
+      NGX_VMESS_PROFILE_BASE64 },
 
     /* NGX_VMESS_PROFILE_MIHOMO */
 
@@ -152,7 +164,8 @@ static ngx_vmess_profile_desc_t
       | NGX_VMESS_PROFILE_BIT(WS) | NGX_VMESS_PROFILE_BIT(HTTPUPGRADE)
       | NGX_VMESS_PROFILE_BIT(GRPC) | NGX_VMESS_PROFILE_BIT(H2),
       NGX_VMESS_PROFILE_BIT(GRPC) | NGX_VMESS_PROFILE_BIT(H2), 0,
-      (1 << NGX_VMESS_SHARE_SECURITIES) - 1, 0, 0, 0 },
+      NGX_VMESS_PROFILE_SECURITIES,
+      NGX_VMESS_PROFILE_SERVICE },
 
     /* NGX_VMESS_PROFILE_CLASH */
 
@@ -163,7 +176,7 @@ static ngx_vmess_profile_desc_t
       NGX_VMESS_PROFILE_BIT(GRPC) | NGX_VMESS_PROFILE_BIT(H2), 0,
       NGX_VMESS_PROFILE_BIT(AUTO) | NGX_VMESS_PROFILE_BIT(AES_128_GCM)
       | NGX_VMESS_PROFILE_BIT(CHACHA20) | NGX_VMESS_PROFILE_BIT(NONE),
-      0, 0, 0 },
+      NGX_VMESS_PROFILE_SERVICE },
 
     /* NGX_VMESS_PROFILE_SING_BOX */
 
@@ -171,14 +184,16 @@ static ngx_vmess_profile_desc_t
       NGX_VMESS_PROFILE_BIT(TCP) | NGX_VMESS_PROFILE_BIT(WS)
       | NGX_VMESS_PROFILE_BIT(HTTPUPGRADE) | NGX_VMESS_PROFILE_BIT(GRPC)
       | NGX_VMESS_PROFILE_BIT(H2) | NGX_VMESS_PROFILE_BIT(QUIC), 0, 0,
-      (1 << NGX_VMESS_SHARE_SECURITIES) - 1, 0, 0, 0 },
+      NGX_VMESS_PROFILE_SECURITIES,
+      0 },
 
     /* NGX_VMESS_PROFILE_SURGE */
 
     { ngx_vmess_profile_lines, ngx_string("text/plain; charset=utf-8"),
       NGX_VMESS_PROFILE_BIT(TCP) | NGX_VMESS_PROFILE_BIT(WS), 0, 0,
       NGX_VMESS_PROFILE_BIT(AUTO) | NGX_VMESS_PROFILE_BIT(AES_128_GCM)
-      | NGX_VMESS_PROFILE_BIT(CHACHA20), 0, 1, 0 },
+      | NGX_VMESS_PROFILE_BIT(CHACHA20),
+      NGX_VMESS_PROFILE_LINE },
 
     /* NGX_VMESS_PROFILE_QUANTUMULT_X */
 
@@ -187,7 +202,7 @@ static ngx_vmess_profile_desc_t
       | NGX_VMESS_PROFILE_BIT(WS), 0, NGX_VMESS_PROFILE_BIT(TCP_HTTP),
       NGX_VMESS_PROFILE_BIT(AUTO) | NGX_VMESS_PROFILE_BIT(AES_128_GCM)
       | NGX_VMESS_PROFILE_BIT(CHACHA20) | NGX_VMESS_PROFILE_BIT(NONE),
-      0, 1, 1 },
+      NGX_VMESS_PROFILE_LINE|NGX_VMESS_PROFILE_ONE_HOST },
 
     /* NGX_VMESS_PROFILE_LOON */
 
@@ -196,7 +211,7 @@ static ngx_vmess_profile_desc_t
       | NGX_VMESS_PROFILE_BIT(WS), 0, 0,
       NGX_VMESS_PROFILE_BIT(AUTO) | NGX_VMESS_PROFILE_BIT(AES_128_GCM)
       | NGX_VMESS_PROFILE_BIT(CHACHA20) | NGX_VMESS_PROFILE_BIT(NONE),
-      0, 1, 0 }
+      NGX_VMESS_PROFILE_LINE }
 };
 
 
@@ -237,7 +252,7 @@ ngx_vmess_profile_init(ngx_vmess_profile_t *pr,
     pr->shares = shares;
     pr->nshares = nshares;
 
-    if (ngx_vmess_profile_descs[format].base64) {
+    if (ngx_vmess_profile_descs[format].flags & NGX_VMESS_PROFILE_BASE64) {
         ngx_vmess_text_out_base64(&pr->to);
     }
 }
@@ -270,7 +285,7 @@ ngx_vmess_profile_write(ngx_vmess_profile_t *pr, u_char **pos, u_char *last)
             } else {
                 ngx_vmess_text_out_word(&pr->to, step->text);
 
-                if (desc->base64) {
+                if (desc->flags & NGX_VMESS_PROFILE_BASE64) {
                     ngx_vmess_text_out_base64_end(&pr->to);
                 }
             }
@@ -321,20 +336,60 @@ ngx_vmess_profile_lacks(ngx_vmess_profile_format_e format,
         return "this client does not have the cipher";
     }
 
-    if (share->transport == NGX_VMESS_SHARE_TCP) {
-        return NULL;
+    if (share->transport == NGX_VMESS_SHARE_GRPC) {
+        return ngx_vmess_profile_lacks_service(desc, share);
     }
 
-    if (desc->line && !ngx_vmess_share_line_fits(share)) {
+    if (share->transport != NGX_VMESS_SHARE_TCP) {
+        return ngx_vmess_profile_lacks_path(desc, share);
+    }
+
+    return NULL;
+}
+
+
+static const char *
+ngx_vmess_profile_lacks_service(ngx_vmess_profile_desc_t *desc,
+    ngx_vmess_share_t *share)
+{
+    if (ngx_vmess_share_has_method(share)
+        && !(desc->flags & NGX_VMESS_PROFILE_METHOD))
+    {
+        return "this client does not take the name of a method of gRPC";
+    }
+
+    if (share->path.len == 0 && (desc->flags & NGX_VMESS_PROFILE_SERVICE)) {
+        return "this client does not take an empty name of a service of gRPC";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+ngx_vmess_profile_lacks_path(ngx_vmess_profile_desc_t *desc,
+    ngx_vmess_share_t *share)
+{
+    ngx_str_t  *host, *sni;
+
+    if ((desc->flags & NGX_VMESS_PROFILE_LINE)
+        && !ngx_vmess_share_line_fits(share))
+    {
         return "this format cannot hold the path";
     }
 
-    if (desc->one_host && share->tls && share->http_host.len
-        && (share->http_host.len != ngx_vmess_share_sni(share)->len
-            || ngx_memcmp(share->http_host.data,
-                          ngx_vmess_share_sni(share)->data,
-                          share->http_host.len)
-               != 0))
+    host = &share->http_host;
+
+    if (!(desc->flags & NGX_VMESS_PROFILE_ONE_HOST) || !share->tls
+        || host->len == 0)
+    {
+        return NULL;
+    }
+
+    sni = ngx_vmess_share_sni(share);
+
+    if (host->len != sni->len
+        || ngx_memcmp(host->data, sni->data, sni->len) != 0)
     {
         return "this client takes the host for the SNI";
     }

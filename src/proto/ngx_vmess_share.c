@@ -316,6 +316,14 @@ ngx_vmess_share_trim(ngx_vmess_share_t *share)
 }
 
 
+ngx_uint_t
+ngx_vmess_share_has_method(ngx_vmess_share_t *share)
+{
+    return share->transport == NGX_VMESS_SHARE_GRPC && share->path.len
+           && share->path.data[0] == '/';
+}
+
+
 ngx_str_t *
 ngx_vmess_share_sni(ngx_vmess_share_t *share)
 {

@@ -63,7 +63,8 @@ typedef struct {
     ngx_vmess_share_transport_e    transport;
 
     ngx_str_t                      path;       /* as in a request; of gRPC the
-                                                  name of the service */
+                                                  name of the service, or that
+                                                  of the method: "/a/Name" */
     ngx_str_t                      http_host;  /* Host, or :authority; empty:
                                                   see ngx_vmess_share_host(); of
                                                   mKCP the domain of "dns" */
@@ -101,6 +102,9 @@ const char *ngx_vmess_share_check(ngx_vmess_share_t *share);
  * most NGX_VMESS_SHARE_NAME_MAX bytes, the host's if nothing is left.
  */
 void ngx_vmess_share_trim(ngx_vmess_share_t *share);
+
+/* whether it is gRPC with a method of its own, which few clients can have */
+ngx_uint_t ngx_vmess_share_has_method(ngx_vmess_share_t *share);
 
 /* what to give explicitly, as clients differ in what they take without it */
 ngx_str_t *ngx_vmess_share_sni(ngx_vmess_share_t *share);

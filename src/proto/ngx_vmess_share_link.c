@@ -66,7 +66,7 @@ ngx_vmess_share_link_write(ngx_vmess_text_out_t *to,
 
         obfs = names[share->transport];
 
-        if (obfs == NULL) {
+        if (obfs == NULL || ngx_vmess_share_has_method(share)) {
             return NGX_DECLINED;
         }
 

@@ -101,11 +101,14 @@ sub variants {
     $long->{seed} = "\1" x 255;
     $long->{name} = 'a' . "\1" x 253 . 'z';
 
-    # a name of a service needs no slash, and may be empty
-    push @all, map { { name => "service $_", path => $_ } } '', 'GunService'
-        if $transport eq 'grpc';
+    return @all if $transport ne 'grpc';
 
-    return @all;
+    # a name of a service has no slash, and may be empty
+
+    $_->{path} = ($_->{path} // 'p') =~ s{^/}{}r for @all;
+
+    return @all, map { { name => "service $_", path => $_ } }
+                     'GunService', '/a/b/Method';
 }
 
 
@@ -434,17 +437,20 @@ sub lacks {
 
     my $t = $s->{transport};
     my $none = $s->{security} eq 'none';
+    my $empty = $t eq 'grpc' && $s->{path} eq '' ? 1 : 0;
+    my $method = $t eq 'grpc' && $s->{path} =~ m{^/} ? 1 : 0;
     my $zero = $s->{security} eq 'zero';
     my $line = $t ne 'tcp' && $s->{path} =~ /[,;"'|\\]/;
 
     my %lacks = (
         v2rayn => 0,
         uri => 0,
-        shadowrocket => scalar($t =~ /kcp|quic/),
-        mihomo => $t =~ /xhttp|kcp|quic/ || $t =~ /grpc|h2/ && !$s->{tls},
+        shadowrocket => $t =~ /kcp|quic/ || $method,
+        mihomo => $t =~ /xhttp|kcp|quic/ || $t =~ /grpc|h2/ && !$s->{tls}
+                  || $method || $empty,
         clash => $t =~ /xhttp|kcp|quic|upgrade/ || $zero
-                 || $t =~ /grpc|h2/ && !$s->{tls},
-        singbox => scalar($t =~ /^http$|xhttp|kcp/),
+                 || $t =~ /grpc|h2/ && !$s->{tls} || $method || $empty,
+        singbox => $t =~ /^http$|xhttp|kcp/ || $method,
         surge => $t !~ /^(tcp|ws)$/ || $none || $zero || $line,
         qx => $t !~ /^(tcp|ws|http)$/ || $zero || $line
               || $t eq 'http' && $s->{tls}
