@@ -138,6 +138,42 @@ ngx_shmtx_unlock(ngx_shmtx_t *mtx)
 }
 
 
+/* never with dst == NULL here */
+
+uintptr_t
+ngx_escape_html(u_char *dst, u_char *src, size_t size)
+{
+    u_char      *p, *last;
+    ngx_uint_t   i;
+
+    static const struct {
+        u_char      ch;
+        ngx_str_t   text;
+    } escapes[] = {
+        { '<', ngx_string("&lt;") },
+        { '>', ngx_string("&gt;") },
+        { '&', ngx_string("&amp;") },
+        { '"', ngx_string("&quot;") }
+    };
+
+    last = src + size;
+
+    for (p = src; p < last; p++) {
+
+        for (i = 0; i < 4 && *p != escapes[i].ch; i++) { /* void */ }
+
+        if (i < 4) {
+            dst = ngx_cpymem(dst, escapes[i].text.data, escapes[i].text.len);
+
+        } else {
+            *dst++ = *p;
+        }
+    }
+
+    return (uintptr_t) dst;
+}
+
+
 void
 ngx_encode_base64(ngx_str_t *dst, ngx_str_t *src)
 {
