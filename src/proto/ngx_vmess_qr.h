@@ -13,8 +13,10 @@
 
 /*
  * QR codes (ISO/IEC 18004) of links, and their pictures.  A text is in one
- * segment of bytes: links are in Base64, which has no shorter mode.  There is
- * no ECI for UTF-8: readers guess it, and some refuse a code with an ECI.
+ * segment of bytes: links are in Base64, which has no shorter mode.  It should
+ * be ASCII, as links are with what they escape.  Of other bytes readers have to
+ * guess whether they are UTF-8; there is no ECI to tell, as some refuse codes
+ * with it.
  */
 
 #define NGX_VMESS_QR_VERSION_MAX  40
