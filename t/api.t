@@ -66,7 +66,7 @@ like(`head -2 docs/CHANGES`, qr/\Q$a->{json}{version}\E/, 'the version');
 $a = api(GET => 'users/alice');
 my %u = %{ $a->{json} };
 is($u{id}, $User{alice}, 'the id where one may write');
-is(join(' ', map { "$_=" . ($u{$_} // 'null') } sort grep { $_ ne 'tags' && $_ ne 'id' } keys %u),
+is(join(' ', map { "$_=" . ($u{$_} // 'null') } sort grep { $_ ne 'tags' && $_ ne 'id' && $_ ne 'token' } keys %u),
    'addresses=0 also=null class=gold disabled=0 down=0 ends=2040-01-31T17:00:00Z expires=2040-01-31T17:00:00Z first_seen=null flows=0 '
    . 'hold=null hold_until=null last_seen=null max_conns=5 max_ips=2 name=alice origin=conf '
    . 'period=null quota=1073741824 quota_reset=null rate=2097152 rate_down=null rate_up=null refused=0 '
@@ -77,6 +77,7 @@ is(join(' ', map { "$_=" . ($u{$_} // 'null') } sort grep { $_ ne 'tags' && $_ n
     $a = api(GET => 'users/alice');
     is($a->{json}{id}, undef, 'no id where one may not write');
     ok(!exists $a->{json}{also}, 'and no other one');
+    ok(!exists $a->{json}{token}, 'and no token');
     unlike(api(GET => 'users')->{text}, qr/b831381d/, 'nor in a list');
     unlike(api(GET => 'users?fields=name,id')->{text}, qr/b831381d/, 'nor if asked for');
     my $r = api(PUT => 'users/carol', { id => $Carol });
@@ -223,6 +224,8 @@ my @bad = (
     [{ %id, quota_reset => 'month@32' }, 'quota_reset: must be never, day, week'],
     [{ %id, class => 'a b' }, 'class: must be a word'],
     [{ %id, class => 1 }, 'class: must be a word'],
+    [{ %id, token => 'a/b' x 9 }, 'token: must be 16 to 47 letters'],
+    [{ %id, token => 1234567890123456 }, 'token: must be 16 to 47 letters'],
     [{ %id, disabled => 'yes' }, 'disabled: must be true or false'],
     [{ %id, hold_until => '2040-01-31' }, ': "hold_until" has no effect without "hold"'],
     [{ %id, tags => [64] }, 'tags: must be a list of numbers from 0 to 63'],
@@ -808,4 +811,45 @@ undef $api;
 is($end->($_), '503 Reloaded', 'refused: the change would be lost') for @r;
 is(names(api(GET => 'users?sort=name')), 'alice carol dave', 'nothing has changed');
 is($end->($begin->(DELETE => '/dave', '')), '204', 'it is made by the next one');
+--- stream_response: 1
+
+
+=== TEST 16: tokens
+--- config
+location /api/ { vmess_api main write; }
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; bob %%BOB%% token=0123456789abcdef; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- stream_client
+my $token = sub { api(GET => "users/$_[0]")->{json}{token} };
+like($token->('alice'), qr/^[\w-]{22}$/, 'one of the id');
+is($token->('bob'), '0123456789abcdef', 'one of the file');
+like(refusal(POST => 'users/alice/token'), qr/^409 : user "alice" is defined in \S+:\d+, change it there/, 'it is changed there');
+is(api(POST => 'users/nobody/token')->{status}, 404, 'nobody');
+
+my $a = api(PUT => 'users/carol', { id => $Carol });
+my $first = $a->{json}{token};
+isnt($first, $token->('alice'), 'another id, another one');
+my $stamp = $a->{header}{etag};
+$a = api(PUT => 'users/carol', $a->{json});
+is("$a->{header}{etag} $a->{json}{token}", "$stamp $first", 'what was read is sent back: nothing changes');
+
+is(api(PATCH => 'users/carol', { id => $Dave })->{status}, 200, 'another id');
+isnt($token->('carol'), $first, 'and another token');
+is(api(PUT => 'users/carol', { id => $Carol })->{json}{token}, $first, 'the id again');
+
+$a = api(POST => 'users/carol/token');
+my $new = $a->{json}{token};
+is($a->{status}, 200, 'a new one');
+like($new, qr/^[\w-]{22}$/, 'which looks alike');
+isnt($new, $first, 'and is another one');
+isnt(api(POST => 'users/carol/token')->{json}{token}, $new, 'each time');
+$new = $token->('carol');
+is(api(PUT => 'users/carol', { id => $Dave })->{json}{token}, $new, 'it stays if a body has none');
+is(api(PUT => 'users', { users => [{ name => 'carol', id => $Carol }] })->{json}{changed}, 1, 'a list');
+is($token->('carol'), $new, 'as well');
+is(api(PATCH => 'users/carol', { token => 'x' x 47 })->{json}{token}, 'x' x 47, 'one that is given');
+is(api(PATCH => 'users/carol', { token => undef })->{json}{token}, $first, 'null is that of the id');
 --- stream_response: 1

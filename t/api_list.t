@@ -418,7 +418,7 @@ is($f[$_]->read(1) // '', '', 'others end') for 0, 2, 4;
 === TEST 9: a reload amid a list takes its room
 --- config eval: $::write
 --- stream_config
-vmess_users main:21m { alice %%ALICE%%; }
+vmess_users main:23m { alice %%ALICE%%; }
 --- stream_server_config
 vmess main;
 proxy_pass vmess_target;

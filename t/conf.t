@@ -94,7 +94,7 @@ good('users from files', "vmess_users main:1m { include users/*.conf; include on
 good('vmess_target in a map', $users . $resolver
      . "map \$vmess_host \$to { a.test 127.0.0.1:80; default vmess_target; }\n"
      . server('vmess main; proxy_pass $to;'));
-good('many users', "vmess_users main:5m {\n"
+good('many users', "vmess_users main:6m {\n"
      . join('', map { sprintf "u%d 00000000-0000-4000-8000-%012x;\n", $_, $_ }
                 1 .. 3000)
      . "}\n" . $resolver . $server);
@@ -111,6 +111,7 @@ good('warned of once', user("alice $id alter_id=1;", "bob $id2 alter_id=2;")
 
 for my $p (qw(expires=2030-01-31 expires=2030-01-31T12:00:00Z expires=2028-02-29T23:59:59-11:30
               expires=1900000000 quota=100g max_conns=64 max_ips=3 disabled class=gold class=A_0.b-Z
+              token=0123456789abcdef token=A_-3456789abcdefghijABCDEFGHIJ0123456789klmnopq
               class=xxxxxxxxxxxxxxxxxxxxxxx expires=off quota=off max_conns=off
               rate=2m rate=1g rate_up=1m rate_down=1G rate_up=off))
 {
@@ -230,7 +231,7 @@ bad('a duplicate id', user("alice $id;", "bob $id;") . $server, qr/alice/, qr/bo
 bad('a duplicate id in other letters', user("alice $id;", 'bob ' . uc($id) . ';')
     . $server, qr/alice/, qr/bob/);
 bad('an unknown parameter', user("alice $id color=red;") . $server,
-    qr/color/, qr/alice/, qr/parameters are "alter_id=", .*"class=", "also=", "until="/);
+    qr/color/, qr/alice/, qr/parameters are "alter_id=", .*"class=", "token=", "also=", "until="/);
 bad('a parameter without a value', user("alice $id quota;") . $server, qr/"quota=/);
 bad('a word with a value', user("alice $id disabled=1;") . $server,
     qr/invalid parameter "disabled=1" of user "alice", it must be "disabled" alone/);
@@ -256,14 +257,20 @@ for my $p (qw(alter_id=x alter_id=-1 alter_id=100000 expires=tomorrow
 
 for my $p (qw(hold=0 hold=30x hold=36501d hold_until=soon quota_reset=week@0 quota_reset=month@32
               quota_reset=hour quota_reset= rate_up=0 rate_down=fast class= class=a/b class=\xc3\xa9
-              hold_until=0), 'class=' . 'x' x 24)
+              hold_until=0 token= token=too-short), 'token=' . 'x' x 48, 'token=' . 'x' x 20 . '/',
+             'class=' . 'x' x 24)
 {
     bad("the parameter $p", user("alice $id $p;") . $server, qr/\Q$p\E" of user "alice"/);
 }
 
+bad('two users with a token', user("alice $id token=0123456789abcdef;", "bob $id2 token=0123456789abcdef;") . $server,
+    qr/users "alice" and "bob" in vmess_users "main" have the same "token="/);
+
 # defaults of a zone
 my $defaults = sub { "vmess_users main:1m { @_ }\n" . $resolver . $server };
 
+bad('a token for all', "vmess_users main:1m { vmess_user_defaults token=0123456789abcdef; alice $id; }\n" . $server,
+    qr/each user needs one of its own/);
 good('defaults', $defaults->("vmess_user_defaults quota=1g disabled; alice $id;"));
 good('a period by default', $defaults->("vmess_user_defaults quota_reset=month; alice $id quota=1g; bob $id2;"));
 good('a period of a default', $defaults->("vmess_user_defaults quota=1g; alice $id quota_reset=month;"));

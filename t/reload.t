@@ -734,7 +734,7 @@ flow(to => 'echo', data => 'hello')->read(5);
 --- servers
 echo echo
 --- stream_config
-vmess_users main:16m {
+vmess_users main:18m {
     include ../html/users.conf;
 }
 --- user_files eval

@@ -32,6 +32,8 @@ static ngx_int_t ngx_vmess_limits_period(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 static ngx_int_t ngx_vmess_limits_class(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
+static ngx_int_t ngx_vmess_limits_token(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
 
 /* the first is NGX_VMESS_LIMITS_ALTER_ID */
@@ -95,6 +97,11 @@ ngx_vmess_param_t  ngx_vmess_limits_params[] = {
     { ngx_string("class="), ngx_vmess_limits_class,
       offsetof(ngx_vmess_limits_t, class), 0, 0,
       "a word of up to 23 letters, digits, \"_\", \"-\" and \".\"",
+      NULL, 0 },
+
+    { ngx_string("token="), ngx_vmess_limits_token,
+      offsetof(ngx_vmess_limits_t, token), 0, 0,
+      "16 to 47 letters, digits, \"_\" and \"-\" that nobody can guess",
       NULL, 0 },
 
       ngx_vmess_null_param
@@ -233,6 +240,10 @@ ngx_vmess_limits_size(ngx_vmess_param_t *param)
         return NGX_VMESS_CLASS_LEN;
     }
 
+    if (param->set == ngx_vmess_limits_token) {
+        return NGX_VMESS_TOKEN_LEN;
+    }
+
     return sizeof(off_t);    /* time_t and size_t as well */
 }
 
@@ -244,7 +255,7 @@ ngx_vmess_limits_lifted(ngx_vmess_limits_t *limits, ngx_str_t *name)
     uint32_t            bit;
     ngx_vmess_param_t  *param;
 
-    static u_char  none[NGX_VMESS_CLASS_LEN];
+    static u_char  none[NGX_VMESS_TOKEN_LEN];
 
     param = ngx_vmess_limits_find(name);
 
@@ -426,6 +437,23 @@ ngx_vmess_limits_class(ngx_conf_t *cf, ngx_vmess_param_t *param,
 
     ngx_memzero(class, NGX_VMESS_CLASS_LEN);
     ngx_memcpy(class, value->data, value->len);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_limits_token(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    u_char *token = field;
+
+    if (!ngx_vmess_subscription_check(value)) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memzero(token, NGX_VMESS_TOKEN_LEN);
+    ngx_memcpy(token, value->data, value->len);
 
     return NGX_OK;
 }

@@ -11,9 +11,13 @@
 #include <ngx_core.h>
 #include "ngx_vmess_param.h"
 #include "proto/ngx_vmess_period.h"
+#include "proto/ngx_vmess_subscription.h"
 
 
-#define NGX_VMESS_CLASS_LEN       24   /* with a zero behind it */
+/* with a zero behind it */
+
+#define NGX_VMESS_CLASS_LEN       24
+#define NGX_VMESS_TOKEN_LEN       (NGX_VMESS_SUBSCRIPTION_MAX + 1)
 
 
 /*
@@ -39,6 +43,8 @@ typedef struct {
     size_t                     rate_up;    /* 0: as rate, or _RATE_OFF */
     size_t                     rate_down;
     u_char                     class[NGX_VMESS_CLASS_LEN];
+    u_char                     token[NGX_VMESS_TOKEN_LEN];  /* empty: made of
+                                                               the id */
 } ngx_vmess_limits_t;
 
 
@@ -69,6 +75,7 @@ extern ngx_vmess_param_t  ngx_vmess_limits_params[];
 
 #define NGX_VMESS_LIMITS_ALTER_ID  0x01
 #define NGX_VMESS_LIMITS_RESET     0x200
+#define NGX_VMESS_LIMITS_TOKEN     0x2000
 
 /* and those of which one may stand for others */
 

@@ -230,6 +230,8 @@ ngx_vmess_state_user_value(ngx_vmess_journal_record_t *record,
 
     record->class.data = limits->class;
     record->class.len = ngx_strlen(limits->class);
+    record->token.data = limits->token;
+    record->token.len = ngx_strlen(limits->token);
     record->given = limits->given;
     record->alter_id = limits->alter_id;
     record->disabled = limits->disabled;
@@ -364,6 +366,11 @@ ngx_vmess_state_user_limits(ngx_vmess_limits_t *limits,
     if (record->class.len) {
         ngx_memcpy(limits->class, record->class.data,
                    ngx_min(record->class.len, NGX_VMESS_CLASS_LEN - 1));
+    }
+
+    if (record->token.len) {
+        ngx_memcpy(limits->token, record->token.data,
+                   ngx_min(record->token.len, NGX_VMESS_TOKEN_LEN - 1));
     }
 
     limits->given = record->given;

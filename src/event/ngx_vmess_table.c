@@ -22,6 +22,7 @@ struct ngx_vmess_table_s {
     volatile uint32_t          nusers;     /* ever used */
 
     uint32_t                  *names;      /* by hashes of names */
+    uint32_t                  *tokens;     /* by digests of tokens */
     uint32_t                   mask;
 
     uint32_t                   free_users;
@@ -35,6 +36,7 @@ struct ngx_vmess_table_s {
     ngx_uint_t                 kept_users;
     ngx_uint_t                 kept_slots;
 
+    u_char                     key[NGX_VMESS_SUBSCRIPTION_KEY];
     uint32_t                   serial;     /* the last one */
     volatile ngx_uint_t        changes;
     volatile time_t            refresh;
@@ -59,6 +61,10 @@ static ngx_vmess_user_t *ngx_vmess_table_lookup(ngx_vmess_table_t *t,
     ngx_str_t *name, uint32_t hash, ngx_vmess_value_t *value);
 static ngx_uint_t ngx_vmess_table_returns(ngx_vmess_user_t *user,
     ngx_vmess_value_t *value);
+static void ngx_vmess_table_link_token(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user);
+static void ngx_vmess_table_unlink_token(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user, ngx_vmess_user_set_t *conf);
 static ngx_uint_t ngx_vmess_table_same(ngx_vmess_user_t *user,
     ngx_vmess_value_t *value);
 static ngx_vmess_table_e ngx_vmess_table_prepare(ngx_vmess_table_t *t,
@@ -79,6 +85,17 @@ static ngx_uint_t ngx_vmess_table_names_slot(void *data, uint32_t i);
 static void ngx_vmess_table_stamp(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
 static void ngx_vmess_table_recover(ngx_vmess_table_t *t);
+
+
+static ngx_inline uint32_t *
+ngx_vmess_table_tokens(ngx_vmess_table_t *t, const u_char *digest)
+{
+    uint32_t  hash;
+
+    ngx_memcpy(&hash, digest, sizeof(uint32_t));
+
+    return &t->tokens[hash & t->mask];
+}
 
 
 ngx_vmess_table_t *
@@ -102,15 +119,18 @@ ngx_vmess_table_create(void *p, size_t size)
     t->mask = buckets - 1;
     t->names = (uint32_t *) data;
 
-    ngx_memzero(data, 2 * buckets * sizeof(uint32_t));
+    t->tokens = t->names + 2 * buckets;
+
+    ngx_memzero(data, 3 * buckets * sizeof(uint32_t));
 
     t->users = (ngx_vmess_user_t *)
                ((u_char *) p + (size & ~(sizeof(uint64_t) - 1)));
     t->spare = &t->memory;
 
-    if (ngx_vmess_slot_init(&t->slots, data + 2 * buckets * sizeof(uint32_t),
+    if (ngx_vmess_slot_init(&t->slots, data + 3 * buckets * sizeof(uint32_t),
                             t->names + buckets, buckets)
-        != NGX_OK)
+        != NGX_OK
+        || RAND_bytes(t->key, NGX_VMESS_SUBSCRIPTION_KEY) != 1)
     {
         return NULL;
     }
@@ -124,7 +144,7 @@ ngx_vmess_table_create(void *p, size_t size)
 size_t
 ngx_vmess_table_size(ngx_uint_t users, ngx_uint_t ids)
 {
-    return users * (sizeof(ngx_vmess_user_t) + 2 * sizeof(uint32_t))
+    return users * (sizeof(ngx_vmess_user_t) + 3 * sizeof(uint32_t))
            + (ids + NGX_VMESS_SLOTS - 1) / NGX_VMESS_SLOTS
              * sizeof(ngx_vmess_slot_block_t);
 }
@@ -264,6 +284,8 @@ static ngx_vmess_table_e
 ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_user_t **userp, ngx_vmess_change_t *change)
 {
+    u_char                 text[NGX_VMESS_SUBSCRIPTION_MAX];
+    ngx_str_t              token;
     ngx_uint_t             used, users, slots;
     ngx_vmess_user_set_t  *conf;
     ngx_vmess_user_t      *user;
@@ -280,6 +302,12 @@ ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     conf->tags = value->tags;
     conf->origin = value->origin;
     ngx_memcpy(&conf->limits, &value->limits, sizeof(ngx_vmess_limits_t));
+
+    token.data = text;
+    token.len = ngx_vmess_table_token(text, value) - text;
+
+    ngx_vmess_subscription_digest(conf->token, t->key, &token);
+    ngx_explicit_memzero(text, sizeof(text));
 
     rc = ngx_vmess_table_prepare_ids(t, value, userp, change);
 
@@ -436,6 +464,12 @@ ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
         t->names[user->hash & t->mask] = ngx_vmess_table_number(t, user) + 1;
     }
 
+    if (state == NGX_VMESS_USER_USED) {
+        ngx_vmess_table_unlink_token(t, user, old);
+    }
+
+    ngx_vmess_table_link_token(t, user);
+
     for (k = 0; state == NGX_VMESS_USER_USED && k < NGX_VMESS_USER_IDS; k++) {
 
         if (old->slot[k] != NGX_VMESS_SLOT_NONE
@@ -448,6 +482,7 @@ ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     t->spare = old;
 
     ngx_explicit_memzero(old, offsetof(ngx_vmess_user_set_t, user));
+    ngx_explicit_memzero(old->limits.token, NGX_VMESS_TOKEN_LEN);
 
     ngx_vmess_table_add_temporary(t, user);
 
@@ -533,6 +568,7 @@ ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
     }
 
     ngx_vmess_table_free_temporary(t, user);
+    ngx_vmess_table_unlink_token(t, user, conf);
 
     t->count--;
 
@@ -589,6 +625,7 @@ ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch, ngx_msec_t grace)
         *name = user->next;
 
         ngx_explicit_memzero(user->conf, offsetof(ngx_vmess_user_set_t, user));
+        ngx_explicit_memzero(user->conf->limits.token, NGX_VMESS_TOKEN_LEN);
 
         user->state = NGX_VMESS_USER_FREE;
         user->link = t->free_users;
@@ -603,6 +640,33 @@ ngx_uint_t
 ngx_vmess_table_has_removed(ngx_vmess_table_t *t)
 {
     return t->removed != 0;
+}
+
+
+void
+ngx_vmess_table_set_token(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    ngx_str_t *token)
+{
+    ngx_vmess_limits_t     *limits;
+    ngx_vmess_user_info_t   info;
+
+    if (ngx_vmess_table_get(t, ngx_vmess_table_number(t, user), &info)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    limits = &info.value.limits;
+    limits->given |= NGX_VMESS_LIMITS_TOKEN;
+
+    ngx_memzero(limits->token, NGX_VMESS_TOKEN_LEN);
+    ngx_memcpy(limits->token, token->data, token->len);
+
+    /* ids are what they were, so it needs neither keys nor room */
+
+    (void) ngx_vmess_table_set(t, &info.value, NULL, NULL);
+
+    ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
 }
 
 
@@ -709,6 +773,86 @@ ngx_vmess_table_find_id(ngx_vmess_table_t *t, const u_char *id)
     return (slot == NGX_VMESS_SLOT_NONE)
            ? NULL
            : ngx_vmess_table_user(t, ngx_vmess_slot(&t->slots, slot)->user);
+}
+
+
+u_char *
+ngx_vmess_table_token(u_char *p, ngx_vmess_value_t *value)
+{
+    if (value->limits.token[0]) {
+        return ngx_cpymem(p, value->limits.token,
+                          ngx_strlen(value->limits.token));
+    }
+
+    ngx_vmess_subscription_derive(p, value->id[NGX_VMESS_USER_OWN]);
+
+    return p + NGX_VMESS_SUBSCRIPTION_LEN;
+}
+
+
+/* the chain is gone through to its end, and digests are compared whole */
+
+ngx_vmess_user_t *
+ngx_vmess_table_find_token(ngx_vmess_table_t *t, ngx_str_t *token)
+{
+    u_char             digest[NGX_VMESS_SUBSCRIPTION_DIGEST];
+    uint32_t           i;
+    ngx_uint_t         n;
+    ngx_vmess_user_t  *user, *found;
+
+    if (!ngx_vmess_subscription_check(token)) {
+        return NULL;
+    }
+
+    ngx_vmess_subscription_digest(digest, t->key, token);
+
+    n = 0;
+    found = NULL;
+
+    for (i = *ngx_vmess_table_tokens(t, digest); i; i = user->next_token) {
+
+        user = ngx_vmess_table_user(t, i - 1);
+
+        if (ngx_vmess_equal(user->conf->token, digest,
+                            NGX_VMESS_SUBSCRIPTION_DIGEST))
+        {
+            found = user;
+            n++;
+        }
+    }
+
+    return (n == 1) ? found : NULL;
+}
+
+
+static void
+ngx_vmess_table_link_token(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+{
+    uint32_t  *bucket;
+
+    bucket = ngx_vmess_table_tokens(t, user->conf->token);
+
+    user->next_token = *bucket;
+    *bucket = ngx_vmess_table_number(t, user) + 1;
+}
+
+
+static void
+ngx_vmess_table_unlink_token(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    ngx_vmess_user_set_t *conf)
+{
+    uint32_t  *p, i;
+
+    i = ngx_vmess_table_number(t, user) + 1;
+
+    for (p = ngx_vmess_table_tokens(t, conf->token);
+         *p != i;
+         p = &ngx_vmess_table_user(t, *p - 1)->next_token)
+    {
+        /* void */
+    }
+
+    *p = user->next_token;
 }
 
 
@@ -1126,6 +1270,7 @@ ngx_vmess_table_recover(ngx_vmess_table_t *t)
     ngx_vmess_user_t  *user;
 
     ngx_memzero(t->names, (t->mask + 1) * sizeof(uint32_t));
+    ngx_memzero(t->tokens, (t->mask + 1) * sizeof(uint32_t));
 
     t->free_users = 0;
     t->removed = 0;
@@ -1157,6 +1302,10 @@ ngx_vmess_table_recover(ngx_vmess_table_t *t)
             bucket = &t->names[user->hash & t->mask];
             user->next = *bucket;
             *bucket = i;
+        }
+
+        if (user->state == NGX_VMESS_USER_USED) {
+            ngx_vmess_table_link_token(t, user);
         }
     }
 

@@ -107,6 +107,7 @@ typedef struct {
     u_char                     id[NGX_VMESS_USER_IDS][NGX_VMESS_ID_LEN];
     uint32_t                   slot[NGX_VMESS_USER_IDS];
     uint32_t                   serial[NGX_VMESS_USER_IDS];  /* 0: no id */
+    u_char                     token[NGX_VMESS_SUBSCRIPTION_DIGEST];
     uint32_t                   user;       /* the number of the user */
     uint32_t                   origin;
     time_t                     until;
@@ -127,6 +128,7 @@ struct ngx_vmess_user_s {
     uint32_t                   serial;
     uint32_t                   hash;
     uint32_t                   next;       /* of its hash */
+    uint32_t                   next_token; /* of that of the token */
     uint32_t                   link;       /* in the list of its state */
     uint16_t                   listed;     /* as one that was removed */
     volatile uint16_t          state;
@@ -300,6 +302,10 @@ ngx_int_t ngx_vmess_table_displace(ngx_vmess_table_t *t,
  */
 void ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
+/* gives the user another token, a good one; the table is locked */
+void ngx_vmess_table_set_token(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+    ngx_str_t *token);
+
 /* ends the flows that the user has now; the table is locked */
 void ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
@@ -314,6 +320,19 @@ void ngx_vmess_table_reset(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 ngx_vmess_user_t *ngx_vmess_table_find(ngx_vmess_table_t *t, ngx_str_t *name);
 ngx_vmess_user_t *ngx_vmess_table_find_id(ngx_vmess_table_t *t,
     const u_char *id);
+
+/*
+ * Finds the user of a token, which is any text; NULL: none, or two users were
+ * given the same.  The table is locked.
+ */
+ngx_vmess_user_t *ngx_vmess_table_find_token(ngx_vmess_table_t *t,
+    ngx_str_t *token);
+
+/*
+ * The token of a user as a text at p, at most NGX_VMESS_SUBSCRIPTION_MAX bytes;
+ * returns the end of it
+ */
+u_char *ngx_vmess_table_token(u_char *p, ngx_vmess_value_t *value);
 
 /*
  * A list of users goes through numbers from 0 to below ngx_vmess_table_max(),

@@ -15,6 +15,8 @@
 
 typedef struct {
     ngx_str_node_t             name;       /* in zone->names */
+    ngx_str_node_t             token;      /* in zone->subscriptions, if it was
+                                              given */
     ngx_str_node_t             id[NGX_VMESS_USER_IDS];  /* in zone->ids */
     u_char                     cmd_key[NGX_VMESS_USER_IDS][NGX_VMESS_KEY_LEN];
 

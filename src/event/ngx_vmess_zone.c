@@ -43,6 +43,8 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size,
     ngx_queue_init(&zone->walks);
     ngx_rbtree_init(&zone->names, &zone->sentinel, ngx_str_rbtree_insert_value);
     ngx_rbtree_init(&zone->ids, &zone->sentinel, ngx_str_rbtree_insert_value);
+    ngx_rbtree_init(&zone->subscriptions, &zone->sentinel,
+                    ngx_str_rbtree_insert_value);
 
     zone->shm_zone = ngx_shared_memory_add(cf, name, size - size / 2,
                                            &ngx_vmess_module);

@@ -131,6 +131,7 @@ struct ngx_vmess_zone_s {
     ngx_uint_t                 nlegacy;    /* alter ids of all of them */
     ngx_rbtree_t               names;
     ngx_rbtree_t               ids;
+    ngx_rbtree_t               subscriptions;  /* tokens that were given */
     ngx_rbtree_node_t          sentinel;
 
     ngx_vmess_conf_t          *conf;

@@ -290,8 +290,11 @@ ngx_http_vmess_api_bulk_edit_value(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_item_t *item, ngx_vmess_value_t *value,
     ngx_uint_t exists, ngx_http_vmess_api_error_t *err)
 {
-    if (!exists || ctx->request->method == NGX_HTTP_PUT) {
+    if (!exists) {
         ngx_memzero(value, sizeof(ngx_vmess_value_t));
+
+    } else if (ctx->request->method == NGX_HTTP_PUT) {
+        ngx_http_vmess_api_change_clear(value);
     }
 
     ngx_http_vmess_api_change_merge(&item->change, value);

@@ -47,6 +47,9 @@ static ngx_int_t ngx_http_vmess_api_change_unknown(ngx_str_t *name,
     ngx_http_vmess_api_error_t *err);
 
 
+static ngx_str_t  ngx_http_vmess_api_change_token = ngx_string("token");
+
+
 ngx_int_t
 ngx_http_vmess_api_change_event(ngx_http_vmess_api_reader_t *rd,
     ngx_vmess_json_t *js, ngx_http_vmess_api_error_t *err)
@@ -327,6 +330,7 @@ ngx_http_vmess_api_change_limit(ngx_http_vmess_api_reader_t *rd,
     } else if (js->event != NGX_VMESS_JSON_STRING
                && (js->event != NGX_VMESS_JSON_INTEGER
                    || rd->field->kind == NGX_HTTP_VMESS_API_PERIOD
+                   || rd->field->kind == NGX_HTTP_VMESS_API_TOKEN
                    || rd->field->kind == NGX_HTTP_VMESS_API_WORD))
     {
         /* what is no value at all */
@@ -383,6 +387,22 @@ ngx_http_vmess_api_change_unknown(ngx_str_t *name,
     return ngx_http_vmess_api_error(err, 422, "UnknownParameter", NULL,
                                     "there is no \"%V\", parameters are %*s",
                                     name, (size_t) (p - text), text);
+}
+
+
+void
+ngx_http_vmess_api_change_clear(ngx_vmess_value_t *value)
+{
+    ngx_vmess_limits_t  limits;
+
+    limits = value->limits;
+
+    ngx_memzero(value, sizeof(ngx_vmess_value_t));
+
+    ngx_vmess_limits_copy(&value->limits, &limits,
+                          &ngx_http_vmess_api_change_token);
+
+    ngx_explicit_memzero(&limits, sizeof(ngx_vmess_limits_t));
 }
 
 
@@ -450,6 +470,7 @@ ngx_int_t
 ngx_http_vmess_api_change_check(ngx_vmess_value_t *value,
     ngx_http_vmess_api_error_t *err)
 {
+    u_char       token[NGX_VMESS_TOKEN_LEN];
     const char  *text;
 
     if (value->ids == 0) {
@@ -473,6 +494,15 @@ ngx_http_vmess_api_change_check(ngx_vmess_value_t *value,
     {
         return ngx_http_vmess_api_error(err, 422, "InvalidParameter", "also",
                                         "must be another id than \"id\"");
+    }
+
+    ngx_memzero(token, NGX_VMESS_TOKEN_LEN);
+    ngx_vmess_subscription_derive(token, value->id[NGX_VMESS_USER_OWN]);
+
+    if (ngx_vmess_equal(token, value->limits.token, NGX_VMESS_TOKEN_LEN)) {
+        (void) ngx_vmess_limits_set(&value->limits,
+                                    &ngx_http_vmess_api_change_token, NULL,
+                                    &text);
     }
 
     text = ngx_vmess_limits_check(&value->limits);

@@ -44,11 +44,21 @@ typedef struct {
 ngx_int_t ngx_http_vmess_api_change_event(ngx_http_vmess_api_reader_t *rd,
     ngx_vmess_json_t *js, ngx_http_vmess_api_error_t *err);
 
+/*
+ * Makes a value that of a user of whom nothing is given yet, for PUT.  The
+ * token stays: a list of users seldom has it, and would make good again an
+ * address that was replaced.
+ */
+void ngx_http_vmess_api_change_clear(ngx_vmess_value_t *value);
+
 /* puts the fields that were given into a value, whose name stays */
 void ngx_http_vmess_api_change_merge(ngx_http_vmess_api_change_t *change,
     ngx_vmess_value_t *value);
 
-/* whether a value is whole and its fields go together; NGX_OK or NGX_ERROR */
+/*
+ * Whether a value is whole and its fields go together; NGX_OK or NGX_ERROR.  A
+ * token that the user would have without it is dropped.
+ */
 ngx_int_t ngx_http_vmess_api_change_check(ngx_vmess_value_t *value,
     ngx_http_vmess_api_error_t *err);
 

@@ -16,6 +16,8 @@ static void ngx_http_vmess_api_field_positive(ngx_vmess_json_out_t *jo,
     const char *key, int64_t value);
 static void ngx_http_vmess_api_field_id(ngx_vmess_json_out_t *jo,
     const char *key, u_char *id);
+static void ngx_http_vmess_api_field_token(ngx_vmess_json_out_t *jo,
+    const char *key, ngx_vmess_value_t *value);
 static void ngx_http_vmess_api_field_tags(ngx_vmess_json_out_t *jo,
     const char *key, uint64_t tags);
 
@@ -62,6 +64,9 @@ ngx_http_vmess_api_field_t  ngx_http_vmess_api_fields[] = {
 
     { ngx_string("class"), NGX_HTTP_VMESS_API_WORD,
       offsetof(ngx_vmess_limits_t, class) },
+
+    { ngx_string("token"), NGX_HTTP_VMESS_API_TOKEN,
+      offsetof(ngx_vmess_limits_t, token) },
 
     { ngx_string("tags"), NGX_HTTP_VMESS_API_TAGS, 0 },
 
@@ -161,7 +166,7 @@ ngx_http_vmess_api_field_load(ngx_vmess_zone_t *zone, ngx_uint_t n,
 }
 
 
-/* ids are secrets: who may not write does not see them */
+/* ids and tokens are secrets: who may not write does not see them */
 
 uint32_t
 ngx_http_vmess_api_field_all(ngx_http_vmess_api_ctx_t *ctx)
@@ -175,7 +180,8 @@ ngx_http_vmess_api_field_all(ngx_http_vmess_api_ctx_t *ctx)
 
         if (!ctx->write
             && (field->kind == NGX_HTTP_VMESS_API_ID
-                || field->kind == NGX_HTTP_VMESS_API_ALSO))
+                || field->kind == NGX_HTTP_VMESS_API_ALSO
+                || field->kind == NGX_HTTP_VMESS_API_TOKEN))
         {
             continue;
         }
@@ -254,7 +260,10 @@ ngx_http_vmess_api_field_write(ngx_vmess_json_out_t *jo,
             continue;
         }
 
-        if (ngx_http_vmess_api_is_limit(field)) {
+        if (field->kind == NGX_HTTP_VMESS_API_TOKEN) {
+            ngx_http_vmess_api_field_token(jo, "token", &info->user.value);
+
+        } else if (ngx_http_vmess_api_is_limit(field)) {
             ngx_http_vmess_api_field_limit(jo, field, &info->user.value.limits);
 
         } else {
@@ -443,6 +452,22 @@ ngx_http_vmess_api_field_id(ngx_vmess_json_out_t *jo, const char *key,
 
     s.data = text;
     s.len = sizeof(text);
+
+    ngx_vmess_json_out_string(jo, key, &s);
+
+    ngx_explicit_memzero(text, sizeof(text));
+}
+
+
+static void
+ngx_http_vmess_api_field_token(ngx_vmess_json_out_t *jo, const char *key,
+    ngx_vmess_value_t *value)
+{
+    u_char     text[NGX_VMESS_SUBSCRIPTION_MAX];
+    ngx_str_t  s;
+
+    s.data = text;
+    s.len = ngx_vmess_table_token(text, value) - text;
 
     ngx_vmess_json_out_string(jo, key, &s);
 

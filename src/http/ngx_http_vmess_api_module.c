@@ -28,6 +28,7 @@ typedef enum {
     NGX_HTTP_VMESS_API_USER,
     NGX_HTTP_VMESS_API_KICK,
     NGX_HTTP_VMESS_API_RESET,
+    NGX_HTTP_VMESS_API_NEW_TOKEN,
     NGX_HTTP_VMESS_API_USER_FLOWS,
     NGX_HTTP_VMESS_API_LINKS,
     NGX_HTTP_VMESS_API_FLOWS,
@@ -85,6 +86,9 @@ static ngx_http_vmess_api_route_t  ngx_http_vmess_api_routes[] = {
     { NGX_HTTP_VMESS_API_RESET, NGX_HTTP_POST, 1,
       ngx_http_vmess_api_user_reset },
 
+    { NGX_HTTP_VMESS_API_NEW_TOKEN, NGX_HTTP_POST, 1,
+      ngx_http_vmess_api_user_token },
+
     { NGX_HTTP_VMESS_API_USER_FLOWS, NGX_HTTP_GET|NGX_HTTP_HEAD, 0,
       ngx_http_vmess_api_flows_user },
 
@@ -118,6 +122,7 @@ static ngx_conf_bitmask_t  ngx_http_vmess_api_methods[] = {
 static ngx_conf_bitmask_t  ngx_http_vmess_api_actions[] = {
     { ngx_string("/kick"), NGX_HTTP_VMESS_API_KICK },
     { ngx_string("/reset"), NGX_HTTP_VMESS_API_RESET },
+    { ngx_string("/token"), NGX_HTTP_VMESS_API_NEW_TOKEN },
     { ngx_string("/flows"), NGX_HTTP_VMESS_API_USER_FLOWS },
     { ngx_string("/links"), NGX_HTTP_VMESS_API_LINKS },
     { ngx_null_string, 0 }
@@ -293,9 +298,9 @@ ngx_http_vmess_api_no_path(ngx_http_request_t *r)
                                      "there is no \"%V\": \"vmess_api\" is in "
                                      "the location \"%V\", below which there "
                                      "are users, users/NAME, users/NAME/flows, "
-                                     "users/NAME/links, "
-                                     "users/NAME/kick, users/NAME/reset, flows, "
-                                     "stats and openapi.json",
+                                     "users/NAME/links, users/NAME/kick, "
+                                     "users/NAME/reset, users/NAME/token, "
+                                     "flows, stats and openapi.json",
                                      &path, &clcf->name);
 }
 

@@ -22,11 +22,15 @@ typedef struct {
     ngx_http_vmess_api_info_t     info;    /* what the user is then */
     ngx_uint_t                    status;  /* of the answer */
 
-    /* what is done to the user, to one of the configuration as well */
+    /*
+     * What is done to the user, to one of the configuration as well; NULL: it
+     * gets the token
+     */
 
     void                        (*act)(ngx_vmess_table_t *t,
                                        ngx_vmess_user_t *user);
     ngx_uint_t                    conf;
+    u_char                        token[NGX_VMESS_SUBSCRIPTION_LEN];
 } ngx_http_vmess_api_user_t;
 
 
@@ -51,6 +55,7 @@ static ngx_int_t ngx_http_vmess_api_user_check(ngx_http_vmess_api_ctx_t *ctx,
 static ngx_int_t ngx_http_vmess_api_user_do(ngx_http_vmess_api_ctx_t *ctx,
     void (*act)(ngx_vmess_table_t *t, ngx_vmess_user_t *user),
     ngx_uint_t conf, ngx_uint_t status);
+static ngx_int_t ngx_http_vmess_api_user_run(ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_act_step(
     ngx_http_vmess_api_ctx_t *ctx);
 static ngx_int_t ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
@@ -327,8 +332,12 @@ ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
                                              &ctx->name, NULL, err);
     }
 
-    if (ctx->request->method == NGX_HTTP_PUT) {
+    if (!exists) {
         ngx_memzero(value, sizeof(ngx_vmess_value_t));
+    }
+
+    if (ctx->request->method == NGX_HTTP_PUT) {
+        ngx_http_vmess_api_change_clear(value);
     }
 
     value->name = ctx->name;
@@ -488,6 +497,39 @@ ngx_http_vmess_api_user_do(ngx_http_vmess_api_ctx_t *ctx,
     u->conf = conf;
     u->status = status;
 
+    return ngx_http_vmess_api_user_run(ctx);
+}
+
+
+/* another address of the subscription */
+
+ngx_int_t
+ngx_http_vmess_api_user_token(ngx_http_vmess_api_ctx_t *ctx)
+{
+    u_char                      random[NGX_VMESS_SUBSCRIPTION_RANDOM];
+    ngx_http_vmess_api_user_t  *u;
+
+    u = ngx_http_vmess_api_user_create(ctx);
+
+    if (u == NULL
+        || RAND_bytes(random, NGX_VMESS_SUBSCRIPTION_RANDOM) != 1)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_vmess_subscription_text(u->token, random);
+
+    ngx_explicit_memzero(random, NGX_VMESS_SUBSCRIPTION_RANDOM);
+
+    u->status = NGX_HTTP_OK;
+
+    return ngx_http_vmess_api_user_run(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_vmess_api_user_run(ngx_http_vmess_api_ctx_t *ctx)
+{
     ctx->step = ngx_http_vmess_api_user_act_step;
     ctx->request->main->count++;
 
@@ -536,6 +578,7 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_user_t *u, ngx_http_vmess_api_error_t *err)
 {
     ngx_int_t                   rc;
+    ngx_str_t                   token;
     ngx_uint_t                  n;
     ngx_vmess_user_t           *user;
     ngx_vmess_table_t          *t;
@@ -571,7 +614,15 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
         (void) ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
                                              &ctx->name, NULL, err);
     } else {
-        u->act(t, user);
+        if (u->act) {
+            u->act(t, user);
+
+        } else {
+            token.data = u->token;
+            token.len = NGX_VMESS_SUBSCRIPTION_LEN;
+            ngx_vmess_table_set_token(t, user, &token);
+        }
+
         (void) ngx_http_vmess_api_field_load(ctx->zone, n, info);
 
         rc = NGX_OK;

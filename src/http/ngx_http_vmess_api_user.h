@@ -43,6 +43,7 @@ ngx_int_t ngx_http_vmess_api_user_change(ngx_http_vmess_api_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_api_user_delete(ngx_http_vmess_api_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_api_user_kick(ngx_http_vmess_api_ctx_t *ctx);
 ngx_int_t ngx_http_vmess_api_user_reset(ngx_http_vmess_api_ctx_t *ctx);
+ngx_int_t ngx_http_vmess_api_user_token(ngx_http_vmess_api_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_VMESS_API_USER_H_INCLUDED_ */

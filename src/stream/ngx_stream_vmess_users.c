@@ -48,6 +48,8 @@ static ngx_int_t ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what,
     ngx_str_t *name);
 static ngx_int_t ngx_stream_vmess_users_add(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
+static ngx_int_t ngx_stream_vmess_users_add_token(ngx_conf_t *cf,
+    ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
 static ngx_int_t ngx_stream_vmess_users_add_ids(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
 static ngx_vmess_user_conf_t *ngx_stream_vmess_users_owner(
@@ -528,6 +530,14 @@ ngx_stream_vmess_users_defaults(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
         return NGX_CONF_ERROR;
     }
 
+    if (seen & NGX_VMESS_LIMITS_TOKEN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"token=\" is in \"vmess_user_defaults\", but "
+                           "each user needs one of its own, give it behind the "
+                           "id of the user");
+        return NGX_CONF_ERROR;
+    }
+
     zone->defaults.given = seen;
 
     text = ngx_vmess_limits_check(&zone->defaults);
@@ -740,7 +750,9 @@ ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
         return NGX_ERROR;
     }
 
-    if (ngx_stream_vmess_users_add_ids(cf, zone, user) != NGX_OK) {
+    if (ngx_stream_vmess_users_add_ids(cf, zone, user) != NGX_OK
+        || ngx_stream_vmess_users_add_token(cf, zone, user) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -754,6 +766,44 @@ ngx_stream_vmess_users_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
     zone->nlegacy += user->value.limits.alter_id;
 
     ngx_rbtree_insert(&zone->names, &user->name.node);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_vmess_users_add_token(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
+    ngx_vmess_user_conf_t *user)
+{
+    ngx_str_node_t         *token, *node;
+    ngx_vmess_user_conf_t  *other;
+
+    token = &user->token;
+
+    token->str.data = user->value.limits.token;
+    token->str.len = ngx_strlen(token->str.data);
+
+    if (token->str.len == 0) {
+        return NGX_OK;
+    }
+
+    token->node.key = ngx_crc32_short(token->str.data, token->str.len);
+
+    node = ngx_str_rbtree_lookup(&zone->subscriptions, &token->str,
+                                 token->node.key);
+
+    if (node) {
+        other = (ngx_vmess_user_conf_t *)
+                    ((u_char *) node - offsetof(ngx_vmess_user_conf_t, token));
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "users \"%V\" and \"%V\" in vmess_users \"%V\" "
+                           "have the same \"token=\", give each one of its own",
+                           &other->name.str, &user->name.str, &zone->name);
+        return NGX_ERROR;
+    }
+
+    ngx_rbtree_insert(&zone->subscriptions, &token->node);
 
     return NGX_OK;
 }

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 
-#define TEST_SIZE   (64 * 1024)
+#define TEST_SIZE   (72 * 1024)
 #define TEST_USERS  40
 #define TEST_KILLS  300
 #define TEST_NOW    1800000000
@@ -59,6 +59,12 @@ test_value(test_user_t *u, ngx_uint_t n, ngx_uint_t version)
     u->value.tags = version;
     u->value.limits.quota = version * 7 + n;
     u->value.limits.max_conns = version * 3 + n;
+
+    if (version & 4) {
+        sprintf((char *) u->value.limits.token, "token-of-user%u-%u",
+                (unsigned) n, (unsigned) version);
+    }
+
     u->value.until = (version & 1) ? (time_t) (TEST_NOW + version) : 0;
 
     for (k = 0; k < u->value.ids; k++) {
@@ -249,6 +255,8 @@ test_is_whole(ngx_vmess_table_t *t, ngx_uint_t i, ngx_uint_t *nth,
 static ngx_uint_t
 test_is_linked(ngx_vmess_table_t *t, ngx_uint_t i)
 {
+    u_char                  text[NGX_VMESS_SUBSCRIPTION_MAX];
+    ngx_str_t               token;
     ngx_uint_t              k;
     ngx_vmess_hit_t         hit;
     ngx_vmess_user_t       *user;
@@ -261,6 +269,13 @@ test_is_linked(ngx_vmess_table_t *t, ngx_uint_t i)
     user = ngx_vmess_table_user(t, i);
 
     if (ngx_vmess_table_find(t, &info.value.name) != user) {
+        return 0;
+    }
+
+    token.data = text;
+    token.len = ngx_vmess_table_token(text, &info.value) - text;
+
+    if (ngx_vmess_table_find_token(t, &token) != user) {
         return 0;
     }
 
@@ -342,6 +357,80 @@ test_basics(ngx_vmess_table_t *t)
             && ngx_vmess_usage_used(&user->usage, ngx_vmess_user_limits(user),
                                     TEST_NOW)
                == 0, "kicked, and a new period");
+}
+
+
+static ngx_vmess_user_t *
+test_token(ngx_vmess_table_t *t, const char *token)
+{
+    ngx_str_t          s;
+    ngx_vmess_user_t  *user;
+
+    s.data = (u_char *) token;
+    s.len = strlen(token);
+
+    ngx_vmess_table_begin(t);
+    user = ngx_vmess_table_find_token(t, &s);
+    ngx_vmess_table_end(t);
+
+    return user;
+}
+
+
+static void
+test_tokens(ngx_vmess_table_t *t)
+{
+    char               own[NGX_VMESS_SUBSCRIPTION_LEN + 1];
+    ngx_str_t          s;
+    test_user_t        u, v;
+    ngx_vmess_user_t  *user, *other;
+
+    static const char  given[] = "a-token_of_16-to-47-bytes";
+
+    test_make(&u, 1, 2);
+    (void) test_set(t, &u);
+
+    test_make(&v, 2, 2);
+    (void) test_set(t, &v);
+
+    user = test_lookup(t, "user1");
+    other = test_lookup(t, "user2");
+
+    *ngx_vmess_table_token((u_char *) own, &u.value) = '\0';
+
+    test_ok(test_token(t, own) == user && test_token(t, given) == NULL
+            && test_token(t, "short") == NULL, "a token by the id");
+
+    s.data = (u_char *) given;
+    s.len = sizeof(given) - 1;
+
+    ngx_vmess_table_begin(t);
+    ngx_vmess_table_set_token(t, user, &s);
+    ngx_vmess_table_end(t);
+
+    test_ok(test_token(t, given) == user && test_token(t, own) == NULL,
+            "one that was given");
+
+    ngx_vmess_table_begin(t);
+    ngx_vmess_table_set_token(t, other, &s);
+    ngx_vmess_table_end(t);
+
+    test_ok(test_token(t, given) == NULL, "two users have it");
+
+    test_remove(t, "user2");
+
+    ngx_vmess_table_begin(t);
+    ngx_vmess_table_set_token(t, other, &s);
+    ngx_vmess_table_end(t);
+
+    test_ok(test_token(t, given) == user, "one of them has gone");
+
+    (void) test_set(t, &v);
+
+    *ngx_vmess_table_token((u_char *) own, &v.value) = '\0';
+
+    test_ok(test_token(t, own) == other && test_token(t, given) == user,
+            "and comes again");
 }
 
 
@@ -1085,6 +1174,7 @@ main(void)
     p = test_shared(TEST_SIZE);
 
     test_basics(ngx_vmess_table_create(p, TEST_SIZE));
+    test_tokens(ngx_vmess_table_create(p, TEST_SIZE));
     test_ids(ngx_vmess_table_create(p, TEST_SIZE));
     test_room(ngx_vmess_table_create(p, TEST_SIZE));
     test_keep(ngx_vmess_table_create(p, TEST_SIZE));

@@ -188,3 +188,25 @@ ngx_encode_base64(ngx_str_t *dst, ngx_str_t *src)
     dst->len = EVP_EncodeBlock(buf, src->data, (int) src->len);
     ngx_memcpy(dst->data, buf, dst->len);
 }
+
+
+/* without padding */
+
+void
+ngx_encode_base64url(ngx_str_t *dst, ngx_str_t *src)
+{
+    u_char  buf[128], *p;
+
+    if (src->len > 90) {
+        abort();
+    }
+
+    (void) EVP_EncodeBlock(buf, src->data, (int) src->len);
+
+    for (p = buf; *p && *p != '='; p++) {
+        *p = (*p == '+') ? '-' : (*p == '/') ? '_' : *p;
+    }
+
+    dst->len = p - buf;
+    ngx_memcpy(dst->data, buf, dst->len);
+}

@@ -124,7 +124,7 @@ sub check {
     my ($self, $method, $path, $a) = @_;
 
     my $template = '/' . $path =~ s/\?.*//sr;
-    $template =~ s{^/users/.+?(/flows|/kick|/links|/reset|)$}{/users/{name}$1};
+    $template =~ s{^/users/.+?(/flows|/kick|/links|/reset|/token|)$}{/users/{name}$1};
 
     my $item = $self->{doc}{paths}{$template};
     return $a->{status} == 404 ? $self->error($a) : 'an unknown path' if !$item;
