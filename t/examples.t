@@ -19,6 +19,7 @@ use lib 't/lib';
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
 use IO::Socket::SSL;
+use MIME::Base64 qw(decode_base64);
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -248,6 +249,16 @@ like(text("$dir/logs/flows.log"), qr/ alice mkcp 127\.0\.0\.1:$target 5 13$/m,
 start('unix-socket.conf');
 is(flow(tls('vmess.example.com')), 'target: hello', 'a flow by its TLS name');
 stop();
+
+
+start('subscription.conf');
+is(flow(ws()), 'target: hello', 'a flow by subscription.conf');
+my ($token) = `curl -s --max-time $limit --unix-socket $dir/api.sock http://localhost/users/alice`
+    =~ /"token":"([^"]+)"/;
+like(decode_base64(get(tls(), "/sub/$token")), qr{^vmess://\S+\n\z}, 'a subscription');
+is(get(tls()), "a web site\n", 'and the web site');
+stop();
+is(text("$dir/logs/error.log") =~ /\Q$token/, '', 'the token is not in the log');
 
 
 # the calls in the reference, one after the other
@@ -500,8 +511,9 @@ sub flow {
 
 
 sub get {
-    my ($s) = @_;
-    print $s "GET / HTTP/1.0\r\nHost: example.com\r\n\r\n";
+    my ($s, $path) = @_;
+    $path //= '/';
+    print $s "GET $path HTTP/1.0\r\nHost: example.com\r\n\r\n";
     my $answer = do { local $/; <$s> } // '';
     return $answer =~ s/^.*?\r\n\r\n//sr;
 }
