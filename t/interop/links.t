@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # Share links of "vmess_share", as the API tells them, imported into real
-# clients: each one that a client can do moves traffic.
+# clients: each one that a client can do moves traffic.  A subscription, asked for
+# by the name of sing-box, is its configuration as it is.
 
 use strict;
 use warnings;
@@ -56,6 +57,8 @@ for my $name (@names) {
     stop($client);
 }
 
+subscription() if $peers{'sing-box'};
+
 stop($nginx);
 
 is(join("\n", grep { /\[(error|crit|alert|emerg)\]/ }
@@ -88,6 +91,53 @@ sub leg {
         $s->{network} eq 'http' ? (disguise => 1) : (),
         @{ $s->{alpn} } ? (alpn => $s->{alpn}[0]) : (),
     };
+}
+
+
+# a file beside the profile has a way in for each outbound
+
+sub subscription {
+    my $get = sub {
+        my $answer = HTTP::Tiny->new(agent => 'SFA/1.14.1')->get($_[0]);
+        return $answer->{success} ? $answer->{content} : '';
+    };
+
+    my $user = $get->("http://127.0.0.1:$port{api}/users/tester");
+    my $token = decode_json($user)->{token};
+    my $profile = $get->("http://127.0.0.1:$port{http}/sub/$token");
+    my ($crt) = certificate();
+
+    my @outbounds = grep { $_->{type} eq 'vmess' } @{ decode_json($profile)->{outbounds} };
+    my @tags = map { $_->{tag} } @outbounds;
+
+    is(@tags, 8, 'sing-box: a subscription has what it can do');
+
+    my %socks = map { $_ => Peer::free_port() } @tags;
+
+    my $file = Peer::spew(path('profile.json'), $profile);
+    my $ours = Peer::spew(path('inbounds.json'), encode_json({
+        log => { level => 'warn' },
+        inbounds => [map { { type => 'socks', tag => "in $_", listen => '127.0.0.1',
+                             listen_port => $socks{$_} } } @tags],
+        route => { rules => [map { (
+            { inbound => ["in $_"], network => 'tcp', action => 'sniff',
+              sniffer => ['tls'], timeout => '30s' },
+            { inbound => ["in $_"], action => 'route', outbound => $_ } ) } @tags] },
+    }));
+
+    local $ENV{SSL_CERT_FILE} = $crt;
+
+    my $client = Peer::start('subscription', $peers{'sing-box'}, 'run', '-c', $file, '-c', $ours);
+    Peer::wait_port($client, values %socks);
+
+    for my $tag (@tags) {
+        my ($ok, $output) = run_traffic(60, 'mixed', -size => 100_001, -flows => 4,
+            -target => $target, -socks => "127.0.0.1:$socks{$tag}");
+
+        ok($ok, "sing-box by its subscription: $tag") or diag $output;
+    }
+
+    stop($client);
 }
 
 
@@ -180,6 +230,7 @@ http {
             vmess_pass ray websocket;
             vmess_share 127.0.0.1:$port{http} name=WebSocket cipher=none;
         }
+        location /sub/ { vmess_subscription main; }
     }
 
     server {
