@@ -5,6 +5,7 @@ use lib "t/lib";
 use TestVMess;
 use MIME::Base64 qw(decode_base64 encode_base64url);
 use VMess::API;
+use VMess::HTTP2;
 use VMess::Share qw(read_profile);
 
 plan "no_plan";
@@ -118,7 +119,7 @@ location /own/ { vmess_subscription main 'title=Proxy "A\B" 代理' interval=36h
 --- servers
 echo echo
 --- stream_config
-vmess_users main:1m { alice %%ALICE%% quota=2k expires=2040-01-31; bob %%BOB%% hold=30d; }
+vmess_users main:1m { alice %%ALICE%% quota=2k quota_reset=month expires=2040-01-31; bob %%BOB%% hold=30d; }
 --- stream_server_config
 vmess main;
 proxy_pass vmess_target;
@@ -154,6 +155,7 @@ wait_for(sub { api(GET => 'users/alice')->{json}{status} eq 'limited' });
 my $a = get("/sub/$token", Accept => 'text/html');
 is($a->{status}, 200, 'who has used all up is told so');
 like($a->{text}, qr/the traffic is used up/, 'and why');
+like($a->{text}, qr{<dt>Begins anew</dt><dd>20\d\d-\d\d-01 00:00 UTC</dd>}, 'and until when');
 my ($up, $down, $total) = $a->{header}{'subscription-userinfo'} =~ /upload=(\d+); download=(\d+); total=(\d+)/;
 cmp_ok($up + $down, '>=', $total, 'in numbers');
 --- stream_response: 1
@@ -335,4 +337,48 @@ refused($_, qr/invalid parameter "\Q$_\E" in "vmess_subscription", it must be a 
         "location /sub/ { vmess_subscription main $_; }") for 'interval=59m', 'interval=366d';
 refused('an unknown one', qr/unknown parameter "color=" in "vmess_subscription", parameters are "title=", "url=", "interval="/,
         'location /sub/ { vmess_subscription main color=red; }');
+--- stream_response: 1
+
+
+=== TEST 7: TLS, HTTP/2 and requests in a row
+--- http_config
+server { listen 127.0.0.1:%%PORT_2%% ssl http2; ssl_certificate %%CERT%%; ssl_certificate_key %%KEY%%;
+         location /sub/ { vmess_subscription main; } }
+--- config
+location /api/ { vmess_api main write; }
+location /sub/ { vmess_subscription main; }
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+vmess_share tcp.example:80;
+--- stream_client
+my $path = '/sub/' . token('alice');
+my $want = get($path)->{text};
+my $port = stream_port() + 2;
+
+my $s = tls(port => $port);
+put($s, "GET $path HTTP/1.0\r\nHost: a.example:8443\r\n\r\n");
+my $text = slurp($s);
+like($text, qr{^Profile-Web-Page-Url: https://a\.example:8443$path\r$}m, 'its address has TLS');
+like($text, qr/\Q$want\E$/, 'and the answer is the same');
+
+my $c = VMess::HTTP2->new(tls(port => $port, SSL_alpn_protocols => ['h2']));
+
+for my $method (qw(GET HEAD GET)) {
+    my $r = $c->request($method, $path, authority => 'b.example', end => 1);
+    is($r->status, 200, "$method over HTTP/2");
+    is($r->header('profile-web-page-url'), "https://b.example$path", 'its address');
+    is($r->header('content-length'), length $want, 'its length');
+    is($r->rest, $method eq 'GET' ? $want : '', 'and the answer');
+}
+
+# one connection, with bodies that nobody reads
+
+$s = tcp(http_port());
+put($s, join '', map { "GET $path HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n$_\r\n\r\nabc" }
+        'X: y', 'Connection: close');
+is(scalar(my @n = slurp($s) =~ /\r\n\r\n\Q$want/g), 2, 'requests in a row');
+1;
 --- stream_response: 1

@@ -29,7 +29,7 @@ my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess json json_out text_out profile
                kcp_packet
                kcp replay token registry mux_output cone period usage journal
-               table clients state_user qr choice);
+               table clients state_user qr choice subscription);
 
 # a file that no other test is linked with
 
