@@ -140,6 +140,8 @@ is(flow($_)->read_all, 'target: hello', "the $_ one") for qw(user0001 old);
 sh('also= until=');
 ok(refused('old'), 'not any more');
 
+like(sh('vmessctl token'), qr/^[\w-]{22}$/m, 'another token');
+
 sh('vmessctl kick');
 is($flow{$_}->read_eof, '', "the flow of $_ ends") for qw(user0001 user0002 user0003);
 is(flow('user0001')->read_all, 'target: hello', 'kicked, and back');

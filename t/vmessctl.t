@@ -123,6 +123,11 @@ like(ctl(qw(list --table --sort name)),
         carol[ ]+active[ ]+10[ ]+-[ ]+0[ ]+-[ ]+\d{4}-\S+Z\n\z/x, 'for people');
 is(join('', map { decode_json($_)->{name} . ' ' } split /\n/, ctl(qw(list --json --sort -name))),
    'carol bob alice ', 'lines of JSON');
+my $old = fields(ctl(qw(show carol)))->{token};
+my ($new) = ctl(qw(token carol)) =~ /\A([\w-]{22})\n\z/;
+isnt($new, $old, 'a new token');
+is(fields(ctl(qw(show carol)))->{token}, $new, 'is that of the user');
+is((run_ctl('', qw(token alice)))[0], 2, 'not of one in the file');
 is(ctl(qw(del bob carol)), '', 'they go');
 is(ctl(qw(list --fields name)), "alice\n", 'and have gone');
 
