@@ -117,18 +117,22 @@ ngx_http_vmess_subscription_url(ngx_http_vmess_subscription_ctx_t *ctx,
     u_char              *p;
     size_t               len;
     ngx_str_t            host, path;
-    ngx_uint_t           tls;
+    const char          *scheme;
     ngx_http_request_t  *r;
 
     r = ctx->request;
     path = ctx->prefix;
+    scheme = "http://";
 
     host = r->headers_in.host ? r->headers_in.host->value
                               : r->headers_in.server;
-    tls = 0;
 
 #if (NGX_HTTP_SSL)
-    tls = (r->connection->ssl != NULL);
+
+    if (r->connection->ssl) {
+        scheme = "https://";
+    }
+
 #endif
 
     len = sizeof("https://") - 1 + prefix->len + ctx->token.len
@@ -145,7 +149,7 @@ ngx_http_vmess_subscription_url(ngx_http_vmess_subscription_ctx_t *ctx,
         p = ngx_cpymem(p, prefix->data, prefix->len);
 
     } else {
-        p = ngx_sprintf(p, "%s", tls ? "https://" : "http://");
+        p = ngx_cpymem(p, scheme, ngx_strlen(scheme));
         p = (u_char *) ngx_escape_uri(p, host.data, host.len, NGX_ESCAPE_URI);
         p = (u_char *) ngx_escape_uri(p, path.data, path.len, NGX_ESCAPE_URI);
     }

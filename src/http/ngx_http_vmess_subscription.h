@@ -17,8 +17,8 @@
 typedef struct {
     ngx_vmess_zone_t         **zone;       /* NULL: no subscriptions here */
     ngx_str_t                  title;      /* empty: the user's name */
-    ngx_str_t                  url;        /* before a token; empty: that of the
-                                              request */
+    ngx_str_t                  url;        /* before a token; empty: that of
+                                              the request */
     time_t                     interval;   /* between updates */
 } ngx_http_vmess_subscription_loc_conf_t;
 

@@ -10,8 +10,8 @@
 
 /*
  * What a client says, in three lines, leads to a format: that of the argument
- * alone if there is one.  A token of any bytes is good or not, and only its bytes
- * make its digest.
+ * alone if there is one.  A token of any bytes is good or not, and its digest
+ * is that of its bytes and the key.
  */
 
 static ngx_str_t

@@ -69,7 +69,8 @@ main(void)
 
     test_ok(!test_check("") && !test_check("0123456789abcde")
             && !test_check("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
-            && !test_check("0123456789abcde/") && !test_check("0123456789abcd f")
+            && !test_check("0123456789abcde/")
+            && !test_check("0123456789abcd f")
             && !test_check("0123456789abcde\xc3\xa9"), "bad ones");
 
     return test_done();
