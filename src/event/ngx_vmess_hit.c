@@ -179,6 +179,10 @@ ngx_vmess_hit_look(ngx_vmess_user_t *user, uint32_t serial, uint32_t slot,
 
     } while (version != user->version || conf != user->conf);
 
+    /* a secret that connections have no use for */
+
+    ngx_explicit_memzero(copy->limits.token, NGX_VMESS_TOKEN_LEN);
+
     for (k = 0; k < NGX_VMESS_USER_IDS; k++) {
 
         if (copy->serial[k] == serial

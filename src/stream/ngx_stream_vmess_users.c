@@ -917,6 +917,7 @@ ngx_stream_vmess_users_wipe(void *data)
 
     ngx_explicit_memzero(user->cmd_key, sizeof(user->cmd_key));
     ngx_explicit_memzero(user->value.id, sizeof(user->value.id));
+    ngx_explicit_memzero(user->value.limits.token, NGX_VMESS_TOKEN_LEN);
 }
 
 
