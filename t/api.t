@@ -852,4 +852,26 @@ is(api(PUT => 'users', { users => [{ name => 'carol', id => $Carol }] })->{json}
 is($token->('carol'), $new, 'as well');
 is(api(PATCH => 'users/carol', { token => 'x' x 47 })->{json}{token}, 'x' x 47, 'one that is given');
 is(api(PATCH => 'users/carol', { token => undef })->{json}{token}, $first, 'null is that of the id');
+
+# no two users have the same one
+my %with = (id => $Dave, token => $first);
+like(refusal(PUT => 'users/dave', \%with), qr/^409 token: the token of user "dave" is that of user "carol", give each one/, 'that of another one');
+like(refusal(PUT => 'users/dave', { %with, token => '0123456789abcdef' }), qr/^409 token: .* is that of user "bob"/, 'or of the file');
+like(refusal(PATCH => 'users', { users => [{ name => 'dave', %with }] }), qr/^409 token: users\[0\]: the token of user "dave" is that of user "carol"/, 'a list');
+my @two = ({ name => 'carol', id => $Carol, token => 'a' x 16 }, { name => 'dave', id => $Dave, token => 'a' x 16 });
+like(refusal(PUT => 'users', { users => \@two }), qr/^422 token: users\[1\]: the token of user "dave" is there twice/, 'twice in a list');
+$two[1]{token} = 'b' x 16;
+is(api(PUT => 'users', { users => \@two })->{json}{added}, 1, 'two users');
+like(refusal(PUT => 'users/erin', { id => $Carol }), qr/^409 id: /, 'an id comes first');
+is(api(PATCH => 'users/carol', { id => 'd4c1a9a0-7b58-4b7e-8f43-0a9e5d2c6b17', token => $first })->{status}, 200, 'one of an id of before');
+like(refusal(PUT => 'users/erin', { id => $Carol }), qr/^409 token: .* is that of user "carol"/, 'which is not for the next one');
+is(api(PUT => 'users', { users => \@two })->{json}{changed}, 1, 'as it was');
+@two[0, 1] = map { { %{ $two[$_] }, token => $two[1 - $_]{token} } } 0, 1;
+is(api(PUT => 'users', { users => \@two })->{json}{changed}, 2, 'a list moves them');
+is(join(' ', map { $token->($_) } qw(carol dave)), 'b' x 16 . ' ' . 'a' x 16, 'to each other');
+like(refusal(PUT => 'users', { users => [$two[1], { name => 'erin', id => $Carol, token => '0123456789abcdef' }] }),
+     qr/^409 token: users\[1\]: .* "erin" is that of user "bob"/, 'but not from the file');
+is(names(api(GET => 'users?sort=name')), 'alice bob carol dave', 'nothing has changed then');
+is(api(PUT => 'users', { users => [$two[1], { %{ $two[0] }, name => 'erin' }] })->{json}{removed}, 1, 'who takes the place of another one');
+is($token->('erin'), 'b' x 16, 'may have its token');
 --- stream_response: 1

@@ -241,10 +241,8 @@ my $second = api(POST => 'users/carol/token')->{json}{token};
 is($status->($first, $second), '404 200', 'another token');
 is(api(PATCH => 'users/carol', { token => 'x' x 16 })->{status}, 200, 'one that is given');
 is($status->($first, $second, 'x' x 16), '404 404 200', 'is good');
-is(api(PUT => 'users/dave', { id => '8c9e6679-7425-40de-944b-e07fc1f90ae7', token => 'x' x 16 })->{status}, 201, 'to two users');
-is($status->('x' x 16), '404', 'it is of no use');
-is(api(DELETE => 'users/dave')->{status}, 204, 'until one has gone');
-is($status->('x' x 16), '200', 'who is not told of then');
+is(api(PUT => 'users/dave', { id => '8c9e6679-7425-40de-944b-e07fc1f90ae7', token => 'x' x 16 })->{status}, 409, 'to two users');
+is($status->('x' x 16), '200', 'is refused');
 is(api(PATCH => 'users/carol', { disabled => JSON::PP::true })->{status}, 200, 'who is disabled');
 is($status->('x' x 16), '404', 'is not told anything');
 is(api(DELETE => 'users/carol')->{status}, 204, 'a removal');
@@ -257,6 +255,15 @@ edit_conf(sub { s/(alice [^;]*)/$1 token=abcdefghijklmnop/ });
 reload();
 wait_for(sub { $status->($alice, 'abcdefghijklmnop') eq '404 200' });
 is($status->($alice, 'abcdefghijklmnop'), '404 200', 'but for a token in the file');
+
+# which counts, if a user of the API has it
+is(api(PUT => 'users/dave', { id => $id, token => 'x' x 16 })->{status}, 201, 'a user with a token');
+edit_conf(sub { s/abcdefghijklmnop/'x' x 16/e });
+reload();
+wait_for(sub { $status->('abcdefghijklmnop') eq '404' });
+is(get('/sub/' . 'x' x 16)->{header}{'profile-title'}, 'alice', 'it is that of the file');
+is(api(PATCH => 'users/dave', { token => undef })->{status}, 200, 'the other one gets another');
+is($status->(token('dave')), '200', 'which is good');
 --- stream_response: 1
 
 

@@ -643,17 +643,18 @@ ngx_vmess_table_has_removed(ngx_vmess_table_t *t)
 }
 
 
-void
+ngx_vmess_table_e
 ngx_vmess_table_set_token(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_str_t *token)
 {
+    ngx_vmess_table_e       rc;
     ngx_vmess_limits_t     *limits;
     ngx_vmess_user_info_t   info;
 
     if (ngx_vmess_table_get(t, ngx_vmess_table_number(t, user), &info)
         != NGX_OK)
     {
-        return;
+        return NGX_VMESS_TABLE_SAME;
     }
 
     limits = &info.value.limits;
@@ -662,11 +663,13 @@ ngx_vmess_table_set_token(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_memzero(limits->token, NGX_VMESS_TOKEN_LEN);
     ngx_memcpy(limits->token, token->data, token->len);
 
-    /* ids are what they were, so it needs neither keys nor room */
+    /* ids are what they were, so it needs no keys */
 
-    (void) ngx_vmess_table_set(t, &info.value, NULL, NULL);
+    rc = ngx_vmess_table_set(t, &info.value, NULL, NULL);
 
     ngx_explicit_memzero(&info, sizeof(ngx_vmess_user_info_t));
+
+    return rc;
 }
 
 
@@ -797,8 +800,8 @@ ngx_vmess_table_find_token(ngx_vmess_table_t *t, ngx_str_t *token)
 {
     u_char             digest[NGX_VMESS_SUBSCRIPTION_DIGEST];
     uint32_t           i;
-    ngx_uint_t         n;
-    ngx_vmess_user_t  *user, *found;
+    ngx_uint_t         k, n[2];
+    ngx_vmess_user_t  *user, *found[2];
 
     if (!ngx_vmess_subscription_check(token)) {
         return NULL;
@@ -806,8 +809,9 @@ ngx_vmess_table_find_token(ngx_vmess_table_t *t, ngx_str_t *token)
 
     ngx_vmess_subscription_digest(digest, t->key, token);
 
-    n = 0;
-    found = NULL;
+    /* of the configuration, and others */
+
+    ngx_memzero(n, sizeof(n));
 
     for (i = *ngx_vmess_table_tokens(t, digest); i; i = user->next_token) {
 
@@ -816,12 +820,16 @@ ngx_vmess_table_find_token(ngx_vmess_table_t *t, ngx_str_t *token)
         if (ngx_vmess_equal(user->conf->token, digest,
                             NGX_VMESS_SUBSCRIPTION_DIGEST))
         {
-            found = user;
-            n++;
+            k = (user->conf->origin != NGX_VMESS_ORIGIN_CONF);
+
+            found[k] = user;
+            n[k]++;
         }
     }
 
-    return (n == 1) ? found : NULL;
+    k = (n[0] == 0);
+
+    return (n[k] == 1) ? found[k] : NULL;
 }
 
 

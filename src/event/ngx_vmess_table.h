@@ -302,9 +302,9 @@ ngx_int_t ngx_vmess_table_displace(ngx_vmess_table_t *t,
  */
 void ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
 
-/* gives the user another token, a good one; the table is locked */
-void ngx_vmess_table_set_token(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
-    ngx_str_t *token);
+/* gives the user another token, a good one; answers as ngx_vmess_table_set() */
+ngx_vmess_table_e ngx_vmess_table_set_token(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user, ngx_str_t *token);
 
 /* ends the flows that the user has now; the table is locked */
 void ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
@@ -322,8 +322,9 @@ ngx_vmess_user_t *ngx_vmess_table_find_id(ngx_vmess_table_t *t,
     const u_char *id);
 
 /*
- * Finds the user of a token, which is any text; NULL: none, or two users were
- * given the same.  The table is locked.
+ * Finds the user of a token, which is any text; NULL: none, or two have it, as
+ * the table does not look at that when it sets a user.  One of the configuration
+ * comes before any of the API.  The table is locked.
  */
 ngx_vmess_user_t *ngx_vmess_table_find_token(ngx_vmess_table_t *t,
     ngx_str_t *token);

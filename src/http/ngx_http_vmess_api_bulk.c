@@ -48,6 +48,8 @@ ngx_http_vmess_api_bulk_create(ngx_http_vmess_api_ctx_t *ctx)
     ngx_rbtree_init(&bulk->names, &bulk->sentinel,
                     ngx_str_rbtree_insert_value);
     ngx_rbtree_init(&bulk->ids, &bulk->sentinel, ngx_str_rbtree_insert_value);
+    ngx_rbtree_init(&bulk->tokens, &bulk->sentinel,
+                    ngx_str_rbtree_insert_value);
 
     ctx->data = bulk;
 
@@ -361,7 +363,7 @@ ngx_http_vmess_api_bulk_keep(ngx_http_vmess_api_bulk_t *bulk,
 }
 
 
-/* there are ids in it */
+/* there are ids and tokens in it */
 
 static void
 ngx_http_vmess_api_bulk_wipe(void *data)

@@ -20,6 +20,8 @@
 typedef struct {
     ngx_str_node_t                name;
     ngx_str_node_t                id[NGX_VMESS_USER_IDS];
+    ngx_str_node_t                token;     /* in text */
+    u_char                        text[NGX_VMESS_SUBSCRIPTION_MAX];
     ngx_uint_t                    number;    /* in the body */
     ngx_http_vmess_api_change_t   change;
     ngx_vmess_value_keys_t       *keys;      /* NULL: the ids are not new */
@@ -33,6 +35,7 @@ typedef struct {
     ngx_uint_t                    nitems;
     ngx_rbtree_t                  names;
     ngx_rbtree_t                  ids;
+    ngx_rbtree_t                  tokens;
     ngx_rbtree_node_t             sentinel;
 
     /* reading */

@@ -36,8 +36,11 @@ static ngx_int_t ngx_http_vmess_api_bulk_edit_check_ids(
 static ngx_int_t ngx_http_vmess_api_bulk_edit_check_id(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     const u_char *id, ngx_http_vmess_api_error_t *err);
+static ngx_int_t ngx_http_vmess_api_bulk_edit_check_token(
+    ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
+    ngx_http_vmess_api_error_t *err);
 static ngx_uint_t ngx_http_vmess_api_bulk_edit_gives_up(
-    ngx_http_vmess_api_ctx_t *ctx, ngx_vmess_value_t *other);
+    ngx_http_vmess_api_ctx_t *ctx, ngx_uint_t origin, ngx_str_t *name);
 static ngx_int_t ngx_http_vmess_api_bulk_edit_check_room(
     ngx_http_vmess_api_ctx_t *ctx, ngx_http_vmess_api_item_t *item,
     ngx_http_vmess_api_error_t *err);
@@ -275,7 +278,9 @@ ngx_http_vmess_api_bulk_edit_check_item(ngx_http_vmess_api_ctx_t *ctx,
         return rc;
     }
 
-    if (ngx_http_vmess_api_bulk_edit_check_ids(ctx, item, err) != NGX_OK) {
+    if (ngx_http_vmess_api_bulk_edit_check_ids(ctx, item, err) != NGX_OK
+        || ngx_http_vmess_api_bulk_edit_check_token(ctx, item, err) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -379,7 +384,9 @@ ngx_http_vmess_api_bulk_edit_check_id(ngx_http_vmess_api_ctx_t *ctx,
         return NGX_OK;
     }
 
-    rc = ngx_http_vmess_api_bulk_edit_gives_up(ctx, &other.value) ? NGX_OK
+    rc = ngx_http_vmess_api_bulk_edit_gives_up(ctx, other.value.origin,
+                                               &other.value.name)
+         ? NGX_OK
          : ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_TAKEN,
                                          &item->name.str, &other.value.name,
                                          err);
@@ -390,22 +397,72 @@ ngx_http_vmess_api_bulk_edit_check_id(ngx_http_vmess_api_ctx_t *ctx,
 }
 
 
+/* as ids, and those that are made of them as well */
+
+static ngx_int_t
+ngx_http_vmess_api_bulk_edit_check_token(ngx_http_vmess_api_ctx_t *ctx,
+    ngx_http_vmess_api_item_t *item, ngx_http_vmess_api_error_t *err)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                  *token;
+    ngx_vmess_user_t           *user;
+    ngx_vmess_table_t          *t;
+    ngx_http_vmess_api_bulk_t  *bulk;
+
+    bulk = ctx->data;
+    token = &item->token.str;
+
+    token->data = item->text;
+    token->len = ngx_vmess_table_token(item->text, &item->change.value)
+                 - item->text;
+
+    item->token.node.key = ngx_crc32_short(token->data, token->len);
+
+    if (ngx_str_rbtree_lookup(&bulk->tokens, token, item->token.node.key)) {
+        return ngx_http_vmess_api_error(err, 422, "InvalidParameter", "token",
+                                        "the token of user \"%V\" is there "
+                                        "twice, give each one of its own",
+                                        &item->name.str);
+    }
+
+    ngx_rbtree_insert(&bulk->tokens, &item->token.node);
+
+    rc = NGX_OK;
+
+    t = ngx_vmess_users_lock(ctx->zone);
+
+    user = ngx_http_vmess_api_user_token_owner(t, &item->change.value);
+
+    if (user
+        && !ngx_http_vmess_api_bulk_edit_gives_up(ctx, user->conf->origin,
+                                                  &user->name))
+    {
+        rc = ngx_http_vmess_api_user_token_taken(&item->name.str, &user->name,
+                                                 err);
+    }
+
+    ngx_vmess_users_unlock(ctx->zone);
+
+    return rc;
+}
+
+
 /*
- * Whether a user will not have its id any more when all is done.  If it is in
- * the body with the same id, that is found there to be twice.
+ * Whether a user will not have its id or token any more when all is done.  If
+ * it is in the body with the same one, that is found there to be twice.
  */
 
 static ngx_uint_t
 ngx_http_vmess_api_bulk_edit_gives_up(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_value_t *other)
+    ngx_uint_t origin, ngx_str_t *name)
 {
     ngx_http_vmess_api_item_t  *item;
 
-    if (other->origin != NGX_VMESS_ORIGIN_API) {
+    if (origin != NGX_VMESS_ORIGIN_API) {
         return 0;
     }
 
-    item = ngx_http_vmess_api_bulk_find(ctx->data, &other->name);
+    item = ngx_http_vmess_api_bulk_find(ctx->data, name);
 
     return item || ctx->request->method == NGX_HTTP_PUT;
 }

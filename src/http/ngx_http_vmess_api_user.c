@@ -380,6 +380,15 @@ ngx_http_vmess_api_user_set(ngx_http_vmess_api_ctx_t *ctx,
     rc = ngx_http_vmess_api_user_check(ctx, t, info, exists, &now, err);
 
     if (rc == NGX_OK) {
+        user = ngx_http_vmess_api_user_token_owner(t, &info->user.value);
+
+        if (user) {
+            rc = ngx_http_vmess_api_user_token_taken(&ctx->name, &user->name,
+                                                     err);
+        }
+    }
+
+    if (rc == NGX_OK) {
 
         /* this may be a worker of an older configuration */
 
@@ -416,6 +425,46 @@ done:
     ngx_explicit_memzero(&now, sizeof(ngx_http_vmess_api_info_t));
 
     return rc;
+}
+
+
+ngx_vmess_user_t *
+ngx_http_vmess_api_user_token_owner(ngx_vmess_table_t *t,
+    ngx_vmess_value_t *value)
+{
+    u_char             text[NGX_VMESS_SUBSCRIPTION_MAX];
+    ngx_str_t          token, *name;
+    ngx_vmess_user_t  *user;
+
+    token.data = text;
+    token.len = ngx_vmess_table_token(text, value) - text;
+
+    user = ngx_vmess_table_find_token(t, &token);
+
+    ngx_explicit_memzero(text, sizeof(text));
+
+    if (user == NULL
+        || user == ngx_vmess_table_find_id(t, value->id[NGX_VMESS_USER_OWN]))
+    {
+        return NULL;
+    }
+
+    name = &value->name;
+
+    return (user->name.len == name->len
+            && ngx_memcmp(user->text, name->data, name->len) == 0)
+           ? NULL : user;
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_user_token_taken(ngx_str_t *name, ngx_str_t *other,
+    ngx_http_vmess_api_error_t *err)
+{
+    return ngx_http_vmess_api_error(err, NGX_HTTP_CONFLICT, "TokenTaken",
+                                    "token", "the token of user \"%V\" is that "
+                                    "of user \"%V\", give each one of its own",
+                                    name, other);
 }
 
 
@@ -581,10 +630,12 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
     ngx_str_t                   token;
     ngx_uint_t                  n;
     ngx_vmess_user_t           *user;
+    ngx_vmess_table_e           done;
     ngx_vmess_table_t          *t;
     ngx_http_vmess_api_info_t  *info;
 
     rc = NGX_ERROR;
+    done = NGX_VMESS_TABLE_CHANGED;
     info = &u->info;
 
     t = ngx_vmess_users_lock(ctx->zone);
@@ -620,12 +671,14 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
         } else {
             token.data = u->token;
             token.len = NGX_VMESS_SUBSCRIPTION_LEN;
-            ngx_vmess_table_set_token(t, user, &token);
+            done = ngx_vmess_table_set_token(t, user, &token);
         }
 
         (void) ngx_http_vmess_api_field_load(ctx->zone, n, info);
 
-        rc = NGX_OK;
+        rc = (done <= NGX_VMESS_TABLE_CHANGED)
+             ? NGX_OK
+             : ngx_http_vmess_api_user_error(ctx, done, &ctx->name, NULL, err);
     }
 
     ngx_vmess_users_unlock(ctx->zone);

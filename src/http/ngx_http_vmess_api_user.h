@@ -32,6 +32,17 @@ ngx_int_t ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
     ngx_vmess_table_e rc, ngx_str_t *name, ngx_str_t *other,
     ngx_http_vmess_api_error_t *err);
 
+/*
+ * The user who has the token of a value already, other than one of its name, or
+ * who has its id, which comes first; NULL: nobody.  The table is locked.
+ */
+ngx_vmess_user_t *ngx_http_vmess_api_user_token_owner(ngx_vmess_table_t *t,
+    ngx_vmess_value_t *value);
+
+/* says that the token of user name is that of user other; returns NGX_ERROR */
+ngx_int_t ngx_http_vmess_api_user_token_taken(ngx_str_t *name, ngx_str_t *other,
+    ngx_http_vmess_api_error_t *err);
+
 /* says that a reload gave the zone another size; returns NGX_ERROR */
 ngx_int_t ngx_http_vmess_api_user_replaced(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_error_t *err);

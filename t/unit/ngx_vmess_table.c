@@ -417,6 +417,14 @@ test_tokens(ngx_vmess_table_t *t)
 
     test_ok(test_token(t, given) == NULL, "two users have it");
 
+    *(char *) ngx_cpymem(v.value.limits.token, given, sizeof(given) - 1) = '\0';
+    v.value.origin = NGX_VMESS_ORIGIN_CONF;
+    (void) test_set(t, &v);
+
+    test_ok(test_token(t, given) == other, "one is of the configuration");
+
+    test_make(&v, 2, 2);
+
     test_remove(t, "user2");
 
     ngx_vmess_table_begin(t);
