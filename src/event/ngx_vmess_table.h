@@ -323,8 +323,8 @@ ngx_vmess_user_t *ngx_vmess_table_find_id(ngx_vmess_table_t *t,
 
 /*
  * Finds the user of a token, which is any text; NULL: none, or two have it, as
- * the table does not look at that when it sets a user.  One of the configuration
- * comes before any of the API.  The table is locked.
+ * the table does not look at that when it sets a user.  One of the
+ * configuration comes before any of the API.  The table is locked.
  */
 ngx_vmess_user_t *ngx_vmess_table_find_token(ngx_vmess_table_t *t,
     ngx_str_t *token);

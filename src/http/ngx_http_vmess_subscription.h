@@ -36,8 +36,8 @@ typedef struct {
     ngx_vmess_usage_e          status;
     time_t                     expires;    /* 0: never, or not known yet */
     off_t                      quota;      /* 0: none */
-    off_t                      up;         /* in the period of the quota: they */
-    off_t                      down;       /* sum up to what counts */
+    off_t                      up;         /* in the period of the quota: */
+    off_t                      down;       /* they sum up to what counts */
     ngx_str_t                  title;
     ngx_str_t                  url;        /* of the subscription */
     time_t                     interval;
