@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_account.h"
+#include "ngx_vmess_wake.h"
 
 
 static void ngx_vmess_account_begin(ngx_vmess_account_t *account);
@@ -158,6 +159,8 @@ ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
         /* flows that are silent, and those of other workers */
 
         (void) ngx_atomic_fetch_add(&account->zone->sh->exhausted, 1);
+
+        ngx_vmess_wake_workers(account->zone);
     }
 }
 

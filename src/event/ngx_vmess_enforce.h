@@ -12,12 +12,16 @@
 
 /*
  * Ends the flows of this worker that limits do not allow any more, and counts
- * them anew when another worker has died: a timer for each zone.
+ * them anew when another worker has died: a timer for each zone, which is not
+ * waited for after a change that ends flows, see ngx_vmess_wake.h.
  */
 
 
-/* a worker starts: from now on it looks after what is counted in its zones */
-void ngx_vmess_enforce_init_worker(ngx_cycle_t *cycle);
+/*
+ * A worker starts: from now on it looks after what is counted in its zones.
+ * NGX_OK, or NGX_ERROR, which was logged.
+ */
+ngx_int_t ngx_vmess_enforce_init_worker(ngx_cycle_t *cycle);
 
 
 #endif /* _NGX_VMESS_ENFORCE_H_INCLUDED_ */

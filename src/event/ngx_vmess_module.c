@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess.h"
+#include "ngx_vmess_process.h"
 #include "ngx_vmess_vconn.h"
 #include "ngx_vmess_offer.h"
 #include "ngx_vmess_publish.h"
@@ -54,6 +55,10 @@ ngx_vmess_create_conf(ngx_cycle_t *cycle)
     if (ngx_vmess_crypto_init() != NGX_OK) {
         ngx_ssl_error(NGX_LOG_EMERG, cycle->log, 0,
                       "libcrypto lacks an algorithm that VMess needs");
+        return NULL;
+    }
+
+    if (ngx_vmess_process_create(cycle) != NGX_OK) {
         return NULL;
     }
 
@@ -167,6 +172,10 @@ ngx_vmess_init_module(ngx_cycle_t *cycle)
 
     ngx_vmess_filter_publish(vcf, cycle);
 
+    /* old workers have flows of users that are not there any more */
+
+    ngx_vmess_process_ring(cycle->log);
+
     return NGX_OK;
 }
 
@@ -179,6 +188,10 @@ ngx_vmess_init_process(ngx_cycle_t *cycle)
     ngx_vmess_zone_t  **zone;
 
     vcf = (ngx_vmess_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_vmess_module);
+
+    if (ngx_vmess_process_init(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     zone = vcf->zones.elts;
 

@@ -39,6 +39,7 @@ struct ngx_vmess_table_s {
     u_char                     key[NGX_VMESS_SUBSCRIPTION_KEY];
     uint32_t                   serial;     /* the last one */
     volatile ngx_uint_t        changes;
+    volatile ngx_uint_t        ends;
     volatile time_t            refresh;
 
     ngx_vmess_user_set_t      *spare;      /* where a change is written */
@@ -84,6 +85,7 @@ static void ngx_vmess_table_free_temporary(ngx_vmess_table_t *t,
 static ngx_uint_t ngx_vmess_table_names_slot(void *data, uint32_t i);
 static void ngx_vmess_table_stamp(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
+static void ngx_vmess_table_end_flows(ngx_vmess_table_t *t);
 static void ngx_vmess_table_recover(ngx_vmess_table_t *t);
 
 
@@ -487,6 +489,10 @@ ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_vmess_table_add_temporary(t, user);
 
     ngx_vmess_table_stamp(t, user);
+
+    if (state != NGX_VMESS_USER_FREE) {
+        ngx_vmess_table_end_flows(t);
+    }
 }
 
 
@@ -498,6 +504,15 @@ ngx_vmess_table_stamp(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
     ngx_vmess_memory_barrier();
 
     t->changes++;
+}
+
+
+static void
+ngx_vmess_table_end_flows(ngx_vmess_table_t *t)
+{
+    ngx_vmess_memory_barrier();
+
+    t->ends++;
 }
 
 
@@ -579,6 +594,7 @@ ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
     }
 
     ngx_vmess_table_stamp(t, user);
+    ngx_vmess_table_end_flows(t);
 }
 
 
@@ -679,6 +695,7 @@ ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
     user->kicks++;
 
     ngx_vmess_table_stamp(t, user);
+    ngx_vmess_table_end_flows(t);
 }
 
 
@@ -889,6 +906,13 @@ ngx_uint_t
 ngx_vmess_table_changes(ngx_vmess_table_t *t)
 {
     return t->changes;
+}
+
+
+ngx_uint_t
+ngx_vmess_table_ends(ngx_vmess_table_t *t)
+{
+    return t->ends;
 }
 
 
@@ -1320,6 +1344,7 @@ ngx_vmess_table_recover(ngx_vmess_table_t *t)
     ngx_vmess_slot_recover(&t->slots, ngx_vmess_table_names_slot, t);
 
     t->changes++;
+    t->ends++;
 
     /* a change that was made, but for its stamp, is to be seen and saved */
 

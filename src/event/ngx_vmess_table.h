@@ -376,6 +376,12 @@ ngx_int_t ngx_vmess_table_find_owner(ngx_vmess_table_t *t, uint32_t owner,
  */
 ngx_uint_t ngx_vmess_table_changes(ngx_vmess_table_t *t);
 
+/*
+ * The number of changes so far that may end flows, or call off an end: of users
+ * who are there, or were removed; seen after the change is made.
+ */
+ngx_uint_t ngx_vmess_table_ends(ngx_vmess_table_t *t);
+
 /* users there are */
 ngx_uint_t ngx_vmess_table_count(ngx_vmess_table_t *t);
 

@@ -7,6 +7,8 @@
 #include <ngx_core.h>
 #include "ngx_vmess_users.h"
 #include "ngx_vmess_filter.h"
+#include "ngx_vmess_process.h"
+#include "ngx_vmess_wake.h"
 
 
 /* attempts to get the lock of the zone, before it is waited for in ms */
@@ -19,6 +21,7 @@
 
 
 static void ngx_vmess_users_wait(ngx_vmess_zone_t *zone);
+static void ngx_vmess_users_begin(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_reap_locked(ngx_vmess_zone_t *zone);
 
 
@@ -56,24 +59,18 @@ ngx_vmess_users_where(ngx_vmess_zone_t *zone, ngx_str_t *name, ngx_str_t *file,
 ngx_vmess_table_t *
 ngx_vmess_users_lock(ngx_vmess_zone_t *zone)
 {
-    ngx_vmess_table_t  *t;
-
-    t = zone->sh->table;
-
     ngx_vmess_users_wait(zone);
 
-    ngx_vmess_table_begin(t);
+    ngx_vmess_users_begin(zone);
 
-    ngx_vmess_users_reap_locked(zone);
-
-    return t;
+    return zone->sh->table;
 }
 
 
 /*
  * Old workers have a zone whose size has changed since, and the master knows
  * that no more: who waits looks whether it is for a process that has died.  The
- * pid of that may be somebody else's by then, and nobody has the lock for long.
+ * pid of that may be another worker's by then, and nobody has the lock for long.
  */
 
 static void
@@ -96,7 +93,7 @@ ngx_vmess_users_wait(ngx_vmess_zone_t *zone)
 
         pid = (ngx_pid_t) *mutex->lock;
 
-        if (pid && kill(pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
+        if (pid && !ngx_vmess_process_alive(pid)) {
             (void) ngx_shmtx_force_unlock(mutex, pid);
             continue;
         }
@@ -119,19 +116,30 @@ ngx_vmess_users_wait(ngx_vmess_zone_t *zone)
 void
 ngx_vmess_users_reap(ngx_vmess_zone_t *zone)
 {
+    if (ngx_vmess_table_has_removed(zone->sh->table)
+        && ngx_shmtx_trylock(&zone->shpool->mutex))
+    {
+        ngx_vmess_users_begin(zone);
+
+        ngx_vmess_users_unlock(zone);
+    }
+}
+
+
+/* what somebody who died has changed ends flows as well */
+
+static void
+ngx_vmess_users_begin(ngx_vmess_zone_t *zone)
+{
     ngx_vmess_table_t  *t;
 
     t = zone->sh->table;
 
-    if (ngx_vmess_table_has_removed(t)
-        && ngx_shmtx_trylock(&zone->shpool->mutex))
-    {
-        ngx_vmess_table_begin(t);
+    zone->ends = ngx_vmess_table_ends(t);
 
-        ngx_vmess_users_reap_locked(zone);
+    ngx_vmess_table_begin(t);
 
-        ngx_vmess_users_unlock(zone);
-    }
+    ngx_vmess_users_reap_locked(zone);
 }
 
 
@@ -156,9 +164,17 @@ ngx_vmess_users_reap_locked(ngx_vmess_zone_t *zone)
 void
 ngx_vmess_users_unlock(ngx_vmess_zone_t *zone)
 {
+    ngx_uint_t  ends;
+
+    ends = ngx_vmess_table_ends(zone->sh->table);
+
     ngx_vmess_table_end(zone->sh->table);
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    if (ends != zone->ends) {
+        ngx_vmess_wake_workers(zone);
+    }
 }
 
 

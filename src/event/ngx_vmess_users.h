@@ -31,7 +31,8 @@ typedef struct {
 /*
  * The table of a zone, locked until it is unlocked: others wait meanwhile, so
  * not for long, and nothing is read, written or logged.  Users that were
- * removed are freed by this when there is nothing of theirs left.
+ * removed are freed by this when there is nothing of theirs left.  If flows are
+ * to end after what was changed, workers are woken.
  */
 ngx_vmess_table_t *ngx_vmess_users_lock(ngx_vmess_zone_t *zone);
 void ngx_vmess_users_unlock(ngx_vmess_zone_t *zone);

@@ -50,6 +50,7 @@ typedef struct {
     ngx_atomic_t               exhausted;         /* quotas, how often */
 
     volatile ngx_msec_t        reaped;            /* users, the last time */
+    volatile ngx_msec_t        rung;              /* workers were woken */
 
     /* of the newest configuration; read and written with the table locked */
 
@@ -174,17 +175,20 @@ struct ngx_vmess_zone_s {
     uint32_t                   epoch;
     ngx_uint_t                 registered;
     ngx_event_t                ticker;
+    ngx_event_t                waker;
+    ngx_uint_t                 ends;       /* as the table was locked */
     ngx_msec_t                 settled;
 
     /*
      * Limits were enforced for these.  The first account to expire, 0: none;
-     * limited: some have a limit, or may come again.
+     * limited: some have a limit, or may come again; absent: some may.
      */
 
-    ngx_uint_t                 enforced;   /* changes of the table */
+    ngx_uint_t                 enforced;   /* ends in the table */
     ngx_atomic_uint_t          exhausted;
     time_t                     expires;
     ngx_uint_t                 limited;
+    ngx_uint_t                 absent;
 };
 
 

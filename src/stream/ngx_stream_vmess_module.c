@@ -365,7 +365,10 @@ ngx_stream_vmess_init_process(ngx_cycle_t *cycle)
     if (ngx_process == NGX_PROCESS_WORKER
         || ngx_process == NGX_PROCESS_SINGLE)
     {
-        ngx_vmess_enforce_init_worker(cycle);
+        if (ngx_vmess_enforce_init_worker(cycle) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         ngx_vmess_alter_init_worker(cycle);
         ngx_vmess_state_init_worker(cycle);
         ngx_vmess_worker_init(cycle);
