@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_clients.h"
+#include "ngx_vmess_process.h"
 #include "proto/ngx_vmess_address.h"
 
 
@@ -388,7 +389,7 @@ ngx_vmess_clients_lock(ngx_vmess_clients_t *clients)
 
         if (pid
             && (i > 1000 + NGX_VMESS_CLIENTS_STEAL
-                || (kill((ngx_pid_t) pid, 0) == -1 && ngx_errno == NGX_ESRCH))
+                || !ngx_vmess_process_alive(pid))
             && ngx_atomic_cmp_set(&clients->lock, pid, ngx_pid))
         {
             return;

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_edit.h"
+#include "ngx_vmess_process.h"
 
 
 ngx_int_t
@@ -52,12 +53,12 @@ ngx_vmess_edit_is_open(ngx_vmess_zone_t *zone)
 
     pid = zone->sh->editor;
 
-    /* if it is known to have died, the pid may be somebody else's */
+    /* if it is known to have died, the pid may be that of another worker */
 
     worker = &zone->sh->workers[zone->sh->editor_slot];
 
     return pid != 0 && worker->pid == (uint32_t) pid
-           && (pid == ngx_pid || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH);
+           && ngx_vmess_process_alive(pid);
 }
 
 

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_epoch.h"
+#include "ngx_vmess_process.h"
 
 
 static ngx_int_t ngx_vmess_epoch_lost(ngx_vmess_zone_sh_t *sh);
@@ -141,7 +142,7 @@ ngx_vmess_epoch_lost(ngx_vmess_zone_sh_t *sh)
 
         pid = sh->workers[i].pid;
 
-        if (pid && kill((ngx_pid_t) pid, 0) == -1 && ngx_errno == NGX_ESRCH) {
+        if (pid && !ngx_vmess_process_alive(pid)) {
             return 1;
         }
     }
@@ -165,8 +166,7 @@ ngx_vmess_epoch_begin(ngx_vmess_zone_t *zone)
     for (i = 0; i < NGX_MAX_PROCESSES; i++) {
 
         if (sh->workers[i].pid == 0
-            || kill((ngx_pid_t) sh->workers[i].pid, 0) == 0
-            || ngx_errno != NGX_ESRCH)
+            || ngx_vmess_process_alive(sh->workers[i].pid))
         {
             continue;
         }

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_state.h"
+#include "ngx_vmess_process.h"
 #include "ngx_vmess_state_dir.h"
 #include "ngx_vmess_state_load.h"
 #include "ngx_vmess_state_lock.h"
@@ -370,10 +371,10 @@ ngx_vmess_state_ready(ngx_vmess_state_t *st)
 
         pid = sh->workers[i].changing;
 
-        /* if it is known to have died, the pid may be somebody else's */
+        /* if it is known to have died, the pid may be another worker's */
 
         if (pid && pid == sh->workers[i].pid
-            && (kill((ngx_pid_t) pid, 0) == 0 || ngx_errno != NGX_ESRCH))
+            && ngx_vmess_process_alive(pid))
         {
             return 0;
         }

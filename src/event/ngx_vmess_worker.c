@@ -8,6 +8,7 @@
 #include <ngx_sha1.h>
 #include "ngx_vmess_worker.h"
 #include "ngx_vmess_log.h"
+#include "ngx_vmess_process.h"
 
 #include <sys/un.h>
 
@@ -51,7 +52,7 @@ static ngx_int_t ngx_vmess_worker_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static void ngx_vmess_worker_listen(ngx_cycle_t *cycle);
 static void ngx_vmess_worker_announce(uint32_t pid);
-static ngx_uint_t ngx_vmess_worker_alive(ngx_pid_t pid);
+static ngx_uint_t ngx_vmess_worker_other(ngx_pid_t pid);
 static ngx_vmess_registry_t *ngx_vmess_worker_lock(void);
 static void ngx_vmess_worker_unlock(ngx_vmess_registry_t *registry);
 static void ngx_vmess_worker_accept_handler(ngx_event_t *rev);
@@ -169,7 +170,7 @@ ngx_vmess_worker_init(ngx_cycle_t *cycle)
     /* this worker may have come in place of one that crashed */
 
     registry = ngx_vmess_worker_lock();
-    ngx_vmess_registry_sweep(registry, ngx_vmess_worker_alive);
+    ngx_vmess_registry_sweep(registry, ngx_vmess_worker_other);
     ngx_vmess_worker_unlock(registry);
 
     ngx_vmess_worker_announce(0);
@@ -305,7 +306,7 @@ ngx_vmess_worker_next(ngx_uint_t *slot, ngx_vmess_owner_t *owner)
 
         if (owner->pid
             && owner->pid == (ngx_pid_t) s->pid
-            && (owner->pid == ngx_pid || ngx_vmess_worker_alive(owner->pid)))
+            && ngx_vmess_process_alive(owner->pid))
         {
             *slot = i;
             return NGX_OK;
@@ -316,11 +317,12 @@ ngx_vmess_worker_next(ngx_uint_t *slot, ngx_vmess_owner_t *owner)
 }
 
 
+/* one that has sessions: this worker has none yet */
+
 static ngx_uint_t
-ngx_vmess_worker_alive(ngx_pid_t pid)
+ngx_vmess_worker_other(ngx_pid_t pid)
 {
-    return pid != ngx_pid
-           && (kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH);
+    return pid != ngx_pid && ngx_vmess_process_alive(pid);
 }
 
 

@@ -35,6 +35,15 @@ ngx_murmur_hash2(u_char *data, size_t len)
 }
 
 
+/* all of them are children of this test, which waits for those it has killed */
+
+ngx_uint_t
+ngx_vmess_process_alive(ngx_pid_t pid)
+{
+    return kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH;
+}
+
+
 static ngx_int_t
 test_enter_as(ngx_vmess_clients_t *clients, uint32_t addr, ngx_uint_t set,
     ngx_uint_t keep, ngx_vmess_client_hold_t *hold)

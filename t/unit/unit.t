@@ -29,13 +29,14 @@ my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess json json_out text_out profile
                kcp_packet
                kcp replay token registry mux_output cone period usage journal
-               table clients state_user qr choice subscription);
+               table clients state_user process qr choice subscription);
 
 # a file that no other test is linked with
 
 my %file = (mux_output => "$root/src/event/ngx_vmess_mux_output.c",
             cone => "$root/src/stream/ngx_stream_vmess_cone.c",
             clients => "$root/src/event/ngx_vmess_clients.c",
+            process => "$root/src/event/ngx_vmess_process.c",
             state_user => "$root/src/event/ngx_vmess_state_user.c");
 
 my $cc = $ENV{CC} || 'gcc';
