@@ -9,6 +9,7 @@ use v5.20;
 BEGIN { $ENV{TEST_VMESS_ALARM} ||= 600 if $ENV{TEST_VMESS_FLOWS} }
 
 use lib "t/lib";
+use VMess::Clock;
 use TestVMess;
 use POSIX ();
 use Time::HiRes qw(time sleep);
@@ -394,3 +395,40 @@ for my $round (1 .. ($ENV{TEST_VMESS_FLOWS} ? 10 : 1)) {
 }
 log_count(qr/\[alert\]/);
 --- stream_response: 0
+
+
+=== TEST 3: who has ended flows wakes all workers, which do not wait for a timer
+--- listen: reuseport
+--- servers
+echo echo
+--- stream_config eval: $::users
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- config
+location /api/ { vmess_api main write; }
+--- stream_client
+api(PUT => 'users/alice', $main::ALICE);
+my @bob = map { flow(user => 'bob', to => 'echo', data => 'hello') } 1 .. 20;
+is(join('', map { $_->read(5) } @bob), 'hello' x @bob, 'flows of bob');
+my $seconds = 0;
+for my $way ([ 'is kicked' => sub { api(POST => 'users/alice/kick') } ],
+             [ 'is kicked again' => sub { api(POST => 'users/alice/kick') } ],
+             [ 'is disabled' => sub { api(PATCH => 'users/alice', { disabled => \1 }) } ])
+{
+    my ($title, $code) = @$way;
+    my @flows = map { flow(to => 'echo', data => 'hello') } 1 .. 20;
+    is(join('', map { $_->read(5) } @flows), 'hello' x @flows, 'flows of alice');
+    stop_clock($seconds += 2);
+    TestVMess::idle();
+    is(scalar(grep { !main::say_again({ flow => $_, carrier => 'tcp' }, 'again') } @flows, @bob), 0,
+       'all go on');
+    $code->();
+    $_->read_eof for @flows;
+    is(scalar(grep { !$_->{eof} } @flows), 0, "she $title: all are over");
+    is(scalar(grep { !main::say_again({ flow => $_, carrier => 'tcp' }, 'hello') } @bob), 0, 'but those of bob');
+}
+stop_clock(undef);
+$_->close for @bob;
+1;
+--- stream_response: 1

@@ -5,6 +5,9 @@ package VMess::Clock;
 #
 #   set_clock(wall => 3600);            # an hour ahead of the real one
 #   set_clock(monotonic => 61);         # a minute has passed, of all that was
+#   stop_clock();                       # that of timers stands where it is now
+#   stop_clock(2);                      # two seconds after that
+#   stop_clock(undef);                  # it goes on
 
 use v5.20;
 use strict;
@@ -12,8 +15,9 @@ use warnings;
 
 use Exporter qw(import);
 use File::Temp qw(tempdir);
+use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
-our @EXPORT = qw(set_clock);
+our @EXPORT = qw(set_clock stop_clock);
 
 my $dir = tempdir('vmess-clock-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
@@ -27,7 +31,7 @@ print $fh <<'C';
 #include <time.h>
 #include <unistd.h>
 
-static char  wall[256], monotonic[256];
+static char  wall[256], monotonic[256], stopped[256];
 
 static void __attribute__((constructor))
 init(void)
@@ -39,6 +43,7 @@ init(void)
     if (dir) {
         snprintf(wall, sizeof(wall), "%s/wall", dir);
         snprintf(monotonic, sizeof(monotonic), "%s/monotonic", dir);
+        snprintf(stopped, sizeof(stopped), "%s/stopped", dir);
     }
 }
 
@@ -77,12 +82,20 @@ gettimeofday(struct timeval *tv, void *tz)
 int
 clock_gettime(clockid_t id, struct timespec *ts)
 {
-    int  rc;
+    int   rc;
+    long  ms;
 
     rc = syscall(SYS_clock_gettime, id, ts);
 
     if (id != CLOCK_REALTIME) {
         ts->tv_sec += offset(monotonic);
+
+        ms = offset(stopped);
+
+        if (ms) {
+            ts->tv_sec = ms / 1000;
+            ts->tv_nsec = ms % 1000 * 1000000;
+        }
     }
 
     return rc;
@@ -105,8 +118,23 @@ $ENV{TEST_NGINX_LD_PRELOAD} = join ' ', $ENV{TEST_NGINX_LD_PRELOAD} // (),
 
 sub set_clock {
     my ($name, $seconds) = @_;
+    put($name, $seconds);
+}
+
+# no timer expires that would do so later, until it goes on with "undef"
+
+sub stop_clock {
+    my ($seconds) = @_ ? @_ : 0;
+    state $now;
+    return unlink "$dir/stopped" if !defined $seconds;
+    $now = clock_gettime(CLOCK_MONOTONIC) if !-e "$dir/stopped";
+    put(stopped => int(($now + $seconds) * 1000));
+}
+
+sub put {
+    my ($name, $value) = @_;
     open my $fh, '>', "$dir/new" or die $!;
-    print $fh $seconds;
+    print $fh $value;
     close $fh;
     rename "$dir/new", "$dir/$name" or die $!;
 }
