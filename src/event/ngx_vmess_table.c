@@ -1328,6 +1328,11 @@ ngx_vmess_table_recover(ngx_vmess_table_t *t)
             list = user->listed ? &t->removed : &t->free_users;
             user->link = *list;
             *list = i;
+
+            /* who was being removed has none any more, if he comes again */
+
+            user->temporary[0] = NGX_VMESS_SLOT_NONE;
+            user->temporary[1] = NGX_VMESS_SLOT_NONE;
         }
 
         if (user->state != NGX_VMESS_USER_FREE) {
