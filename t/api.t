@@ -875,3 +875,23 @@ is(names(api(GET => 'users?sort=name')), 'alice bob carol dave', 'nothing has ch
 is(api(PUT => 'users', { users => [$two[1], { %{ $two[0] }, name => 'erin' }] })->{json}{removed}, 1, 'who takes the place of another one');
 is($token->('erin'), 'b' x 16, 'may have its token');
 --- stream_response: 1
+
+
+=== TEST 17: a user of the file does not get the id of one made at run time
+--- config eval: $::write
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_client
+api(PUT => 'users/carol', { id => $Carol });
+
+my $refused = qr/user "dave" .* has the id of user "carol", who was made at run time/;
+edit_conf(sub { s/alice $User{alice};/alice $User{alice}; dave $Carol;/ });
+signal_nginx('HUP');
+ok(wait_log($refused), 'a reload is refused');
+
+edit_conf(sub { s/main:1m/main:2m/ });
+signal_nginx('HUP');
+ok(wait_log($refused, 2), 'with another size as well');
+is(names(api(GET => 'users?sort=name')), 'alice carol', 'nothing has changed');
+--- stream_response: 1
+--- may_alert

@@ -44,7 +44,9 @@ static ngx_int_t ngx_vmess_publish_reserve(ngx_vmess_zone_t *zone,
     ngx_log_t *log);
 static ngx_int_t ngx_vmess_publish_count(ngx_vmess_zone_t *zone,
     ngx_vmess_need_t *need, ngx_log_t *log);
-static ngx_vmess_user_t *ngx_vmess_publish_need(ngx_vmess_zone_t *zone,
+static ngx_vmess_user_t *ngx_vmess_publish_taken(ngx_vmess_zone_t *zone,
+    ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf);
+static void ngx_vmess_publish_need(ngx_vmess_zone_t *zone,
     ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf, ngx_vmess_need_t *need);
 static void ngx_vmess_publish_count_others(ngx_vmess_zone_t *zone,
     ngx_vmess_need_t *need);
@@ -193,25 +195,38 @@ ngx_vmess_publish_count(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
     ngx_log_t *log)
 {
     ngx_uint_t               i, k;
+    ngx_vmess_zone_t        *old;
     ngx_vmess_user_t        *user;
-    ngx_vmess_table_t       *t;
+    ngx_vmess_table_t       *t, *from;
     ngx_vmess_user_conf_t  **conf;
 
+    old = ngx_vmess_publish_replaced(zone);
     conf = zone->users.elts;
 
     for (i = 0; i < zone->users.nelts; /* void */) {
 
         t = ngx_vmess_users_lock(zone);
 
+        /* nobody else has new memory, so the order does not matter */
+
+        from = old ? ngx_vmess_users_lock(old) : t;
+
         user = NULL;
 
         for (k = 0; k < NGX_VMESS_PUBLISH_SLICE && i < zone->users.nelts; k++) {
 
-            user = ngx_vmess_publish_need(zone, t, conf[i++], need);
+            user = ngx_vmess_publish_taken(zone, from, conf[i]);
 
             if (user) {
+                i++;
                 break;
             }
+
+            ngx_vmess_publish_need(zone, t, conf[i++], need);
+        }
+
+        if (old) {
+            ngx_vmess_users_unlock(old);
         }
 
         ngx_vmess_users_unlock(zone);
@@ -232,9 +247,31 @@ ngx_vmess_publish_count(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
 }
 
 
-/* returns a user that has the id and does not go */
+/* a user that has an id of one of the configuration, and does not go */
 
 static ngx_vmess_user_t *
+ngx_vmess_publish_taken(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
+    ngx_vmess_user_conf_t *conf)
+{
+    ngx_uint_t         k;
+    ngx_vmess_user_t  *user;
+
+    for (k = 0; k < conf->value.ids; k++) {
+
+        user = ngx_vmess_table_find_id(t, conf->value.id[k]);
+
+        if (user && user->conf->origin == NGX_VMESS_ORIGIN_API
+            && ngx_vmess_users_lookup(zone, &user->name) == NULL)
+        {
+            return user;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
 ngx_vmess_publish_need(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
     ngx_vmess_user_conf_t *conf, ngx_vmess_need_t *need)
 {
@@ -248,13 +285,6 @@ ngx_vmess_publish_need(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
     for (k = 0; k < conf->value.ids; k++) {
 
         other = ngx_vmess_table_find_id(t, conf->value.id[k]);
-
-        if (other && other != user
-            && other->conf->origin == NGX_VMESS_ORIGIN_API
-            && ngx_vmess_users_lookup(zone, &other->name) == NULL)
-        {
-            return other;
-        }
 
         slots += (other == NULL || other != user);
     }
@@ -272,8 +302,6 @@ ngx_vmess_publish_need(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
 
     need->users += (user == NULL);
     need->slots += slots;
-
-    return NULL;
 }
 
 
