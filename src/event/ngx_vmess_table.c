@@ -27,6 +27,7 @@ struct ngx_vmess_table_s {
 
     uint32_t                   free_users;
     uint32_t                   removed;    /* users */
+    uint32_t                   visited;    /* the last of them, who stays */
     uint32_t                   nfree_users;
     uint32_t                   count;      /* users there are */
     volatile uint32_t          changed;    /* the last user */
@@ -598,20 +599,35 @@ ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 }
 
 
+void
+ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch, ngx_msec_t grace)
+{
+    t->visited = 0;
+
+    (void) ngx_vmess_table_reap_some(t, epoch, grace, t->nusers);
+}
+
+
 /*
  * A worker counts a reference, then looks whether the user is still there: it
  * is seen here, or finds that he has gone.
  */
 
-void
-ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch, ngx_msec_t grace)
+ngx_uint_t
+ngx_vmess_table_reap_some(ngx_vmess_table_t *t, ngx_uint_t epoch,
+    ngx_msec_t grace, ngx_uint_t n)
 {
     uint32_t          *p, *name, i;
     ngx_vmess_user_t  *user;
 
     ngx_vmess_memory_barrier();
 
-    for (p = &t->removed; *p; /* void */) {
+    /* who was looked at and stays is in the list yet */
+
+    p = t->visited ? &ngx_vmess_table_user(t, t->visited - 1)->link
+                   : &t->removed;
+
+    for ( /* void */ ; *p && n; n--) {
 
         i = *p;
         user = ngx_vmess_table_user(t, i - 1);
@@ -620,6 +636,7 @@ ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch, ngx_msec_t grace)
             && (user->refs[epoch & 1]
                 || ngx_vmess_table_absent(user) < (ngx_msec_int_t) grace))
         {
+            t->visited = i;
             p = &user->link;
             continue;
         }
@@ -649,6 +666,14 @@ ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch, ngx_msec_t grace)
         t->free_users = i;
         t->nfree_users++;
     }
+
+    if (*p) {
+        return 1;
+    }
+
+    t->visited = 0;
+
+    return 0;
 }
 
 
@@ -1306,6 +1331,7 @@ ngx_vmess_table_recover(ngx_vmess_table_t *t)
 
     t->free_users = 0;
     t->removed = 0;
+    t->visited = 0;
     t->nfree_users = 0;
     t->count = 0;
 

@@ -236,6 +236,13 @@ ngx_int_t ngx_vmess_table_keep(ngx_vmess_table_t *t, ngx_uint_t users,
 void ngx_vmess_table_reap(ngx_vmess_table_t *t, ngx_uint_t epoch,
     ngx_msec_t grace);
 
+/*
+ * The same, little by little: looks at n of them, the next call goes on with
+ * the next ones.  Returns 1 if there are more, 0 after the last.
+ */
+ngx_uint_t ngx_vmess_table_reap_some(ngx_vmess_table_t *t, ngx_uint_t epoch,
+    ngx_msec_t grace, ngx_uint_t n);
+
 /* whether there are such users */
 ngx_uint_t ngx_vmess_table_has_removed(ngx_vmess_table_t *t);
 

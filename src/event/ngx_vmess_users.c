@@ -19,6 +19,10 @@
 
 #define NGX_VMESS_USERS_STEAL  5000
 
+/* removed users that are looked at under one lock */
+
+#define NGX_VMESS_USERS_REAP   1024
+
 
 static void ngx_vmess_users_wait(ngx_vmess_zone_t *zone);
 static void ngx_vmess_users_begin(ngx_vmess_zone_t *zone);
@@ -116,12 +120,16 @@ ngx_vmess_users_wait(ngx_vmess_zone_t *zone)
 void
 ngx_vmess_users_reap(ngx_vmess_zone_t *zone)
 {
-    if (ngx_vmess_table_has_removed(zone->sh->table)
-        && ngx_shmtx_trylock(&zone->shpool->mutex))
+    while (ngx_vmess_table_has_removed(zone->sh->table)
+           && ngx_shmtx_trylock(&zone->shpool->mutex))
     {
         ngx_vmess_users_begin(zone);
 
         ngx_vmess_users_unlock(zone);
+
+        if (!zone->sh->reaping) {
+            break;
+        }
     }
 }
 
@@ -150,14 +158,27 @@ ngx_vmess_users_reap_locked(ngx_vmess_zone_t *zone)
 
     t = zone->sh->table;
 
-    if (ngx_vmess_table_has_removed(t)
-        && (ngx_msec_int_t) (ngx_current_msec - zone->sh->reaped)
-           >= NGX_VMESS_USER_GRACE
-        && ngx_vmess_epoch_settled(zone->sh))
+    if (!ngx_vmess_table_has_removed(t)
+        || !ngx_vmess_epoch_settled(zone->sh))
     {
-        zone->sh->reaped = ngx_current_msec;
-        ngx_vmess_table_reap(t, zone->sh->epoch, NGX_VMESS_USER_GRACE);
+        zone->sh->reaping = 0;
+        return;
     }
+
+    if (!zone->sh->reaping) {
+
+        if ((ngx_msec_int_t) (ngx_current_msec - zone->sh->reaped)
+            < NGX_VMESS_USER_GRACE)
+        {
+            return;
+        }
+
+        zone->sh->reaped = ngx_current_msec;
+    }
+
+    zone->sh->reaping = ngx_vmess_table_reap_some(t, zone->sh->epoch,
+                                                  NGX_VMESS_USER_GRACE,
+                                                  NGX_VMESS_USERS_REAP);
 }
 
 

@@ -51,6 +51,7 @@ typedef struct {
 
     volatile ngx_msec_t        reaped;            /* users, the last time */
     volatile ngx_msec_t        rung;              /* workers were woken */
+    volatile ngx_uint_t        reaping;           /* there are more */
 
     /* of the newest configuration; read and written with the table locked */
 

@@ -10,7 +10,7 @@
 #include "ngx_http_vmess_api_change.h"
 
 
-/* users that are checked or set in one go: others wait for the lock */
+/* users that are checked, set or removed in one go: others wait for the lock */
 
 #define NGX_HTTP_VMESS_API_BULK_SLICE  32
 

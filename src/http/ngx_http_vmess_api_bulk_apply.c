@@ -32,7 +32,7 @@ ngx_http_vmess_api_bulk_apply_clear(ngx_http_vmess_api_ctx_t *ctx)
 
     t = ngx_http_vmess_api_bulk_apply_lock(ctx);
 
-    for (i = 0; i < NGX_HTTP_VMESS_API_SLICE && rc == NGX_OK; i++) {
+    for (i = 0; i < NGX_HTTP_VMESS_API_BULK_SLICE && rc == NGX_OK; i++) {
 
         rc = ngx_http_vmess_api_bulk_next_to_go(ctx, t, &user);
 

@@ -783,6 +783,61 @@ test_again(ngx_vmess_table_t *t)
 }
 
 
+/* users who were removed go little by little */
+
+static void
+test_reap(ngx_vmess_table_t *t)
+{
+    ngx_uint_t         k, n;
+    test_user_t        u;
+    ngx_vmess_user_t  *user[10];
+
+    for (k = 0; k < 10; k++) {
+        test_make(&u, k, 2);
+        (void) test_set(t, &u);
+        user[k] = test_lookup(t, u.name);
+        user[k]->refs[0] = (k % 3 == 0);
+    }
+
+    for (k = 0; k < 9; k++) {
+        test_make(&u, k, 2);
+        test_remove(t, u.name);
+    }
+
+    ngx_vmess_table_begin(t);
+
+    for (n = 1; ngx_vmess_table_reap_some(t, 0, 0, 2); n++) {
+
+        /* one who comes meanwhile has his turn the next time */
+
+        if (n == 1) {
+            ngx_vmess_table_remove(t, user[9]);
+        }
+    }
+
+    for (k = 0, n *= 100; k < 10; k++) {
+        n += (user[k]->state == NGX_VMESS_USER_REMOVED);
+    }
+
+    test_ok(n == 504, "removed users are freed little by little, but for "
+            "those who are referred to");
+
+    for (k = 0; k < 10; k++) {
+        user[k]->refs[0] = 0;
+    }
+
+    (void) ngx_vmess_table_reap_some(t, 0, 0, 1);
+    (void) ngx_vmess_table_reap_some(t, 0, 0, 2);
+
+    n = ngx_vmess_table_has_removed(t);
+
+    ngx_vmess_table_reap(t, 0, 0);
+
+    test_ok(n && !ngx_vmess_table_has_removed(t), "or all of them");
+    ngx_vmess_table_end(t);
+}
+
+
 static ngx_int_t
 test_set_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     test_user_t *u, uint32_t serial)
@@ -1225,6 +1280,7 @@ main(void)
     test_room(ngx_vmess_table_create(p, TEST_SIZE));
     test_keep(ngx_vmess_table_create(p, TEST_SIZE));
     test_again(ngx_vmess_table_create(p, TEST_SIZE));
+    test_reap(ngx_vmess_table_create(p, TEST_SIZE));
     test_temporary(ngx_vmess_table_create(p, TEST_SIZE));
 
     test_death(p, "a user is added", 100, 0, 3, test_call_set);
