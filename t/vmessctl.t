@@ -228,7 +228,7 @@ ctl_fails(1, "x: \"disabled\" must be 1 or 0$see", @api, qw(set x disabled=maybe
 ctl_fails(1, "x: \"tags\" must be .*$see", @api, qw(set x tags=1,a));
 ctl_fails(1, "arguments must be in UTF-8$see", @api, 'show', "\xff");
 ctl_fails(1, "\Q$_\E: a user \"\Q$_\E\" cannot be named in a path$see", @api, 'del', $_)
-    for 'x/../alice', '..', 'x//y', '.';
+    for 'x/../alice', '..', 'x//y', '.', 'x/flows', 'x/kick';
 ctl_fails(1, "\"limit\" must be .*$see", @api, qw(list --limit 0));
 ctl_fails(1, "\"link\" with options needs --host.*$see", @api, qw(link alice --net ws));
 ctl_fails(1, "--net must be .*$see", @api, qw(link alice --host x --net y));
