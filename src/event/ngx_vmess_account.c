@@ -12,38 +12,6 @@
 static void ngx_vmess_account_begin(ngx_vmess_account_t *account);
 
 
-static ngx_vmess_status_t  ngx_vmess_account_statuses[NGX_VMESS_STATUSES] = {
-    { ngx_string(""), 0, NULL },
-    { ngx_string("ok"), 1, NULL },
-    { ngx_string("unknown"), 0, "is gone or has another id" },
-    { ngx_string("disabled"), 0, "is disabled" },
-    { ngx_string("expired"), 0, "has expired" },
-    { ngx_string("limited"), 0, "has used up the quota" },
-    { ngx_string("kicked"), 0, "was kicked" },
-    { ngx_string("max_conns"), 0, "has as many flows as allowed" },
-    { ngx_string("max_ips"), 0, "comes from as many addresses as allowed" },
-    { ngx_string("time"), 0, NULL },
-    { ngx_string("replay"), 0, NULL },
-    { ngx_string("full"), 0, NULL },
-    { ngx_string("clock"), 0, NULL },
-    { ngx_string("tag"), 0, NULL },
-    { ngx_string("header"), 0, NULL },
-    { ngx_string("timeout"), 0, NULL },
-    { ngx_string("truncated"), 0, NULL },
-    { ngx_string("cipher"), 1, NULL },
-    { ngx_string("command"), 1, NULL },
-    { ngx_string("denied"), 1, NULL },
-    { ngx_string("unresolved"), 1, NULL }
-};
-
-
-ngx_vmess_status_t *
-ngx_vmess_account_status(ngx_vmess_status_e status)
-{
-    return &ngx_vmess_account_statuses[status];
-}
-
-
 /* of limits that end flows as well */
 
 ngx_vmess_status_e
@@ -206,7 +174,7 @@ ngx_vmess_account_end(ngx_vmess_account_t *account, ngx_vmess_status_e status)
     ngx_log_error(NGX_LOG_INFO, c->log, 0,
                   "flow of user \"%V\", who %s, is closed",
                   &account->user->name,
-                  ngx_vmess_account_status(status)->who);
+                  ngx_vmess_status(status)->who);
 
     c->close = 1;
     c->read->timedout = 1;

@@ -8,44 +8,7 @@
 
 
 #include "ngx_vmess_users.h"
-
-
-/*
- * Why a client was refused; what is said of each is in the table of
- * ngx_vmess_account.c, in the same order.
- */
-
-typedef enum {
-    NGX_VMESS_STATUS_NONE = 0,
-    NGX_VMESS_STATUS_OK,
-    NGX_VMESS_STATUS_UNKNOWN,
-    NGX_VMESS_STATUS_DISABLED,
-    NGX_VMESS_STATUS_EXPIRED,
-    NGX_VMESS_STATUS_LIMITED,
-    NGX_VMESS_STATUS_KICKED,
-    NGX_VMESS_STATUS_MAX_CONNS,
-    NGX_VMESS_STATUS_MAX_IPS,
-    NGX_VMESS_STATUS_TIME,
-    NGX_VMESS_STATUS_REPLAY,
-    NGX_VMESS_STATUS_FULL,
-    NGX_VMESS_STATUS_CLOCK,
-    NGX_VMESS_STATUS_TAG,
-    NGX_VMESS_STATUS_HEADER,
-    NGX_VMESS_STATUS_TIMEOUT,
-    NGX_VMESS_STATUS_TRUNCATED,
-    NGX_VMESS_STATUS_CIPHER,
-    NGX_VMESS_STATUS_COMMAND,
-    NGX_VMESS_STATUS_DENIED,
-    NGX_VMESS_STATUS_UNRESOLVED,
-    NGX_VMESS_STATUSES
-} ngx_vmess_status_e;
-
-
-typedef struct {
-    ngx_str_t                  name;       /* $vmess_status */
-    ngx_uint_t                 authentic;  /* the client's header was good */
-    const char                *who;        /* says the log of the user */
-} ngx_vmess_status_t;
+#include "ngx_vmess_status.h"
 
 
 /*
@@ -112,8 +75,6 @@ typedef struct {
 #define ngx_vmess_account_flows(account)                                      \
     (&(account)->user->flows[(account)->zone->epoch & 1])
 
-
-ngx_vmess_status_t *ngx_vmess_account_status(ngx_vmess_status_e status);
 
 /*
  * Counts the account, of which the user was set, as one of this worker, until

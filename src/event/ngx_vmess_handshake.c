@@ -24,6 +24,7 @@
 static ngx_int_t ngx_vmess_handshake_header(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
 static ngx_vmess_status_e ngx_vmess_handshake_claim(ngx_vmess_connection_t *vc);
+static ngx_uint_t ngx_vmess_handshake_guess(ngx_vmess_connection_t *vc);
 static void ngx_vmess_handshake_log(ngx_vmess_connection_t *vc);
 static void ngx_vmess_handshake_log_refused(ngx_vmess_connection_t *vc);
 
@@ -253,6 +254,13 @@ ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
 }
 
 
+static ngx_uint_t
+ngx_vmess_handshake_guess(ngx_vmess_connection_t *vc)
+{
+    return ngx_vmess_guess(vc->raw.start, vc->raw.last - vc->raw.start);
+}
+
+
 static void
 ngx_vmess_handshake_log(ngx_vmess_connection_t *vc)
 {
@@ -265,7 +273,7 @@ ngx_vmess_handshake_log(ngx_vmess_connection_t *vc)
     log = vc->connection->log;
     user = vc->account.user ? &vc->account.user->name : NULL;
 
-    guess = ngx_vmess_guess(vc->raw.start, vc->raw.last - vc->raw.start);
+    guess = ngx_vmess_guesses[ngx_vmess_handshake_guess(vc)];
     vconn = ngx_vmess_vconn_get(vc->connection);
 
     /* what is between may have dropped the field of a request that has it */
@@ -373,7 +381,7 @@ ngx_vmess_handshake_log_refused(ngx_vmess_connection_t *vc)
     ngx_log_error(NGX_LOG_INFO, vc->connection->log, 0,
                   "client opened a flow of user \"%V\", who %s",
                   &vc->account.user->name,
-                  ngx_vmess_account_status(vc->status)->who);
+                  ngx_vmess_status(vc->status)->who);
 }
 
 

@@ -351,7 +351,7 @@ ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
             ngx_log_error(NGX_LOG_INFO, c->log, 0,
                           "client opened a sub-connection of user \"%V\", "
                           "who %s", &mux->vc->account.user->name,
-                          ngx_vmess_account_status(status)->who);
+                          ngx_vmess_status(status)->who);
         }
 
         goto refused;

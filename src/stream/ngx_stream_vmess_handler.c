@@ -325,7 +325,7 @@ ngx_stream_vmess_handler_returned(ngx_stream_session_t *s)
 
     /* of a header that is wrong */
 
-    if (!ngx_vmess_account_status(ctx->vc->status)->authentic) {
+    if (!ngx_vmess_status(ctx->vc->status)->authentic) {
         return NGX_STREAM_BAD_REQUEST;
     }
 

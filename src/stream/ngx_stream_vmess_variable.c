@@ -132,7 +132,7 @@ ngx_stream_vmess_variable_ctx(ngx_stream_session_t *s)
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
 
-    return (ctx && ngx_vmess_account_status(ctx->vc->status)->authentic)
+    return (ctx && ngx_vmess_status(ctx->vc->status)->authentic)
            ? ctx : NULL;
 }
 
@@ -169,7 +169,7 @@ ngx_stream_vmess_variable_status(ngx_stream_session_t *s,
     }
 
     ngx_stream_vmess_variable_set(v,
-                                  ctx ? &ngx_vmess_account_status(status)->name
+                                  ctx ? &ngx_vmess_status(status)->name
                                       : NULL);
     return NGX_OK;
 }

@@ -46,6 +46,22 @@ static const struct {
     TEST("\x03\0\0\x13\x0e\xe0", "RDP"),
     TEST("\x05\x01\0", "SOCKS"),
     TEST("\x05\x02\0\x02", "SOCKS"),
+    TEST("\0" "0123456789abcdef" "\0\1\0\x50\1\x7f\0\0\1", "VLESS"),
+    TEST("\0" "0123456789abcdef" "\0\3", "VLESS"),
+    TEST("\0" "0123456789abcdef" "\x12\x0a\x10xtls-rprx-vision\1\0\x50",
+         "VLESS"),
+    TEST("\0" "0123456789abcdef" "\x12\x0a\x10xtls-rprx-vision",
+         "random bytes"),
+    TEST("\0" "0123456789abcdef" "\2\x0b\0\1", "random bytes"),
+    TEST("\0" "0123456789abcdef" "\0\4", "random bytes"),
+    TEST("\0" "0123456789abcdef" "\0\0", "random bytes"),
+    TEST("\0" "0123456789abcdef" "\0", "random bytes"),
+    TEST("\1" "0123456789abcdef" "\0\1", "random bytes"),
+    TEST("0123456789abcdef0123456789abcdef0123456789abcdef01234567\r\n\1",
+         "Trojan"),
+    TEST("0123456789abcdef0123456789abcdef0123456789abcdef01234567\r", "text"),
+    TEST("0123456789abcdef0123456789abcdef0123456789abcdef012345678\n", "text"),
+    TEST("0123456789abcdef0123456789abcdef0123456789abcdef0123456g\r\n", "text"),
     TEST("EHLO a.example\r\n", "text"),
     TEST("\t\r\n", "text"),
     TEST(" ~", "text"),
@@ -72,7 +88,7 @@ main(void)
 
         len = test_cases[i].len;
         p = test_copy(test_cases[i].bytes, len);
-        name = ngx_vmess_guess(p, len);
+        name = ngx_vmess_guesses[ngx_vmess_guess(p, len)];
 
         test_ok(strcmp(name, test_cases[i].name) == 0, "%d bytes: %s, %s",
                 (int) len, test_cases[i].name, name);
@@ -87,7 +103,7 @@ main(void)
 
     for (i = 0; i < 10000; i++) {
         test_fill(p, 16);
-        n += strcmp(ngx_vmess_guess(p, 16), "random bytes") == 0;
+        n += ngx_vmess_guess(p, 16) == NGX_VMESS_GUESS_RANDOM;
     }
 
     free(p);
