@@ -18,7 +18,9 @@
 
 typedef struct ngx_vmess_mux_connection_s  ngx_vmess_mux_connection_t;
 typedef struct ngx_vmess_connection_s  ngx_vmess_connection_t;
+typedef struct ngx_vmess_history_s     ngx_vmess_history_t;
 typedef struct ngx_vmess_replay_s      ngx_vmess_replay_t;
+typedef struct ngx_vmess_rows_s        ngx_vmess_rows_t;
 typedef struct ngx_vmess_state_s       ngx_vmess_state_t;
 typedef struct ngx_vmess_user_s        ngx_vmess_user_t;
 typedef struct ngx_vmess_vconn_s       ngx_vmess_vconn_t;

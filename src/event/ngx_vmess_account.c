@@ -41,6 +41,9 @@ ngx_vmess_account_open(ngx_vmess_account_t *account)
 
     clients = account->zone->sh->clients;
 
+    ngx_vmess_history_enter(account->zone->history, account->user->serial,
+                            &account->history);
+
     ngx_vmess_clients_keep(clients, &account->client);
 
     if (!account->counted) {
@@ -53,6 +56,9 @@ ngx_vmess_account_open(ngx_vmess_account_t *account)
     account->since = ngx_time();
 
     ngx_vmess_usage_open(&account->user->usage, ngx_time());
+
+    ngx_vmess_counters_add(
+               ngx_vmess_account_counters(account)->flows[account->carrier], 1);
 
     account->user->usage.seen = ngx_time();
 }
@@ -72,6 +78,8 @@ ngx_vmess_account_copy(ngx_vmess_account_t *account, ngx_vmess_account_t *from)
     account->up = 0;
     account->down = 0;
     account->client.client = NULL;
+
+    ngx_memzero(&account->history, sizeof(ngx_vmess_history_flow_t));
 
     ngx_vmess_account_hold(account);
 }
@@ -118,6 +126,12 @@ ngx_vmess_account_count(ngx_vmess_account_t *account, off_t up, off_t down)
     if (down) {
         (void) ngx_atomic_fetch_add(&usage->down, down);
     }
+
+    ngx_vmess_counters_bytes(ngx_vmess_account_counters(account),
+                             account->carrier, up, down);
+
+    ngx_vmess_history_count(account->zone->history, &account->history, up,
+                            down);
 
     if (limits->quota && !account->ended
         && ngx_vmess_usage_used(usage, limits, ngx_time()) >= limits->quota)
@@ -259,12 +273,38 @@ ngx_vmess_account_leave(ngx_vmess_account_t *account)
 
     if (account->counted) {
         account->counted = 0;
-        (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), -1);
+        ngx_vmess_account_add_flow(account, -1);
 
         if (account->opened) {
             account->user->usage.seen = ngx_time();
         }
     }
+}
+
+
+void
+ngx_vmess_account_add_flow(ngx_vmess_account_t *account, ngx_int_t n)
+{
+    ngx_uint_t  set;
+
+    set = account->zone->epoch & 1;
+
+    (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), n);
+
+    ngx_vmess_counters_add(
+           ngx_vmess_account_counters(account)->open[set][account->carrier], n);
+}
+
+
+void
+ngx_vmess_account_refuse(ngx_vmess_account_t *account,
+    ngx_vmess_status_e status)
+{
+    (void) ngx_atomic_fetch_add(&account->user->usage.refused, 1);
+
+    ngx_vmess_counters_add(
+        ngx_vmess_account_counters(account)->refused[account->carrier][status],
+        1);
 }
 
 

@@ -8,7 +8,8 @@
 
 
 #include "ngx_vmess_users.h"
-#include "ngx_vmess_status.h"
+#include "ngx_vmess_counters.h"
+#include "ngx_vmess_history.h"
 
 
 /*
@@ -40,6 +41,8 @@ typedef struct {
     ngx_uint_t                 tried;      /* keys, before this was found */
     int64_t                    time;       /* stamped by the client */
     ngx_vmess_client_hold_t    client;     /* of a flow */
+    ngx_uint_t                 carrier;    /* number of ngx_vmess_counters.h */
+    ngx_vmess_history_flow_t   history;
     unsigned                   legacy:1;   /* by a token */
     unsigned                   temporary:1;  /* by an id of "vmess_detour" */
     unsigned                   admitted:1; /* it was let in */
@@ -75,6 +78,21 @@ typedef struct {
 #define ngx_vmess_account_flows(account)                                      \
     (&(account)->user->flows[(account)->zone->epoch & 1])
 
+
+/* the counters of this worker */
+
+#define ngx_vmess_account_counters(account)                                   \
+    ngx_vmess_counters((account)->zone->rows)
+
+/* a flow was let in, or left: it is open, or not */
+void ngx_vmess_account_add_flow(ngx_vmess_account_t *account, ngx_int_t n);
+
+/*
+ * counts that a flow was refused, whose header, or that of its connection, is
+ * good
+ */
+void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
+    ngx_vmess_status_e status);
 
 /*
  * Counts the account, of which the user was set, as one of this worker, until

@@ -99,6 +99,12 @@ ngx_vmess_admit_count(ngx_vmess_account_t *account)
 
     } while (!ngx_atomic_cmp_set(flows, n, n + 1));
 
+    /* the user has it already */
+
+    ngx_vmess_counters_add(
+                    ngx_vmess_account_counters(account)
+                        ->open[account->zone->epoch & 1][account->carrier], 1);
+
     account->counted = 1;
 
     return NGX_OK;

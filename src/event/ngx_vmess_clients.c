@@ -251,6 +251,20 @@ ngx_vmess_clients_number(ngx_vmess_clients_t *clients, uint32_t user,
 }
 
 
+ngx_uint_t
+ngx_vmess_clients_fill(ngx_vmess_clients_t *clients, ngx_uint_t from,
+    ngx_uint_t to, ngx_uint_t set, ngx_uint_t *used)
+{
+    *used = 0;
+
+    for ( /* void */ ; from < ngx_min(to, clients->n); from++) {
+        *used += (ngx_vmess_clients_held(&clients->clients[from], set) != 0);
+    }
+
+    return clients->n;
+}
+
+
 /* by flows, or after them */
 
 static ngx_uint_t

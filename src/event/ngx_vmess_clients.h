@@ -69,6 +69,13 @@ ngx_uint_t ngx_vmess_clients_number(ngx_vmess_clients_t *clients, uint32_t user,
     ngx_uint_t set);
 
 /*
+ * Entries there are, and how many of those from "from" to before "to" are in
+ * use for users: some at a time
+ */
+ngx_uint_t ngx_vmess_clients_fill(ngx_vmess_clients_t *clients, ngx_uint_t from,
+    ngx_uint_t to, ngx_uint_t set, ngx_uint_t *used);
+
+/*
  * the flow is not silent: NGX_OK, or NGX_DECLINED, its address was taken over
  */
 ngx_int_t ngx_vmess_clients_touch(ngx_vmess_client_hold_t *hold);

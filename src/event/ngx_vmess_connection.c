@@ -31,6 +31,7 @@ static ngx_int_t ngx_vmess_connection_hold(ngx_vmess_connection_t *vc,
 ngx_vmess_connection_t *
 ngx_vmess_connection_create(ngx_connection_t *c, ngx_vmess_zone_t *zone)
 {
+    ngx_str_t                name;
     ngx_pool_cleanup_t      *cln;
     ngx_vmess_connection_t  *vc;
 
@@ -67,6 +68,10 @@ ngx_vmess_connection_create(ngx_connection_t *c, ngx_vmess_zone_t *zone)
     vc->send_chain = c->send_chain;
 
     ngx_vmess_vconn_slot(c)->layer = vc;
+
+    ngx_vmess_connection_carrier(c, &name);
+
+    vc->account.carrier = ngx_vmess_counters_carrier(&name);
 
     return vc;
 }

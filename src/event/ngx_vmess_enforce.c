@@ -101,6 +101,9 @@ ngx_vmess_enforce_tick_handler(ngx_event_t *ev)
     if (ngx_current_msec - zone->settled >= NGX_VMESS_ENFORCE_TICK) {
         zone->settled = ngx_current_msec;
 
+        zone->rows->workers[ngx_process_slot].connections =
+                       ngx_cycle->connection_n - ngx_cycle->free_connection_n;
+
         if (ngx_vmess_epoch_settle(zone) == NGX_DONE) {
             ngx_vmess_enforce_recount(zone);
         }
@@ -252,7 +255,7 @@ ngx_vmess_enforce_recount(ngx_vmess_zone_t *zone)
         (void) ngx_atomic_fetch_add(ngx_vmess_account_refs(account), 1);
 
         if (account->counted) {
-            (void) ngx_atomic_fetch_add(ngx_vmess_account_flows(account), 1);
+            ngx_vmess_account_add_flow(account, 1);
         }
 
         ngx_vmess_clients_count(zone->sh->clients, &account->client,

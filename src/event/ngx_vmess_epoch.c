@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_epoch.h"
+#include "ngx_vmess_counters.h"
 #include "ngx_vmess_process.h"
 
 
@@ -62,6 +63,9 @@ ngx_vmess_epoch_register(ngx_vmess_zone_t *zone)
     ngx_vmess_worker_sh_t  *worker;
 
     worker = &zone->sh->workers[ngx_process_slot];
+
+    zone->rows->workers[ngx_process_slot].generation = zone->generation;
+    zone->rows->workers[ngx_process_slot].connections = 0;
 
     do {
         zone->epoch = zone->sh->epoch;
@@ -194,6 +198,7 @@ ngx_vmess_epoch_begin(ngx_vmess_zone_t *zone)
     }
 
     ngx_vmess_clients_clear(sh->clients, next & 1);
+    ngx_vmess_counters_clear(zone->rows, next & 1);
 
     ngx_vmess_memory_barrier();
 

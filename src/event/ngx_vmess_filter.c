@@ -298,3 +298,17 @@ ngx_vmess_filter_most(ngx_vmess_conf_t *vcf, ngx_uint_t *n,
 
     return owner;
 }
+
+
+ngx_uint_t
+ngx_vmess_filter_fill(ngx_vmess_conf_t *vcf, ngx_uint_t *capacity)
+{
+    ngx_vmess_filter_t  **filter;
+
+    filter = vcf->filters.elts;
+    filter += vcf->filters.nelts - 1;
+
+    *capacity = ngx_vmess_replay_capacity((*filter)->replay);
+
+    return ngx_vmess_replay_keys((*filter)->replay);
+}

@@ -51,5 +51,8 @@ ngx_int_t ngx_vmess_filter_find(ngx_vmess_conf_t *vcf, const u_char *key,
 uint32_t ngx_vmess_filter_most(ngx_vmess_conf_t *vcf, ngx_uint_t *n,
     ngx_uint_t *capacity);
 
+/* keys of the current one, and all that fit */
+ngx_uint_t ngx_vmess_filter_fill(ngx_vmess_conf_t *vcf, ngx_uint_t *capacity);
+
 
 #endif /* _NGX_VMESS_FILTER_H_INCLUDED_ */

@@ -24,6 +24,7 @@
 static ngx_int_t ngx_vmess_handshake_header(ngx_vmess_connection_t *vc);
 static ngx_int_t ngx_vmess_handshake_auth(ngx_vmess_connection_t *vc);
 static ngx_vmess_status_e ngx_vmess_handshake_claim(ngx_vmess_connection_t *vc);
+static void ngx_vmess_handshake_count(ngx_vmess_connection_t *vc);
 static ngx_uint_t ngx_vmess_handshake_guess(ngx_vmess_connection_t *vc);
 static void ngx_vmess_handshake_log(ngx_vmess_connection_t *vc);
 static void ngx_vmess_handshake_log_refused(ngx_vmess_connection_t *vc);
@@ -145,6 +146,7 @@ ngx_vmess_handshake_header(ngx_vmess_connection_t *vc)
         status = ngx_vmess_handshake_claim(vc);
 
         if (status == NGX_VMESS_STATUS_OK) {
+            ngx_vmess_handshake_count(vc);
             return NGX_OK;
         }
 
@@ -243,6 +245,8 @@ ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
 
     ngx_vmess_pending_remove(&vc->pending);
 
+    ngx_vmess_handshake_count(vc);
+
     if (vc->account.user) {
         ngx_vmess_ident_refuse(&vc->account, status, vc->header.eauid);
     }
@@ -250,6 +254,31 @@ ngx_vmess_handshake_refuse(ngx_vmess_connection_t *vc,
     if (ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, vc->connection->log))
     {
         ngx_vmess_handshake_log(vc);
+    }
+}
+
+
+/* counts the verdict, which is in vc->status: there is one of each client */
+
+static void
+ngx_vmess_handshake_count(ngx_vmess_connection_t *vc)
+{
+    ngx_vmess_account_t   *account;
+    ngx_vmess_counters_t  *row;
+
+    account = &vc->account;
+    row = ngx_vmess_account_counters(account);
+
+    ngx_vmess_counters_add(row->headers[account->carrier][vc->status], 1);
+
+    if (account->user == NULL) {
+        ngx_vmess_counters_add(row->guesses[ngx_vmess_handshake_guess(vc)], 1);
+
+    } else if (ngx_vmess_status(vc->status)->authentic && !account->legacy) {
+
+        /* a legacy header may have any time within 30 seconds */
+
+        ngx_vmess_counters_skew(row, account->time - (int64_t) ngx_time());
     }
 }
 
@@ -497,7 +526,7 @@ ngx_vmess_handshake_admit(ngx_vmess_connection_t *vc)
         return NGX_OK;
     }
 
-    ngx_vmess_ident_refuse(&vc->account, vc->status, NULL);
+    ngx_vmess_account_refuse(&vc->account, vc->status);
 
     if (ngx_vmess_log_allowed(&ngx_vmess_handshake_limit, vc->connection->log))
     {

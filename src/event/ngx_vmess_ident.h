@@ -52,7 +52,7 @@ void ngx_vmess_ident_try_rest(ngx_vmess_account_t *account,
  *
  * eauid  of a header that was refused: it is claimed when the header was whole,
  *        be it good or bad, and the token of a legacy header by any refusal;
- *        NULL of a client that had been let in
+ *        NULL of a good one
  */
 void ngx_vmess_ident_refuse(ngx_vmess_account_t *account,
     ngx_vmess_status_e status, const u_char *eauid);

@@ -343,7 +343,7 @@ ngx_vmess_mux_connection_new(ngx_vmess_mux_connection_t *mux)
 
     if (status != NGX_VMESS_STATUS_OK) {
 
-        ngx_vmess_ident_refuse(&mux->vc->account, status, NULL);
+        ngx_vmess_account_refuse(&mux->vc->account, status);
 
         if (!mux->revoked) {
             mux->revoked = 1;

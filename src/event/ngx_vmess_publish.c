@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_publish.h"
+#include "ngx_vmess_counters.h"
 #include "ngx_vmess_edit.h"
 
 
@@ -493,6 +494,8 @@ ngx_vmess_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
     ngx_vmess_publish_remove(zone);
 
     ngx_vmess_alter_publish(zone);
+
+    zone->generation = ++zone->rows->generation;
 
     old = ngx_vmess_publish_replaced(zone);
 

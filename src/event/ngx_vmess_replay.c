@@ -543,3 +543,10 @@ ngx_vmess_replay_most(ngx_vmess_replay_t *r, uint32_t *owner)
 
     return *ngx_vmess_replay_owned(r, r->most);
 }
+
+
+ngx_uint_t
+ngx_vmess_replay_keys(ngx_vmess_replay_t *r)
+{
+    return r->live;
+}

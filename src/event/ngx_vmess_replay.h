@@ -63,6 +63,9 @@ void ngx_vmess_replay_forget(ngx_vmess_replay_t *r, time_t now);
 /* the number of keys that fit */
 ngx_uint_t ngx_vmess_replay_capacity(ngx_vmess_replay_t *r);
 
+/* the number of keys, of which some may have expired; no lock is needed */
+ngx_uint_t ngx_vmess_replay_keys(ngx_vmess_replay_t *r);
+
 /* the number of keys of the owner that has most; no lock is needed */
 ngx_uint_t ngx_vmess_replay_most(ngx_vmess_replay_t *r, uint32_t *owner);
 

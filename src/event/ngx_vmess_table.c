@@ -1419,3 +1419,22 @@ ngx_vmess_table_names_slot(void *data, uint32_t i)
     return conf->slot[NGX_VMESS_USER_OWN] == i
            || conf->slot[NGX_VMESS_USER_ALSO] == i;
 }
+
+
+size_t
+ngx_vmess_table_fill(ngx_vmess_table_t *t, size_t *used)
+{
+    size_t   room;
+    u_char  *end;
+
+    end = (u_char *) t->users;
+    room = (u_char *) (t->users - t->nusers)
+           - (u_char *) &t->slots.blocks[t->slots.nblocks];
+
+    *used = end - (u_char *) t->slots.blocks - room;
+    *used -= t->nfree_users * sizeof(ngx_vmess_user_t);
+    *used -= t->slots.nfree * (sizeof(ngx_vmess_slot_block_t)
+                               / NGX_VMESS_SLOTS);
+
+    return end - (u_char *) t->slots.blocks;
+}

@@ -392,5 +392,8 @@ ngx_uint_t ngx_vmess_table_ends(ngx_vmess_table_t *t);
 /* users there are */
 ngx_uint_t ngx_vmess_table_count(ngx_vmess_table_t *t);
 
+/* bytes for users and their ids, and those in use */
+size_t ngx_vmess_table_fill(ngx_vmess_table_t *t, size_t *used);
+
 
 #endif /* _NGX_VMESS_TABLE_H_INCLUDED_ */

@@ -6,10 +6,16 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_zone.h"
+#include "ngx_vmess_counters.h"
+#include "ngx_vmess_history.h"
 #include "ngx_vmess_worker.h"
 #include "proto/ngx_vmess_proto.h"
 
 
+static ngx_int_t ngx_vmess_zone_add_counters(ngx_conf_t *cf,
+    ngx_vmess_zone_t *zone);
+static ngx_int_t ngx_vmess_zone_init_counters(ngx_shm_zone_t *shm_zone,
+    void *data);
 static void ngx_vmess_zone_touch(ngx_shm_t *shm);
 
 
@@ -55,6 +61,10 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size,
     zone->shm_zone->init = init;
     zone->shm_zone->data = zone;
 
+    if (ngx_vmess_zone_add_counters(cf, zone) != NGX_OK) {
+        return NULL;
+    }
+
     zonep = ngx_array_push(&vcf->zones);
     if (zonep == NULL) {
         return NULL;
@@ -69,6 +79,84 @@ ngx_vmess_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size,
     }
 
     return zone;
+}
+
+
+/*
+ * Counters have memory of their own, so that a zone has room for as many users
+ * as before.  The name has the size: what is counted is about users of that
+ * memory.
+ */
+
+static ngx_int_t
+ngx_vmess_zone_add_counters(ngx_conf_t *cf, ngx_vmess_zone_t *zone)
+{
+    size_t           size;
+    ngx_str_t        name;
+    ngx_shm_zone_t  *shm_zone;
+
+    size = sizeof("vmess_status_") - 1 + zone->name.len + 1 + NGX_SIZE_T_LEN;
+
+    name.data = ngx_pnalloc(cf->pool, size);
+    if (name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    name.len = ngx_sprintf(name.data, "vmess_status_%V_%uz", &zone->name,
+                           zone->size)
+               - name.data;
+
+    /* with what a slab pool takes */
+
+    size = ngx_vmess_counters_size(zone->size) + zone->size / 64;
+    size = ngx_align(size + size / 64 + 16 * ngx_pagesize, ngx_pagesize);
+
+    shm_zone = ngx_shared_memory_add(cf, &name, size, &ngx_vmess_module);
+    if (shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    shm_zone->init = ngx_vmess_zone_init_counters;
+    shm_zone->data = zone;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_vmess_zone_init_counters(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_vmess_zone_t *ozone = data;
+
+    u_char            *p;
+    size_t             size, history;
+    ngx_slab_pool_t   *shpool;
+    ngx_vmess_zone_t  *zone;
+
+    zone = shm_zone->data;
+
+    if (ozone) {
+        zone->rows = ozone->rows;
+        zone->history = ozone->history;
+        return NGX_OK;
+    }
+
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    size = ngx_align(ngx_vmess_counters_size(zone->size),
+                     sizeof(ngx_atomic_t));
+    history = zone->size / 64;
+
+    p = ngx_slab_calloc(shpool, size + history);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->rows = ngx_vmess_counters_create(p,
+                                       ngx_vmess_counters_size(zone->size));
+    zone->history = ngx_vmess_history_create(p + size, history);
+
+    return NGX_OK;
 }
 
 

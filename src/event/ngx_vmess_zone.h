@@ -149,6 +149,11 @@ struct ngx_vmess_zone_s {
     ngx_slab_pool_t           *shpool;
     ngx_vmess_zone_sh_t       *sh;
 
+    /* what has happened, in memory of their own that lasts as long */
+
+    ngx_vmess_rows_t          *rows;
+    ngx_vmess_history_t       *history;
+
     time_t                     refresh;    /* of temporary ids, 0: none */
 
     /* "state", NULL: nothing outlives a restart; called before users are set */
@@ -175,6 +180,7 @@ struct ngx_vmess_zone_s {
     void                      *finish_data;
     uint32_t                   epoch;
     ngx_uint_t                 registered;
+    ngx_uint_t                 generation; /* of configurations */
     ngx_event_t                ticker;
     ngx_event_t                waker;
     ngx_uint_t                 ends;       /* as the table was locked */

@@ -468,7 +468,15 @@ ngx_stream_vmess_handler_forbid(ngx_stream_session_t *s,
 
     vc->status = status;
 
-    ngx_vmess_ident_refuse(&vc->account, status, NULL);
+    if (ctx->mux) {
+        ngx_vmess_account_refuse(&vc->account, status);
+
+    } else {
+
+        /* the verdict about its header */
+
+        ngx_vmess_ident_refuse(&vc->account, status, NULL);
+    }
 
     if (status == NGX_VMESS_STATUS_CIPHER) {
         ngx_log_error(NGX_LOG_INFO, c->log, 0,

@@ -685,6 +685,10 @@ ngx_stream_vmess_target_init_peer(ngx_stream_session_t *s,
 
         ctx->vc->status = ctx->refused;
 
+        ngx_vmess_counters_add(
+                   ngx_vmess_account_counters(&ctx->vc->account)
+                       ->refused[ctx->vc->account.carrier][ctx->refused], 1);
+
         return NGX_ERROR;
     }
 

@@ -29,12 +29,15 @@ my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess json json_out text_out profile
                kcp_packet
                kcp replay token registry mux_output cone period usage journal
-               table clients state_user process qr choice subscription);
+               table clients state_user process qr choice subscription counters
+               history);
 
 # a file that no other test is linked with
 
 my %file = (mux_output => "$root/src/event/ngx_vmess_mux_output.c",
             cone => "$root/src/stream/ngx_stream_vmess_cone.c",
+            counters => "$root/src/event/ngx_vmess_counters.c",
+            history => "$root/src/event/ngx_vmess_history.c",
             clients => "$root/src/event/ngx_vmess_clients.c",
             process => "$root/src/event/ngx_vmess_process.c",
             state_user => "$root/src/event/ngx_vmess_state_user.c");
