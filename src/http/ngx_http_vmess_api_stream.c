@@ -11,6 +11,8 @@
 #define NGX_HTTP_VMESS_API_STREAM_BUFFER  32768
 
 
+static void ngx_http_vmess_api_stream_type(ngx_http_request_t *r,
+    ngx_str_t *type);
 static ngx_int_t ngx_http_vmess_api_stream_wait(ngx_http_request_t *r);
 static void ngx_http_vmess_api_stream_write_handler(ngx_http_request_t *r);
 
@@ -25,6 +27,10 @@ ngx_http_vmess_api_stream_start(ngx_http_vmess_api_ctx_t *ctx,
     r = ctx->request;
 
     ngx_http_vmess_api_prepare(r, NGX_HTTP_OK, -1);
+
+    if (st->type.len) {
+        ngx_http_vmess_api_stream_type(r, &st->type);
+    }
 
     rc = ngx_http_vmess_api_send_header(r);
 
@@ -51,6 +57,24 @@ ngx_http_vmess_api_stream_start(ngx_http_vmess_api_ctx_t *ctx,
                             : ngx_http_test_reading;
 
     return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_vmess_api_stream_type(ngx_http_request_t *r, ngx_str_t *type)
+{
+    u_char  *p;
+
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = type->len;
+
+    /* what follows the type are parameters, it has its own charset */
+
+    p = ngx_strlchr(type->data, type->data + type->len, ';');
+
+    if (p) {
+        r->headers_out.content_type_len = p - type->data;
+    }
 }
 
 

@@ -17,6 +17,7 @@
 
 typedef struct {
     ngx_vmess_json_out_t         jo;       /* writes into the buffer */
+    ngx_str_t                    type;     /* of the content, empty: JSON */
     ngx_buf_t                   *buf;      /* empty, or what waits to be sent */
     unsigned                     full:1;   /* what is next does not fit */
     unsigned                     done:1;   /* all is written */

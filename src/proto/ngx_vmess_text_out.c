@@ -154,6 +154,37 @@ ngx_vmess_text_out_quoted(ngx_vmess_text_out_t *to, const ngx_str_t *s)
 
 
 void
+ngx_vmess_text_out_metric(ngx_vmess_text_out_t *to, const ngx_str_t *s)
+{
+    u_char    *p, *last;
+    uint32_t   ch;
+
+    ngx_vmess_text_out_put(to, to->depth, '"');
+
+    p = s->data;
+    last = p + s->len;
+
+    while (p < last) {
+
+        ch = ngx_vmess_utf8_next(&p, last);
+
+        if (ch == '\n') {
+            ngx_vmess_text_out_word(to, "\\n");
+            continue;
+        }
+
+        if (ch == '"' || ch == '\\') {
+            ngx_vmess_text_out_put(to, to->depth, '\\');
+        }
+
+        ngx_vmess_text_out_char(to, ch);
+    }
+
+    ngx_vmess_text_out_put(to, to->depth, '"');
+}
+
+
+void
 ngx_vmess_text_out_label(ngx_vmess_text_out_t *to, const ngx_str_t *s)
 {
     u_char    *p, *last;

@@ -59,12 +59,15 @@ void ngx_vmess_text_out_uuid(ngx_vmess_text_out_t *to, const u_char *id);
  * percent  a part of a URI (RFC 3986): all but letters, digits and "-._~"
  * quoted   a string of JSON with its quotes, which is one of YAML, too: what
  *          YAML takes for the end of a line or does not allow is escaped
+ * metric   the value of a label of Prometheus with its quotes: any characters,
+ *          but three of them escaped
  * label    a name in a line of fields: those formats have no escapes for what
  *          separates fields and begins comments or sections, so it is replaced
  *          by the fullwidth form, and controls by spaces or U+FFFD
  */
 void ngx_vmess_text_out_percent(ngx_vmess_text_out_t *to, const ngx_str_t *s);
 void ngx_vmess_text_out_quoted(ngx_vmess_text_out_t *to, const ngx_str_t *s);
+void ngx_vmess_text_out_metric(ngx_vmess_text_out_t *to, const ngx_str_t *s);
 void ngx_vmess_text_out_label(ngx_vmess_text_out_t *to, const ngx_str_t *s);
 
 /*

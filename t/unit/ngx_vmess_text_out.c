@@ -70,6 +70,14 @@ test_escapes(void)
         { ngx_vmess_text_out_percent, ngx_string("\xc3\xa9\xff"),
           ngx_string("%C3%A9%EF%BF%BD") },
 
+        { ngx_vmess_text_out_metric, ngx_string(""), ngx_string("\"\"") },
+        { ngx_vmess_text_out_metric, ngx_string("a'b}{,=#</script>"),
+          ngx_string("\"a'b}{,=#</script>\"") },
+        { ngx_vmess_text_out_metric, ngx_string("\"\\\n\r\\n"),
+          ngx_string("\"\\\"\\\\\\n\r\\\\n\"") },
+        { ngx_vmess_text_out_metric, ngx_string("\xc3\xa9\xff\xf0\x9f\x98\x80"),
+          ngx_string("\"\xc3\xa9\xef\xbf\xbd\xf0\x9f\x98\x80\"") },
+
         { ngx_vmess_text_out_quoted, ngx_string(""), ngx_string("\"\"") },
         { ngx_vmess_text_out_quoted, ngx_string("a'b: #{}/"),
           ngx_string("\"a'b: #{}/\"") },
