@@ -68,6 +68,7 @@ my %subst = (
     '/var/log/nginx'        => "$dir/logs",
     '/run/ngx_vmess.sock'   => "$dir/vmess.sock",
     '/run/ngx_vmess/api.sock' => "$dir/api.sock",
+    '/run/ngx_vmess/status.sock' => "$dir/status.sock",
     'heartbeat=50s'         => 'heartbeat=1s',
 );
 
@@ -266,20 +267,14 @@ is(text("$dir/logs/error.log") =~ /\Q$token/, '', 'the token is not in the log')
 start('api.conf');
 is(flow(tcp()), 'target: hello', 'a flow by api.conf');
 
-my @calls = text('docs/ngx_http_vmess_module.md')
-    =~ /^    \$ (curl .*)\n((?:    (?!\$).*\n)*)/mg;
-cmp_ok(@calls / 2, '>=', 10, 'there are calls');
+calls('api.sock', 10);
+stop();
 
-while (my ($call, $answer) = splice @calls, 0, 2) {
-    my ($want) = map { s/^\s+|\s+$//gr } $answer;
-    my $pattern = join '.+', map { quotemeta } split /\.\.\./, $want, -1;
-
-    $call =~ s/\Q$_\E/$subst{$_}/g for '/run/ngx_vmess/api.sock';
-    $call =~ s/^curl /curl -s --max-time $limit /;
-
-    like(`$call`, qr/^$pattern$/s, $call =~ s/.*localhost//r);
-}
-
+start('status.conf');
+is(flow(tcp()), 'target: hello', 'a flow by status.conf');
+calls('status.sock', 4);
+like(`curl -s --max-time $limit http://127.0.0.1:@{[ $port + 1 ]}/metrics/prometheus`,
+     qr/^nginx_vmess_flows_total\{zone="main",carrier="tcp"\} 1$/m, 'metrics');
 stop();
 
 
@@ -331,6 +326,27 @@ for my $file ('README.md', glob('docs/*.md'), glob('t/*.md')) {
 }
 
 done_testing();
+
+
+# the calls of the reference on a socket, and what they answer
+
+sub calls {
+    my ($sock, $n) = @_;
+
+    my @calls = text('docs/ngx_http_vmess_module.md')
+        =~ /^    \$ (curl .*\Q$sock\E .*)\n((?:    (?!\$).*\n)*)/mg;
+    cmp_ok(@calls / 2, '>=', $n, "there are calls on $sock");
+
+    while (my ($call, $answer) = splice @calls, 0, 2) {
+        my ($want) = map { s/^\s+|\s+$//gr =~ s/\n    /\n/gr } $answer;
+        my $pattern = join '.+', map { quotemeta } split /\.\.\./, $want, -1;
+
+        $call =~ s/\Q$_\E/$subst{$_}/g for "/run/ngx_vmess/$sock";
+        $call =~ s/^curl /curl -s --max-time $limit /;
+
+        like(`$call`, qr/^$pattern$/s, $call =~ s/.*localhost//r);
+    }
+}
 
 
 # anchors that headings get
