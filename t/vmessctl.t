@@ -405,3 +405,73 @@ like($out, qr/\A(?:$line)*\z/, 'flows of others are listed');
 kill 'CONT', $pid;
 ok(wait_for(sub { ($rc) = run_ctl('', 'flows'); !$rc }), 'it goes on');
 --- stream_response: 1
+
+
+=== TEST 9: a doctor
+--- servers
+echo echo
+--- http_config eval: $::http
+--- config: location /status/ { vmess_status main; } location /api/ { vmess_api main write; }
+--- stream_config eval: "resolver 127.0.0.1 ipv6=off;\n$::users"
+--- stream_server_config
+vmess main;
+proxy_buffer_size 64k;
+proxy_pass vmess_target;
+--- stream_client
+my @url = ('-u', 'http://127.0.0.1:' . http_port() . '/status/');
+my $nginx = ($ENV{TEST_NGINX_BINARY} || 'nginx') . " -p $Dir/.. -c $Test::Nginx::Util::ConfFile -e stderr";
+my $doctor = sub {
+    my ($rc, $out, $err) = run_ctl('', @url, 'doctor', @_);
+    is($rc, $out =~ /^nothing was found$/ ? 0 : 5, 'the code');
+    return $out;
+};
+
+is($doctor->(), "nothing was found\n", 'all is well');
+is($doctor->('--nginx', $nginx), "nothing was found\n", 'and so is the configuration');
+my ($rc, undef, $err) = run_ctl('', '-u', 'http://127.0.0.1:' . http_port() . '/api/', 'doctor');
+is("$rc $err", qq(1 vmessctl: the URL must be that of a location with "vmess_status", see vmessctl --help\n), 'another URL');
+
+for (1 .. 10) {
+    flow(skew => 3000, port => 9, data => 'x' x 5000)->read_eof;
+    my $s = tcp();
+    put($s, "\x16\x03\x01" . 'x' x 5000);
+    slurp($s);
+}
+my $said;
+wait_for(sub { ($said = $doctor->()) =~ /TLS/ });
+is($said, <<'END', 'what clients have sent');
+10 clients were refused, their time is wrong by more than two minutes: set the clocks of clients, or of this server
+10 unknown clients look like TLS: is there "ssl" in "listen"?
+END
+
+flow(skew => 60, to => 'echo', data => 'a')->read(1) for 1 .. 12;
+like($doctor->(), qr/^clocks of 12 clients are more than 30 s ahead/m, 'clocks');
+
+# a configuration and a log as they may be
+
+system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+       . " -subj /CN=localhost -keyout $Dir/k.pem -out $Dir/soon.pem 2>/dev/null");
+my $file = sub {
+    my ($name, $text) = @_;
+    open my $fh, '>', "$Dir/$name" or die $!;
+    print $fh $text;
+    close $fh;
+    return "$Dir/$name";
+};
+$said = $doctor->('--nginx', "cat " . $file->('conf', <<"END") . '; true #');
+nginx: [warn] "vmess" in server in /x:1 is odd
+    ssl_certificate $Dir/soon.pem;
+    ssl_certificate "/nowhere.pem";
+END
+like($said, qr/^nginx -t: nginx: \[warn\] "vmess" in server/m, 'a warning');
+like($said, qr/^the certificate \Q$Dir\E\/soon\.pem ends soon .*GMT$/m, 'a certificate');
+like($said, qr/^the certificate \/nowhere\.pem .*cannot read it$/m, 'one that is not there');
+like($said, qr/^there is no "resolver".*\n"proxy_buffer_size" is/m, 'what is not there');
+like($doctor->('--nginx', "cat " . $file->('bad', "nginx: [emerg] no\n") . '; false #'),
+     qr/^nginx -t: nginx: \[emerg\] no$/m, 'one that is wrong');
+like($doctor->('--nginx', 'false; false #'), qr/^"false; false # -T" has failed$/m, 'none at all');
+like($doctor->('--log', $file->('log', "a 512 worker_connections are not enough\nb\n" x 3)),
+     qr/^log: 3 times "a 512 worker_connections are not enough": raise worker_connections$/m, 'a log');
+like((run_ctl('', @url, 'doctor', '--log', "$Dir/nosuch"))[2], qr/nosuch: No such file/, 'or none');
+--- stream_response: 1
+--- may_alert
