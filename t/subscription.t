@@ -2,6 +2,7 @@
 # and what everybody else gets.
 
 use lib "t/lib";
+use Encode ();
 use TestVMess;
 use MIME::Base64 qw(decode_base64 encode_base64url);
 use VMess::API;
@@ -387,5 +388,54 @@ $s = tcp(http_port());
 put($s, join '', map { "GET $path HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n$_\r\n\r\nabc" }
         'X: y', 'Connection: close');
 is(scalar(my @n = slurp($s) =~ /\r\n\r\n\Q$want/g), 2, 'requests in a row');
+1;
+--- stream_response: 1
+
+
+=== TEST 8: names in every format
+--- config
+location /api/ { vmess_api main write; }
+location /sub/ { vmess_subscription main; }
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+vmess_share tcp.example:80 "name=$vmess_user";
+vmess_share tcp.example:81 "name= '\"\\\n\r\t</script>, $vmess_user
+";
+--- stream_client
+my @names = ("\x{540d}\x{524d}", "\x{1f600}\x{1f468}\x{1f469}", "\x{e9}" x 32, 'x' x 64, '</script><script>alert(1)',
+             '<!--', 'a,b=c', '=,', '@lead', '#hash', '//comment', ';semicolon', '[section]', '-', '{a:b}', 'a:b', '&anchor',
+             '*alias', '!tag', '%41+', '?&=#/', '${x}', 'vmess://abc', '|pipe', '{{a}}', 'null', 'true', '1e3', '0x10', '~',
+             'http://a//b', 'DIRECT', 'Proxy', "\x{10fffd}");
+is(api(PATCH => 'users', { users => [map { { name => $names[$_], id => sprintf '%08x-0000-4000-8000-000000000001', $_ } } 0 .. $#names] })->{json}{added},
+   scalar(@names), 'users');
+my %user = map { $_->{name} => $_ } @{ api(GET => 'users?limit=100')->{json}{users} };
+
+for my $n (0 .. $#names) {
+    my $name = $names[$n];
+    my ($id, $token) = @{ $user{$name} }{qw(id token)};
+    my $bytes = Encode::encode('UTF-8', $name);
+
+    for (['v2rayn'], ['uri'], ['shadowrocket'], ['mihomo'], ['clash'], [singbox => 'sing-box'], ['surge'], [qx => 'quantumult-x'], ['loon']) {
+        my ($format, $word) = @$_;
+        my @servers = eval { read_profile($format, get("/sub/$token?format=" . ($word // $format))->{text}) };
+        is(join(' ', map { "$_->{server}:$_->{port} $_->{uuid}" } @servers), "tcp.example:80 $id tcp.example:81 $id", "name $n in $format");
+        is($servers[0]{name}, $name, 'as it is')
+            if $format !~ /^(surge|qx|loon)$/ && $name !~ /^(DIRECT|Proxy)$/;
+    }
+
+    my $a = get("/sub/$token", Accept => 'text/html');
+    my $html = $bytes =~ s/&/&amp;/gr =~ s/</&lt;/gr =~ s/>/&gt;/gr;
+    like($a->{text}, qr{<h1>\Q$html\E</h1>.*<li>\Q$html\E</li>}s, "name $n in the page");
+    unlike($a->{text}, qr/<script|<!--/, 'where it is a text');
+
+    my $h = get("/sub/$token")->{header};
+    my $title = $h->{'profile-title'};
+    is($title =~ s/^base64:(.*)$/decode_base64($1)/er, $bytes, "name $n as the title");
+    is($h->{'content-disposition'} =~ /^attachment; filename="[^"\\\/]+"; filename\*=UTF-8''([\w.~%-]+)$/
+       ? $1 =~ s/%([0-9A-F]{2})/chr hex $1/ger : '', $bytes, 'and as a file');
+}
 1;
 --- stream_response: 1
