@@ -465,7 +465,7 @@ ngx_vmess_state_listen(ngx_vmess_state_t *st)
 
 /*
  * What was counted until now is written before.  If a list is being applied,
- * the worker that does so writes all when it has, or whoever gets the lock then.
+ * the worker that does so writes all when it has, or who gets the lock then.
  */
 
 static void

@@ -280,7 +280,7 @@ ngx_int_t ngx_vmess_table_keys(ngx_vmess_value_t *value,
  * counters of a user that is there stay, flows stay if their id does.  A user
  * of the API becomes one of the configuration if the value is of that, not the
  * other way round.  A user added again within 500 ms after it was removed, with
- * an id of before, is the same, with its counters and flows; one without is new.
+ * an id of before, is the same, with counters and flows; one without is new.
  *
  * value  its two ids must not be the same
  * keys   made of the value; NULL: they are made here, if they are needed

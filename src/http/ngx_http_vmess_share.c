@@ -232,7 +232,7 @@ ngx_http_vmess_share_path(ngx_conf_t *cf, ngx_http_vmess_share_place_t *place)
 
 
 /*
- * What clients put before "/Tun"; in "/" any name will do.  An exact location is
+ * What clients put before "/Tun"; in "/" any name will do.  An exact one is
  * the path of a method, which clients take instead of a name if it is another.
  */
 
