@@ -26,7 +26,7 @@ ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
 
     t = zone->sh->table;
 
-    refresh = ngx_vmess_table_refresh(t);
+    refresh = ngx_vmess_table_temporary_refresh(t);
 
     if (refresh == 0
         || ngx_vmess_hit_own(user, serial, own) != NGX_OK)
@@ -41,7 +41,7 @@ ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
 
     rc = NGX_OK;
 
-    if (ngx_vmess_table_temporary(t, user, serial, period & 1) != until) {
+    if (ngx_vmess_table_temporary_until(t, user, serial, period & 1) != until) {
 
         ngx_vmess_id_cmd_key(cmd_key, id);
 
@@ -50,7 +50,7 @@ ngx_vmess_detour_id(ngx_vmess_zone_t *zone, ngx_vmess_user_t *user,
         if (rc == NGX_OK) {
             t = ngx_vmess_users_lock(zone);
 
-            rc = ngx_vmess_table_set_temporary(t, user, serial, period & 1,
+            rc = ngx_vmess_table_temporary_set(t, user, serial, period & 1,
                                                cmd_key, &key, until);
             ngx_vmess_users_unlock(zone);
         }

@@ -37,7 +37,7 @@ ngx_vmess_edit_end(ngx_vmess_zone_t *zone)
 {
     zone->finish = NULL;
 
-    (void) ngx_vmess_table_keep(zone->sh->table, 0, 0);
+    (void) ngx_vmess_table_room_keep(zone->sh->table, 0, 0);
 
     ngx_vmess_memory_barrier();
 

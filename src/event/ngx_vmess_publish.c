@@ -172,12 +172,13 @@ ngx_vmess_publish_reserve(ngx_vmess_zone_t *zone, ngx_log_t *log)
         ngx_vmess_table_reap(t, zone->sh->epoch, 0);
     }
 
-    rc = ngx_vmess_table_reserve(t, need.users, need.slots);
+    rc = ngx_vmess_table_room_reserve(t, need.users, need.slots);
 
     if (rc != NGX_OK) {
         zone->tight = 1;
-        rc = ngx_vmess_table_reserve(t, need.users,
-                                 need.slots - ngx_min(need.slots, need.freed));
+        rc = ngx_vmess_table_room_reserve(t, need.users,
+                                          need.slots
+                                          - ngx_min(need.slots, need.freed));
     }
 
     ngx_vmess_users_unlock(zone);
@@ -462,7 +463,7 @@ ngx_vmess_publish_cleanup(void *data)
 
         t = ngx_vmess_users_lock(zone);
 
-        (void) ngx_vmess_table_reserve(t, 0, 0);
+        (void) ngx_vmess_table_room_reserve(t, 0, 0);
 
         ngx_vmess_users_unlock(zone);
     }
@@ -592,7 +593,7 @@ ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
         /* who is in the configuration gets another id, and has his counters */
 
         if (ngx_vmess_users_lookup(zone, &user->name) == NULL
-            || ngx_vmess_table_displace(t, user, &conf->value) != NGX_OK)
+            || ngx_vmess_table_set_aside(t, user, &conf->value) != NGX_OK)
         {
             ngx_vmess_table_remove(t, user);
         }
@@ -690,11 +691,11 @@ ngx_vmess_publish_set_refresh(ngx_vmess_zone_t *zone)
 
     t = zone->sh->table;
 
-    if (ngx_vmess_table_refresh(t) == zone->refresh) {
+    if (ngx_vmess_table_temporary_refresh(t) == zone->refresh) {
         return;
     }
 
-    ngx_vmess_table_set_refresh(t, zone->refresh);
+    ngx_vmess_table_temporary_set_refresh(t, zone->refresh);
 
     n = ngx_vmess_table_max(t);
 
@@ -707,7 +708,7 @@ ngx_vmess_publish_set_refresh(ngx_vmess_zone_t *zone)
             user = ngx_vmess_table_user(t, i++);
 
             if (ngx_vmess_table_used(user)) {
-                ngx_vmess_table_add_temporary(t, user);
+                ngx_vmess_table_temporary_add(t, user);
             }
         }
 
@@ -804,7 +805,7 @@ ngx_vmess_publish_save_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_memcpy(saved->id, user->conf->id[NGX_VMESS_USER_OWN],
                NGX_VMESS_ID_LEN);
 
-    saved->refresh = ngx_vmess_table_refresh(t);
+    saved->refresh = ngx_vmess_table_temporary_refresh(t);
 
     for (k = 0; k < 2; k++) {
 
@@ -820,7 +821,8 @@ ngx_vmess_publish_save_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
 
         ngx_memcpy(saved->cmd_key[k], hit.cmd_key, NGX_VMESS_KEY_LEN);
 
-        saved->until[k] = ngx_vmess_table_temporary(t, user, hit.serial, k);
+        saved->until[k] = ngx_vmess_table_temporary_until(t, user, hit.serial,
+                                                          k);
     }
 
     ngx_explicit_memzero(&hit, sizeof(ngx_vmess_hit_t));
@@ -840,9 +842,9 @@ ngx_vmess_publish_add_temporary(ngx_vmess_table_t *t, ngx_vmess_saved_t *saved)
     for (k = 0; k < 2; k++) {
 
         if (user && saved->until[k]
-            && ngx_vmess_table_refresh(t) == saved->refresh)
+            && ngx_vmess_table_temporary_refresh(t) == saved->refresh)
         {
-            (void) ngx_vmess_table_set_temporary(t, user,
+            (void) ngx_vmess_table_temporary_set(t, user,
                                     user->conf->serial[NGX_VMESS_USER_OWN], k,
                                     saved->cmd_key[k], &saved->key[k],
                                     saved->until[k]);

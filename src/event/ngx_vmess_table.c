@@ -59,29 +59,29 @@ typedef struct {
 } ngx_vmess_change_t;
 
 
-static ngx_vmess_user_t *ngx_vmess_table_lookup(ngx_vmess_table_t *t,
+static ngx_vmess_user_t *ngx_vmess_table_find_value(ngx_vmess_table_t *t,
     ngx_str_t *name, uint32_t hash, ngx_vmess_value_t *value);
-static ngx_uint_t ngx_vmess_table_returns(ngx_vmess_user_t *user,
+static ngx_uint_t ngx_vmess_table_find_returns(ngx_vmess_user_t *user,
     ngx_vmess_value_t *value);
 static void ngx_vmess_table_link_token(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
 static void ngx_vmess_table_unlink_token(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user, ngx_vmess_user_set_t *conf);
-static ngx_uint_t ngx_vmess_table_same(ngx_vmess_user_t *user,
+static ngx_uint_t ngx_vmess_table_set_is_same(ngx_vmess_user_t *user,
     ngx_vmess_value_t *value);
-static ngx_vmess_table_e ngx_vmess_table_prepare(ngx_vmess_table_t *t,
+static ngx_vmess_table_e ngx_vmess_table_set_prepare(ngx_vmess_table_t *t,
     ngx_vmess_value_t *value, ngx_vmess_user_t **userp,
     ngx_vmess_change_t *change);
-static ngx_vmess_table_e ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t,
+static ngx_vmess_table_e ngx_vmess_table_set_prepare_ids(ngx_vmess_table_t *t,
     ngx_vmess_value_t *value, ngx_vmess_user_t **userp,
     ngx_vmess_change_t *change);
-static void ngx_vmess_table_commit(ngx_vmess_table_t *t,
+static void ngx_vmess_table_set_commit(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user, ngx_vmess_change_t *change);
-static ngx_uint_t ngx_vmess_table_fits(ngx_vmess_table_t *t, ngx_uint_t users,
-    ngx_uint_t slots);
+static ngx_uint_t ngx_vmess_table_room_fits(ngx_vmess_table_t *t,
+    ngx_uint_t users, ngx_uint_t slots);
 static ngx_vmess_user_t *ngx_vmess_table_alloc_user(ngx_vmess_table_t *t,
     ngx_str_t *name, uint32_t hash);
-static void ngx_vmess_table_free_temporary(ngx_vmess_table_t *t,
+static void ngx_vmess_table_temporary_free(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
 static ngx_uint_t ngx_vmess_table_names_slot(void *data, uint32_t i);
 static void ngx_vmess_table_stamp(ngx_vmess_table_t *t,
@@ -215,7 +215,7 @@ ngx_vmess_table_set(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
 
     hash = ngx_crc32_long(value->name.data, value->name.len);
 
-    user = ngx_vmess_table_lookup(t, &value->name, hash, value);
+    user = ngx_vmess_table_find_value(t, &value->name, hash, value);
 
     *userp = user;
 
@@ -227,14 +227,14 @@ ngx_vmess_table_set(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
             return NGX_VMESS_TABLE_FOREIGN;
         }
 
-        if (ngx_vmess_table_same(user, value)) {
+        if (ngx_vmess_table_set_is_same(user, value)) {
             return NGX_VMESS_TABLE_SAME;
         }
     }
 
     change.keys = keys;
 
-    rc = ngx_vmess_table_prepare(t, value, userp, &change);
+    rc = ngx_vmess_table_set_prepare(t, value, userp, &change);
 
     if (rc == NGX_VMESS_TABLE_ADDED && user == NULL) {
         user = ngx_vmess_table_alloc_user(t, &value->name, hash);
@@ -242,7 +242,7 @@ ngx_vmess_table_set(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     }
 
     if (rc == NGX_VMESS_TABLE_ADDED || rc == NGX_VMESS_TABLE_CHANGED) {
-        ngx_vmess_table_commit(t, user, &change);
+        ngx_vmess_table_set_commit(t, user, &change);
     }
 
     ngx_explicit_memzero(&change, sizeof(ngx_vmess_change_t));
@@ -252,7 +252,7 @@ ngx_vmess_table_set(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
 
 
 static ngx_uint_t
-ngx_vmess_table_same(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
+ngx_vmess_table_set_is_same(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
 {
     ngx_uint_t             k;
     ngx_vmess_user_set_t  *conf;
@@ -284,7 +284,7 @@ ngx_vmess_table_same(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
 /* answers _ADDED or _CHANGED if it can be done; nothing is changed yet */
 
 static ngx_vmess_table_e
-ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+ngx_vmess_table_set_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_user_t **userp, ngx_vmess_change_t *change)
 {
     u_char                 text[NGX_VMESS_SUBSCRIPTION_MAX];
@@ -312,7 +312,7 @@ ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_subscription_digest(conf->token, t->key, &token);
     ngx_explicit_memzero(text, sizeof(text));
 
-    rc = ngx_vmess_table_prepare_ids(t, value, userp, change);
+    rc = ngx_vmess_table_set_prepare_ids(t, value, userp, change);
 
     if (rc != NGX_VMESS_TABLE_CHANGED) {
         return rc;
@@ -332,7 +332,7 @@ ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
         slots += t->reserved_slots;
     }
 
-    if (!ngx_vmess_table_fits(t, users, slots)) {
+    if (!ngx_vmess_table_room_fits(t, users, slots)) {
         return NGX_VMESS_TABLE_FULL;
     }
 
@@ -345,7 +345,7 @@ ngx_vmess_table_prepare(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
  */
 
 static ngx_vmess_table_e
-ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+ngx_vmess_table_set_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_user_t **userp, ngx_vmess_change_t *change)
 {
     uint32_t               slot;
@@ -413,7 +413,7 @@ ngx_vmess_table_prepare_ids(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
 /* the one store that counts is that of user->conf, or of the state */
 
 static void
-ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+ngx_vmess_table_set_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_vmess_change_t *change)
 {
     ngx_uint_t             k, state;
@@ -487,7 +487,7 @@ ngx_vmess_table_commit(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_explicit_memzero(old, offsetof(ngx_vmess_user_set_t, user));
     ngx_explicit_memzero(old->limits.token, NGX_VMESS_TOKEN_LEN);
 
-    ngx_vmess_table_add_temporary(t, user);
+    ngx_vmess_table_temporary_add(t, user);
 
     ngx_vmess_table_stamp(t, user);
 
@@ -518,7 +518,7 @@ ngx_vmess_table_end_flows(ngx_vmess_table_t *t)
 
 
 ngx_int_t
-ngx_vmess_table_displace(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+ngx_vmess_table_set_aside(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_vmess_value_t *value)
 {
     ngx_int_t              rc;
@@ -583,7 +583,7 @@ ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
         }
     }
 
-    ngx_vmess_table_free_temporary(t, user);
+    ngx_vmess_table_temporary_free(t, user);
     ngx_vmess_table_unlink_token(t, user, conf);
 
     t->count--;
@@ -737,15 +737,16 @@ ngx_vmess_table_reset(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 ngx_vmess_user_t *
 ngx_vmess_table_find(ngx_vmess_table_t *t, ngx_str_t *name)
 {
-    return ngx_vmess_table_lookup(t, name,
-                                  ngx_crc32_long(name->data, name->len), NULL);
+    return ngx_vmess_table_find_value(t, name,
+                                      ngx_crc32_long(name->data, name->len),
+                                      NULL);
 }
 
 
 /* value: also one who was removed, and comes again as that */
 
 static ngx_vmess_user_t *
-ngx_vmess_table_lookup(ngx_vmess_table_t *t, ngx_str_t *name, uint32_t hash,
+ngx_vmess_table_find_value(ngx_vmess_table_t *t, ngx_str_t *name, uint32_t hash,
     ngx_vmess_value_t *value)
 {
     uint32_t           i;
@@ -767,7 +768,9 @@ ngx_vmess_table_lookup(ngx_vmess_table_t *t, ngx_str_t *name, uint32_t hash,
             return user;
         }
 
-        if (value && removed == NULL && ngx_vmess_table_returns(user, value)) {
+        if (value && removed == NULL
+            && ngx_vmess_table_find_returns(user, value))
+        {
             removed = user;
         }
     }
@@ -779,7 +782,7 @@ ngx_vmess_table_lookup(ngx_vmess_table_t *t, ngx_str_t *name, uint32_t hash,
 /* with none of its ids it is another user, who happens to have that name */
 
 static ngx_uint_t
-ngx_vmess_table_returns(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
+ngx_vmess_table_find_returns(ngx_vmess_user_t *user, ngx_vmess_value_t *value)
 {
     ngx_uint_t             j, k;
     ngx_vmess_user_set_t  *conf;
@@ -1045,11 +1048,12 @@ ngx_vmess_table_find_owner(ngx_vmess_table_t *t, uint32_t owner,
 
 
 ngx_int_t
-ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t ids)
+ngx_vmess_table_room_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
+    ngx_uint_t ids)
 {
     if (users + ids
-        && !ngx_vmess_table_fits(t, users + t->kept_users,
-                                 ids + t->kept_slots))
+        && !ngx_vmess_table_room_fits(t, users + t->kept_users,
+                                      ids + t->kept_slots))
     {
         return NGX_DECLINED;
     }
@@ -1062,11 +1066,12 @@ ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t ids)
 
 
 ngx_int_t
-ngx_vmess_table_keep(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t slots)
+ngx_vmess_table_room_keep(ngx_vmess_table_t *t, ngx_uint_t users,
+    ngx_uint_t slots)
 {
     if ((users > t->kept_users || slots > t->kept_slots)
-        && !ngx_vmess_table_fits(t, users + t->reserved_users,
-                                 slots + t->reserved_slots))
+        && !ngx_vmess_table_room_fits(t, users + t->reserved_users,
+                                      slots + t->reserved_slots))
     {
         return NGX_DECLINED;
     }
@@ -1079,17 +1084,17 @@ ngx_vmess_table_keep(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t slots)
 
 
 void
-ngx_vmess_table_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+ngx_vmess_table_room_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_table_need_t *need)
 {
     ngx_uint_t             j, k, added, gone;
     ngx_vmess_user_t      *user;
     ngx_vmess_user_set_t  *conf;
 
-    user = ngx_vmess_table_lookup(t, &value->name,
-                                  ngx_crc32_long(value->name.data,
-                                                 value->name.len),
-                                  value);
+    user = ngx_vmess_table_find_value(t, &value->name,
+                                      ngx_crc32_long(value->name.data,
+                                                     value->name.len),
+                                      value);
 
     need->users = (user == NULL);
 
@@ -1132,7 +1137,7 @@ ngx_vmess_table_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
 
 
 ngx_uint_t
-ngx_vmess_table_held(ngx_vmess_user_t *user)
+ngx_vmess_table_room_held(ngx_vmess_user_t *user)
 {
     ngx_uint_t  k, n;
 
@@ -1151,7 +1156,8 @@ ngx_vmess_table_held(ngx_vmess_user_t *user)
 
 
 static ngx_uint_t
-ngx_vmess_table_fits(ngx_vmess_table_t *t, ngx_uint_t users, ngx_uint_t slots)
+ngx_vmess_table_room_fits(ngx_vmess_table_t *t, ngx_uint_t users,
+    ngx_uint_t slots)
 {
     size_t  room;
 
@@ -1213,34 +1219,34 @@ ngx_vmess_table_alloc_user(ngx_vmess_table_t *t, ngx_str_t *name,
 
 
 void
-ngx_vmess_table_set_refresh(ngx_vmess_table_t *t, time_t refresh)
+ngx_vmess_table_temporary_set_refresh(ngx_vmess_table_t *t, time_t refresh)
 {
     t->refresh = refresh;
 }
 
 
 time_t
-ngx_vmess_table_refresh(ngx_vmess_table_t *t)
+ngx_vmess_table_temporary_refresh(ngx_vmess_table_t *t)
 {
     return t->refresh;
 }
 
 
 void
-ngx_vmess_table_add_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+ngx_vmess_table_temporary_add(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 {
     uint32_t           i;
     ngx_uint_t         k;
 
     if (t->refresh == 0) {
-        ngx_vmess_table_free_temporary(t, user);
+        ngx_vmess_table_temporary_free(t, user);
         return;
     }
 
     for (k = 0; k < 2; k++) {
 
         if (user->temporary[k] != NGX_VMESS_SLOT_NONE
-            || !ngx_vmess_table_fits(t, t->kept_users, t->kept_slots + 1))
+            || !ngx_vmess_table_room_fits(t, t->kept_users, t->kept_slots + 1))
         {
             continue;
         }
@@ -1256,7 +1262,7 @@ ngx_vmess_table_add_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 
 
 static void
-ngx_vmess_table_free_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
+ngx_vmess_table_temporary_free(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 {
     uint32_t    i;
     ngx_uint_t  k;
@@ -1277,7 +1283,7 @@ ngx_vmess_table_free_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user)
 
 
 ngx_int_t
-ngx_vmess_table_set_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+ngx_vmess_table_temporary_set(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     uint32_t serial, ngx_uint_t odd, const u_char *cmd_key,
     ngx_vmess_auth_key_t *key, time_t until)
 {
@@ -1300,7 +1306,7 @@ ngx_vmess_table_set_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
 
 
 time_t
-ngx_vmess_table_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+ngx_vmess_table_temporary_until(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     uint32_t serial, ngx_uint_t odd)
 {
     uint32_t           i;

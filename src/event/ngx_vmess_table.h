@@ -163,7 +163,7 @@ struct ngx_vmess_user_s {
 #define ngx_vmess_user_limits(user)  (&(user)->conf->limits)
 
 
-/* room for a user in the table, see ngx_vmess_table_need() */
+/* room for a user in the table, see ngx_vmess_table_room_need() */
 
 typedef struct {
     ngx_uint_t                 users;      /* 1: it is new */
@@ -205,7 +205,7 @@ void ngx_vmess_table_end(ngx_vmess_table_t *t);
  *
  * NGX_OK, or NGX_DECLINED: there is not as much
  */
-ngx_int_t ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
+ngx_int_t ngx_vmess_table_room_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
     ngx_uint_t ids);
 
 /*
@@ -213,9 +213,9 @@ ngx_int_t ngx_vmess_table_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
  * some of them ("spare") only until others of the user are freed.  Slots that
  * a user has.  The table is locked.
  */
-void ngx_vmess_table_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
+void ngx_vmess_table_room_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
     ngx_vmess_table_need_t *need);
-ngx_uint_t ngx_vmess_table_held(ngx_vmess_user_t *user);
+ngx_uint_t ngx_vmess_table_room_held(ngx_vmess_user_t *user);
 
 /*
  * Keeps room for users of the API that will be set: the configuration does not
@@ -224,7 +224,7 @@ ngx_uint_t ngx_vmess_table_held(ngx_vmess_user_t *user);
  *
  * NGX_OK, or NGX_DECLINED: there is not as much
  */
-ngx_int_t ngx_vmess_table_keep(ngx_vmess_table_t *t, ngx_uint_t users,
+ngx_int_t ngx_vmess_table_room_keep(ngx_vmess_table_t *t, ngx_uint_t users,
     ngx_uint_t slots);
 
 /*
@@ -248,25 +248,26 @@ ngx_uint_t ngx_vmess_table_has_removed(ngx_vmess_table_t *t);
 
 /*
  * Temporary ids: a period in seconds, 0: there are none.  Users get slots for
- * them when they are set, and by _add_temporary(), which also takes them away.
+ * them when they are set, and by _add(), which also takes them away.
  * The table is locked, but for _refresh().
  */
-void ngx_vmess_table_set_refresh(ngx_vmess_table_t *t, time_t refresh);
-time_t ngx_vmess_table_refresh(ngx_vmess_table_t *t);
-void ngx_vmess_table_add_temporary(ngx_vmess_table_t *t,
+void ngx_vmess_table_temporary_set_refresh(ngx_vmess_table_t *t,
+    time_t refresh);
+time_t ngx_vmess_table_temporary_refresh(ngx_vmess_table_t *t);
+void ngx_vmess_table_temporary_add(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user);
 
 /*
  * Sets the one of even or odd periods, good until that second; serial is that
  * of the user's own id.  The table is locked.  NGX_OK or NGX_DECLINED.
  */
-ngx_int_t ngx_vmess_table_set_temporary(ngx_vmess_table_t *t,
+ngx_int_t ngx_vmess_table_temporary_set(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user, uint32_t serial, ngx_uint_t odd,
     const u_char *cmd_key, ngx_vmess_auth_key_t *key, time_t until);
 
 /* until when that is good, 0 if there is none.  Takes no lock */
-time_t ngx_vmess_table_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
-    uint32_t serial, ngx_uint_t odd);
+time_t ngx_vmess_table_temporary_until(ngx_vmess_table_t *t,
+    ngx_vmess_user_t *user, uint32_t serial, ngx_uint_t odd);
 
 /*
  * Makes the keys of a value's ids, which takes some microseconds for each.
@@ -300,7 +301,7 @@ ngx_vmess_table_e ngx_vmess_table_set(ngx_vmess_table_t *t,
  *
  * NGX_OK, or NGX_DECLINED: it has no such id, or there is no room
  */
-ngx_int_t ngx_vmess_table_displace(ngx_vmess_table_t *t,
+ngx_int_t ngx_vmess_table_set_aside(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user, ngx_vmess_value_t *value);
 
 /*

@@ -358,8 +358,8 @@ ngx_http_vmess_api_bulk_keep(ngx_http_vmess_api_bulk_t *bulk,
 
     slots = bulk->slots + bulk->spare;
 
-    return ngx_vmess_table_keep(t, bulk->users,
-                                slots - ngx_min(slots, bulk->freed));
+    return ngx_vmess_table_room_keep(t, bulk->users,
+                                     slots - ngx_min(slots, bulk->freed));
 }
 
 

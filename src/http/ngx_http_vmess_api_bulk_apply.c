@@ -37,7 +37,8 @@ ngx_http_vmess_api_bulk_apply_clear(ngx_http_vmess_api_ctx_t *ctx)
         rc = ngx_http_vmess_api_bulk_next_to_go(ctx, t, &user);
 
         if (user) {
-            bulk->freed -= ngx_min(bulk->freed, ngx_vmess_table_held(user));
+            bulk->freed -= ngx_min(bulk->freed,
+                                   ngx_vmess_table_room_held(user));
 
             ngx_vmess_table_remove(t, user);
             bulk->removed++;
@@ -211,5 +212,5 @@ ngx_http_vmess_api_bulk_apply_displace(ngx_http_vmess_api_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
-    return ngx_vmess_table_displace(t, other, value);
+    return ngx_vmess_table_set_aside(t, other, value);
 }

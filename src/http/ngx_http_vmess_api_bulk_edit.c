@@ -191,7 +191,7 @@ ngx_http_vmess_api_bulk_edit_count(ngx_http_vmess_api_ctx_t *ctx)
         rc = ngx_http_vmess_api_bulk_next_to_go(ctx, t, &user);
 
         if (user) {
-            bulk->freed += ngx_vmess_table_held(user);
+            bulk->freed += ngx_vmess_table_room_held(user);
         }
     }
 
@@ -485,7 +485,7 @@ ngx_http_vmess_api_bulk_edit_check_room(ngx_http_vmess_api_ctx_t *ctx,
 
     t = ngx_vmess_users_lock(ctx->zone);
 
-    ngx_vmess_table_need(t, value, &need);
+    ngx_vmess_table_room_need(t, value, &need);
 
     item->users = need.users;
     item->slots = need.slots;

@@ -573,8 +573,8 @@ test_room(ngx_vmess_table_t *t)
     ngx_vmess_table_begin(t);
     ngx_vmess_table_reap(t, 1, NGX_VMESS_USER_GRACE);
 
-    test_ok(ngx_vmess_table_reserve(t, 2, 0) == NGX_DECLINED
-            && ngx_vmess_table_reserve(t, 1, 1) == NGX_OK, "room for one");
+    test_ok(ngx_vmess_table_room_reserve(t, 2, 0) == NGX_DECLINED
+            && ngx_vmess_table_room_reserve(t, 1, 1) == NGX_OK, "room for one");
     ngx_vmess_table_end(t);
 
     test_ok(test_set(t, &u) == NGX_VMESS_TABLE_FULL, "which is reserved");
@@ -588,7 +588,7 @@ test_room(ngx_vmess_table_t *t)
 
     ngx_vmess_table_begin(t);
     ngx_vmess_table_reap(t, 1, 0);
-    (void) ngx_vmess_table_reserve(t, 0, 0);
+    (void) ngx_vmess_table_room_reserve(t, 0, 0);
     ngx_vmess_table_end(t);
 
     test_make(&u, 2, 2);
@@ -618,38 +618,38 @@ test_keep(ngx_vmess_table_t *t)
 
     ngx_vmess_table_begin(t);
 
-    test_ok(ngx_vmess_table_held(user) == 2, "slots of two ids");
+    test_ok(ngx_vmess_table_room_held(user) == 2, "slots of two ids");
 
-    ngx_vmess_table_need(t, &u.value, &need);
+    ngx_vmess_table_room_need(t, &u.value, &need);
     test_ok(need.users == 0 && need.ids == 0 && need.slots == 0
             && need.spare == 0,
             "nothing is needed");
 
     test_make(&v, 1, 2);
-    ngx_vmess_table_need(t, &v.value, &need);
+    ngx_vmess_table_room_need(t, &v.value, &need);
     test_ok(need.users == 0 && need.ids == 3 && need.slots == 0
             && need.spare == 1,
             "one id instead of two");
 
     test_make(&v, 2, 1);
-    ngx_vmess_table_need(t, &v.value, &need);
+    ngx_vmess_table_room_need(t, &v.value, &need);
     test_ok(need.users == 1 && need.ids == 2 && need.slots == 2
             && need.spare == 0,
             "a new user");
 
-    ngx_vmess_table_set_refresh(t, 60);
-    ngx_vmess_table_need(t, &v.value, &need);
+    ngx_vmess_table_temporary_set_refresh(t, 60);
+    ngx_vmess_table_room_need(t, &v.value, &need);
     test_ok(need.slots == 4, "with temporary ids");
-    ngx_vmess_table_need(t, &u.value, &need);
+    ngx_vmess_table_room_need(t, &u.value, &need);
     test_ok(need.slots == 2, "and for one that is there");
-    ngx_vmess_table_add_temporary(t, user);
-    test_ok(ngx_vmess_table_held(user) == 4, "it has them");
+    ngx_vmess_table_temporary_add(t, user);
+    test_ok(ngx_vmess_table_room_held(user) == 4, "it has them");
 
     ngx_vmess_table_remove(t, user);
-    ngx_vmess_table_need(t, &u.value, &need);
+    ngx_vmess_table_room_need(t, &u.value, &need);
     test_ok(need.users == 0 && need.ids == 2 && need.slots == 4,
             "one who may come again");
-    ngx_vmess_table_set_refresh(t, 0);
+    ngx_vmess_table_temporary_set_refresh(t, 0);
 
     ngx_vmess_table_end(t);
 
@@ -661,16 +661,16 @@ test_keep(ngx_vmess_table_t *t)
     ngx_vmess_table_begin(t);
     ngx_vmess_table_reap(t, 1, NGX_VMESS_USER_GRACE);
 
-    test_ok(n && ngx_vmess_table_keep(t, 1000, 0) == NGX_DECLINED,
+    test_ok(n && ngx_vmess_table_room_keep(t, 1000, 0) == NGX_DECLINED,
             "there is no room for so many");
-    test_ok(ngx_vmess_table_keep(t, 2, 2) == NGX_OK
-            && ngx_vmess_table_reserve(t, 1, 1) == NGX_DECLINED,
+    test_ok(ngx_vmess_table_room_keep(t, 2, 2) == NGX_OK
+            && ngx_vmess_table_room_reserve(t, 1, 1) == NGX_DECLINED,
             "what is kept the configuration does not get");
-    test_ok(ngx_vmess_table_keep(t, 0, 0) == NGX_OK
-            && ngx_vmess_table_reserve(t, 1, 1) == NGX_OK
-            && ngx_vmess_table_keep(t, 2, 2) == NGX_DECLINED,
+    test_ok(ngx_vmess_table_room_keep(t, 0, 0) == NGX_OK
+            && ngx_vmess_table_room_reserve(t, 1, 1) == NGX_OK
+            && ngx_vmess_table_room_keep(t, 2, 2) == NGX_DECLINED,
             "nor the other way round");
-    (void) ngx_vmess_table_reserve(t, 0, 0);
+    (void) ngx_vmess_table_room_reserve(t, 0, 0);
     ngx_vmess_table_end(t);
 }
 
@@ -751,7 +751,7 @@ test_again(ngx_vmess_table_t *t)
     test_make(&u, 1, 2);
 
     ngx_vmess_table_begin(t);
-    (void) ngx_vmess_table_displace(t, other, &u.value);
+    (void) ngx_vmess_table_set_aside(t, other, &u.value);
     ngx_vmess_table_end(t);
 
     test_make(&u, 1, 8);
@@ -845,7 +845,7 @@ test_set_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_int_t  rc;
 
     ngx_vmess_table_begin(t);
-    rc = ngx_vmess_table_set_temporary(t, user, serial, 1, u->keys.cmd_key[0],
+    rc = ngx_vmess_table_temporary_set(t, user, serial, 1, u->keys.cmd_key[0],
                                        &u->keys.key[0], TEST_NOW + 10);
     ngx_vmess_table_end(t);
 
@@ -871,22 +871,23 @@ test_temporary(ngx_vmess_table_t *t)
     serial = user->conf->serial[0];
 
     test_ok(test_set_temporary(t, user, &v, serial) == NGX_DECLINED
-            && ngx_vmess_table_temporary(t, user, serial, 1) == 0,
+            && ngx_vmess_table_temporary_until(t, user, serial, 1) == 0,
             "no temporary ids");
 
     ngx_vmess_table_begin(t);
-    ngx_vmess_table_set_refresh(t, 60);
-    ngx_vmess_table_add_temporary(t, user);
+    ngx_vmess_table_temporary_set_refresh(t, 60);
+    ngx_vmess_table_temporary_add(t, user);
     ngx_vmess_table_end(t);
 
     (void) test_scan(t, u.keys.cmd_key[0], TEST_NOW, &hit);
     owner = hit.owner;
 
-    test_ok(ngx_vmess_table_refresh(t) == 60
+    test_ok(ngx_vmess_table_temporary_refresh(t) == 60
             && test_set_temporary(t, user, &v, serial + 1) == NGX_DECLINED
             && test_set_temporary(t, user, &v, serial) == NGX_OK
-            && ngx_vmess_table_temporary(t, user, serial, 1) == TEST_NOW + 10
-            && ngx_vmess_table_temporary(t, user, serial, 0) == 0
+            && ngx_vmess_table_temporary_until(t, user, serial, 1)
+               == TEST_NOW + 10
+            && ngx_vmess_table_temporary_until(t, user, serial, 0) == 0
             && test_scan(t, v.keys.cmd_key[0], TEST_NOW + 10, &hit) == user
             && hit.temporary && hit.serial == serial && hit.owner == owner
             && ngx_memcmp(hit.cmd_key, v.keys.cmd_key[0], NGX_VMESS_KEY_LEN)
@@ -902,14 +903,15 @@ test_temporary(ngx_vmess_table_t *t)
     (void) test_set(t, &u);
 
     test_ok(test_scan(t, v.keys.cmd_key[0], TEST_NOW, &hit) == NULL
-            && ngx_vmess_table_temporary(t, user, user->conf->serial[0], 1)
+            && ngx_vmess_table_temporary_until(t, user, user->conf->serial[0],
+                                               1)
                == 0
             && ngx_vmess_table_find_id(t, v.value.id[0]) == NULL,
             "goes with it");
 
     ngx_vmess_table_begin(t);
-    ngx_vmess_table_set_refresh(t, 0);
-    ngx_vmess_table_add_temporary(t, user);
+    ngx_vmess_table_temporary_set_refresh(t, 0);
+    ngx_vmess_table_temporary_add(t, user);
     ngx_vmess_table_end(t);
 
     test_ok(user->temporary[0] == NGX_VMESS_SLOT_NONE
@@ -1073,7 +1075,7 @@ test_death(void *p, const char *what, ngx_uint_t n, ngx_uint_t before,
 
     t = ngx_vmess_table_create(p, TEST_SIZE);
 
-    ngx_vmess_table_set_refresh(t, (n & 1) ? 60 : 0);
+    ngx_vmess_table_temporary_set_refresh(t, (n & 1) ? 60 : 0);
 
     left = malloc(TEST_SIZE);
 
