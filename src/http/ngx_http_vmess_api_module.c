@@ -47,6 +47,9 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_vmess_api_handler(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_vmess_api_is_foreign(ngx_http_request_t *r);
+static ngx_str_t *ngx_http_vmess_api_find(ngx_http_request_t *r, char *key,
+    size_t len);
 static ngx_uint_t ngx_http_vmess_api_path(ngx_http_request_t *r,
     ngx_str_t *name);
 static ngx_int_t ngx_http_vmess_api_no_path(ngx_http_request_t *r);
@@ -199,6 +202,12 @@ ngx_http_vmess_api_handler(ngx_http_request_t *r)
 
     ngx_http_set_ctx(r, ctx, ngx_http_vmess_api_module);
 
+    if (ngx_http_vmess_api_is_foreign(r)) {
+        return ngx_http_vmess_api_refuse(r, NGX_HTTP_FORBIDDEN, "CrossSite",
+                                         "a page of another site may change "
+                                         "nothing here");
+    }
+
     path = ngx_http_vmess_api_path(r, &ctx->name);
 
     if (path == NGX_HTTP_VMESS_API_NOWHERE) {
@@ -225,6 +234,80 @@ ngx_http_vmess_api_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_vmess_api_not_allowed(ctx, path);
+}
+
+
+/*
+ * A browser has the password for this site, or is let in by its address,
+ * whichever page makes it send a request.  It says which one by Fetch Metadata,
+ * 2.4.  Sec-Fetch-Site, or over plain http by RFC 6454, 7.  Origin; other
+ * clients say nothing.
+ */
+
+static ngx_uint_t
+ngx_http_vmess_api_is_foreign(ngx_http_request_t *r)
+{
+    u_char     *p, *last;
+    ngx_str_t  *value, *host;
+
+    if (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) {
+        return 0;
+    }
+
+    value = ngx_http_vmess_api_find(r, "Sec-Fetch-Site",
+                                    sizeof("Sec-Fetch-Site") - 1);
+
+    if (value) {
+        return !(value->len == 11
+                 && ngx_strncmp(value->data, "same-origin", 11) == 0)
+               && !(value->len == 4
+                    && ngx_strncmp(value->data, "none", 4) == 0);
+    }
+
+    value = ngx_http_vmess_api_find(r, "Origin", sizeof("Origin") - 1);
+
+    if (value == NULL) {
+        return 0;
+    }
+
+    /* a host and a port, as in Host: in HTTP/2 that is ":authority" */
+
+    host = &r->headers_in.server;
+
+    if (r->headers_in.host) {
+        host = &r->headers_in.host->value;
+    }
+
+    last = value->data + value->len;
+    p = ngx_strnstr(value->data, "://", value->len);
+
+    return p == NULL
+           || (size_t) (last - p) != 3 + host->len
+           || ngx_strncasecmp(p + 3, host->data, host->len) != 0;
+}
+
+
+static ngx_str_t *
+ngx_http_vmess_api_find(ngx_http_request_t *r, char *key, size_t len)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].key.len == len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) key, len) == 0)
+            {
+                return &h[i].value;
+            }
+        }
+    }
+
+    return NULL;
 }
 
 
