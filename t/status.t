@@ -155,7 +155,7 @@ ok(JSON::PP->new->decode($board)->{panels}, 'and it is JSON');
 
 my %accept = (
     '' => 'json', '*/*' => 'json', 'application/json' => 'json',
-    'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' => 'json',
+    'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' => 'text/html',
     'text/plain' => '0.0.4', 'TEXT/PLAIN;version=0.0.4;q=0.5,*/*;q=0.1' => '0.0.4',
     'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,'
     . 'text/plain;version=0.0.4;q=0.5,*/*;q=0.1' => '1.0.0');

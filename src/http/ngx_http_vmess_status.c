@@ -29,7 +29,8 @@ static void ngx_http_vmess_status_fill(ngx_http_vmess_status_t *st);
 
 ngx_int_t
 ngx_http_vmess_status(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_status_format_t *format, ngx_uint_t names, ngx_uint_t max)
+    ngx_http_vmess_status_format_t *format, ngx_uint_t names, ngx_uint_t max,
+    ngx_http_vmess_status_places_t *places)
 {
     ngx_http_vmess_status_t  *st;
 
@@ -40,6 +41,7 @@ ngx_http_vmess_status(ngx_http_vmess_api_ctx_t *ctx,
 
     st->format = format;
     st->names = names;
+    st->places = places;
     st->zone = ctx->zone;
     st->max = ngx_min(max, ngx_vmess_table_count(ctx->zone->sh->table));
 

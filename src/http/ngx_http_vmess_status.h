@@ -53,6 +53,14 @@ typedef enum {
 } ngx_http_vmess_status_names_e;
 
 
+/* where the page finds what is not of the status; empty: it is not told */
+
+typedef struct {
+    ngx_str_t                  api;
+    ngx_str_t                  subscription;
+} ngx_http_vmess_status_places_t;
+
+
 typedef struct ngx_http_vmess_status_s  ngx_http_vmess_status_t;
 
 /*
@@ -77,6 +85,7 @@ typedef struct {
 struct ngx_http_vmess_status_s {
     ngx_http_vmess_status_format_t  *format;
     ngx_uint_t                       names;
+    ngx_http_vmess_status_places_t  *places;
     ngx_vmess_zone_t                *zone;
     time_t                           now;
 
@@ -113,11 +122,13 @@ struct ngx_http_vmess_status_s {
 /*
  * Content handler: collects, and answers in that format.
  *
- * names  of metrics: one of ngx_http_vmess_status_names_e
- * max    users to show
+ * names   of metrics: one of ngx_http_vmess_status_names_e
+ * max     users to show
+ * places  that are told in JSON
  */
 ngx_int_t ngx_http_vmess_status(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_http_vmess_status_format_t *format, ngx_uint_t names, ngx_uint_t max);
+    ngx_http_vmess_status_format_t *format, ngx_uint_t names, ngx_uint_t max,
+    ngx_http_vmess_status_places_t *places);
 
 /* content handler: the last hour of the user ctx->name, in JSON */
 ngx_int_t ngx_http_vmess_status_history(ngx_http_vmess_api_ctx_t *ctx);

@@ -29,6 +29,8 @@ typedef enum {
 
 static void ngx_http_vmess_status_json_head(ngx_http_vmess_status_t *st,
     ngx_vmess_json_out_t *jo);
+static void ngx_http_vmess_status_json_place(ngx_vmess_json_out_t *jo,
+    const char *key, ngx_str_t *place);
 static ngx_int_t ngx_http_vmess_status_json_carrier(
     ngx_http_vmess_status_t *st, ngx_vmess_json_out_t *jo);
 static void ngx_http_vmess_status_json_verdicts(ngx_vmess_json_out_t *jo,
@@ -95,6 +97,9 @@ ngx_http_vmess_status_json_head(ngx_http_vmess_status_t *st,
     ngx_vmess_json_out_string(jo, "nginx", &s);
 
     ngx_vmess_json_out_string(jo, "zone", &st->zone->name);
+    ngx_http_vmess_status_json_place(jo, "api", &st->places->api);
+    ngx_http_vmess_status_json_place(jo, "subscription",
+                                     &st->places->subscription);
     ngx_http_vmess_api_field_time(jo, "now", st->now);
     ngx_http_vmess_api_field_time(jo, "since", st->zone->rows->created);
 
@@ -114,6 +119,19 @@ ngx_http_vmess_status_json_head(ngx_http_vmess_status_t *st,
     ngx_vmess_json_out_integer(jo, "down", st->down);
     ngx_vmess_json_out_integer(jo, "flows", st->flows);
     ngx_vmess_json_out_open(jo, "carriers", '[');
+}
+
+
+static void
+ngx_http_vmess_status_json_place(ngx_vmess_json_out_t *jo, const char *key,
+    ngx_str_t *place)
+{
+    if (place->len) {
+        ngx_vmess_json_out_string(jo, key, place);
+
+    } else {
+        ngx_vmess_json_out_null(jo, key);
+    }
 }
 
 

@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_vmess_status.h"
+#include "ngx_http_vmess_status_page.h"
 #include "ngx_http_vmess_api_list.h"
 #include "ngx_vmess_param.h"
 
@@ -14,8 +15,10 @@
 
 
 typedef struct {
-    ngx_vmess_zone_t         **zone;       /* NULL: no vmess_status here */
-    ngx_uint_t                 users;      /* with metrics of their own */
+    ngx_vmess_zone_t              **zone;  /* NULL: no vmess_status here */
+    ngx_uint_t                      users; /* with metrics of their own */
+    ngx_http_vmess_status_places_t  places;
+    ngx_http_vmess_status_page_t   *page;
 } ngx_http_vmess_status_loc_conf_t;
 
 
@@ -40,6 +43,10 @@ static ngx_http_vmess_status_format_t *ngx_http_vmess_status_accepted(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_vmess_status_names(ngx_http_request_t *r,
     ngx_uint_t *names);
+static ngx_int_t ngx_http_vmess_status_max(ngx_http_request_t *r,
+    ngx_uint_t *max);
+static ngx_int_t ngx_http_vmess_status_place(ngx_conf_t *cf,
+    ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 static void *ngx_http_vmess_status_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_vmess_status_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -61,6 +68,10 @@ static ngx_http_vmess_status_format_t  ngx_http_vmess_status_formats[] = {
       ngx_string("application/openmetrics-text; version=1.0.0; charset=utf-8"),
       ngx_http_vmess_status_metrics, 1 },
 
+    { ngx_string("html"),
+      ngx_string("text/html"),
+      NULL, 0 },                           /* the page */
+
     { ngx_null_string, ngx_null_string, NULL, 0 }
 };
 
@@ -70,7 +81,7 @@ static ngx_http_vmess_status_format_t  ngx_http_vmess_status_formats[] = {
 static ngx_http_vmess_status_accept_t  ngx_http_vmess_status_accepts[] = {
     { ngx_string("application/openmetrics-text"), 2 },
     { ngx_string("application/json"), 0 },
-    { ngx_string("text/html"), 0 },
+    { ngx_string("text/html"), 3 },
     { ngx_string("text/plain"), 1 },
     { ngx_null_string, 0 }
 };
@@ -90,6 +101,16 @@ static ngx_vmess_param_t  ngx_http_vmess_status_params[] = {
       offsetof(ngx_http_vmess_status_loc_conf_t, users), 0, 1000000,
       "a number of users up to 1000000", NULL, 0 },
 
+    { ngx_string("api="), ngx_http_vmess_status_place,
+      offsetof(ngx_http_vmess_status_loc_conf_t, places.api), 0, 0,
+      "the path of a location with \"vmess_api\", such as \"/api/\"", NULL,
+      0 },
+
+    { ngx_string("subscription="), ngx_http_vmess_status_place,
+      offsetof(ngx_http_vmess_status_loc_conf_t, places.subscription), 1, 0,
+      "what stands before the token in addresses of subscriptions, a path such "
+      "as \"/sub/\" or \"https://example.com/sub/\"", NULL, 0 },
+
       ngx_vmess_null_param
 };
 
@@ -97,7 +118,7 @@ static ngx_vmess_param_t  ngx_http_vmess_status_params[] = {
 static ngx_command_t  ngx_http_vmess_status_commands[] = {
 
     { ngx_string("vmess_status"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1234,
       ngx_http_vmess_status_conf,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -143,7 +164,7 @@ ngx_http_vmess_status_handler(ngx_http_request_t *r)
 {
     ngx_int_t                          rc;
     ngx_str_t                          path;
-    ngx_uint_t                         names;
+    ngx_uint_t                         names, max;
     ngx_http_vmess_api_ctx_t          *ctx;
     ngx_http_vmess_status_format_t    *format;
     ngx_http_vmess_status_loc_conf_t  *slcf;
@@ -181,9 +202,9 @@ ngx_http_vmess_status_handler(ngx_http_request_t *r)
         if (format == NULL) {
             return ngx_http_vmess_api_refuse(r, NGX_HTTP_NOT_FOUND,
                                              "NoSuchPath",
-                                             "there are json, prometheus, "
-                                             "openmetrics, users and "
-                                             "users/NAME/history");
+                                             "there are html, json, "
+                                             "prometheus, openmetrics, users "
+                                             "and users/NAME/history");
         }
 
     } else if (ngx_http_arg(r, (u_char *) "format", 6, &path) == NGX_OK) {
@@ -192,12 +213,16 @@ ngx_http_vmess_status_handler(ngx_http_request_t *r)
         if (format == NULL) {
             return ngx_http_vmess_api_refuse(r, NGX_HTTP_BAD_REQUEST,
                                              "InvalidArgument",
-                                             "\"format\" must be json, "
+                                             "\"format\" must be html, json, "
                                              "prometheus or openmetrics");
         }
 
     } else {
         format = ngx_http_vmess_status_accepted(r);
+    }
+
+    if (format->write == NULL) {
+        return ngx_http_vmess_status_page_send(r, slcf->page);
     }
 
     if (ngx_http_vmess_status_names(r, &names) != NGX_OK) {
@@ -207,7 +232,15 @@ ngx_http_vmess_status_handler(ngx_http_request_t *r)
                                          "v2ray");
     }
 
-    return ngx_http_vmess_status(ctx, format, names, slcf->users);
+    max = slcf->users;
+
+    if (ngx_http_vmess_status_max(r, &max) != NGX_OK) {
+        return ngx_http_vmess_api_refuse(r, NGX_HTTP_BAD_REQUEST,
+                                         "InvalidArgument",
+                                         "\"users\" must be a number");
+    }
+
+    return ngx_http_vmess_status(ctx, format, names, max, &slcf->places);
 }
 
 
@@ -379,6 +412,29 @@ ngx_http_vmess_status_names(ngx_http_request_t *r, ngx_uint_t *names)
 }
 
 
+/* the argument "users" makes it less */
+
+static ngx_int_t
+ngx_http_vmess_status_max(ngx_http_request_t *r, ngx_uint_t *max)
+{
+    ngx_int_t  n;
+    ngx_str_t  value;
+
+    if (ngx_http_arg(r, (u_char *) "users", 5, &value) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    n = ngx_atoi(value.data, value.len);
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    *max = ngx_min(*max, (ngx_uint_t) n);
+
+    return NGX_OK;
+}
+
+
 static void *
 ngx_http_vmess_status_create_loc_conf(ngx_conf_t *cf)
 {
@@ -441,6 +497,11 @@ ngx_http_vmess_status_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    slcf->page = ngx_http_vmess_status_page_create(cf);
+    if (slcf->page == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     clcf->handler = ngx_http_vmess_status_handler;
@@ -450,4 +511,28 @@ ngx_http_vmess_status_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* a path; or an address, if "min" is set: the page asks nothing of it */
+
+static ngx_int_t
+ngx_http_vmess_status_place(ngx_conf_t *cf, ngx_vmess_param_t *param,
+    ngx_str_t *value, void *field)
+{
+    u_char     *p;
+    ngx_str_t  *place = field;
+
+    p = value->data;
+
+    if ((value->len && p[0] == '/' && (value->len == 1 || p[1] != '/'))
+        || (param->min
+            && (ngx_strncmp(p, "https://", 8) == 0
+                || ngx_strncmp(p, "http://", 7) == 0)))
+    {
+        *place = *value;
+        return NGX_OK;
+    }
+
+    return NGX_DECLINED;
 }
