@@ -60,6 +60,7 @@ my %subst = (
     '127.0.0.1:8080'        => '127.0.0.1:' . ($port + 1),
     '127.0.0.1:8081'        => '127.0.0.1:' . ($port + 2),
     '127.0.0.1:8443'        => "127.0.0.1:$other",
+    '8443 ssl'              => '127.0.0.1:' . ($port + 1) . ' ssl',
     '192.0.2.0/24'          => '127.0.0.0/8',
     '192.0.2.10:443'        => "127.0.0.1:$other",
     '192.0.2.11:443'        => "127.0.0.1:$other",
@@ -275,6 +276,17 @@ is(flow(tcp()), 'target: hello', 'a flow by status.conf');
 calls('status.sock', 4);
 like(`curl -s --max-time $limit http://127.0.0.1:@{[ $port + 1 ]}/metrics/prometheus`,
      qr/^nginx_vmess_flows_total\{zone="main",carrier="tcp"\} 1$/m, 'metrics');
+stop();
+
+put("$dir/vmess.htpasswd", 'admin:{PLAIN}secret' . "\n");
+start('page.conf');
+is(flow(tcp()), 'target: hello', 'a flow by page.conf');
+my $page = "curl -sk --max-time $limit -H 'Accept: text/html' https://127.0.0.1:@{[ $port + 1 ]}";
+like(`$page/`, qr/401 Authorization Required/, 'the page needs a password');
+like(`$page/api/`, qr/401 Authorization Required/, 'and so does the API');
+like(`$page/ -u admin:secret`, qr/<title>vmess_status/, 'the page');
+like(`$page/api/ -u admin:secret`, qr/"write":true/, 'and the API');
+like(`$page/json -u admin:secret`, qr{"api":"/api/"}, 'which it knows');
 stop();
 
 
