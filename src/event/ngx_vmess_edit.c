@@ -32,12 +32,38 @@ ngx_vmess_edit_begin(ngx_vmess_zone_t *zone, ngx_vmess_edit_pt finish,
 }
 
 
+/* it is seen to be applied before the number is another one */
+
+void
+ngx_vmess_edit_apply(ngx_vmess_zone_t *zone)
+{
+    zone->sh->applied = 1;
+
+    ngx_vmess_memory_barrier();
+
+    zone->sh->begun++;
+
+    ngx_vmess_memory_barrier();
+}
+
+
+ngx_uint_t
+ngx_vmess_edit_is_applied(ngx_vmess_zone_t *zone)
+{
+    return zone->sh->applied && ngx_vmess_edit_is_open(zone);
+}
+
+
 void
 ngx_vmess_edit_end(ngx_vmess_zone_t *zone)
 {
     zone->finish = NULL;
 
     (void) ngx_vmess_table_room_keep(zone->sh->table, 0, 0);
+
+    ngx_vmess_memory_barrier();
+
+    zone->sh->applied = 0;
 
     ngx_vmess_memory_barrier();
 

@@ -28,6 +28,12 @@ typedef void (*ngx_vmess_edit_pt)(void *data);
 ngx_int_t ngx_vmess_edit_begin(ngx_vmess_zone_t *zone,
     ngx_vmess_edit_pt finish, void *data);
 
+/* from now on users are changed by it, who are to be saved together */
+void ngx_vmess_edit_apply(ngx_vmess_zone_t *zone);
+
+/* whether they are, by a worker that lives; takes no lock */
+ngx_uint_t ngx_vmess_edit_is_applied(ngx_vmess_zone_t *zone);
+
 /* ends it, and gives back room that was kept for it; the table is locked */
 void ngx_vmess_edit_end(ngx_vmess_zone_t *zone);
 

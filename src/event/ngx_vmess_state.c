@@ -6,7 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_state.h"
-#include "ngx_vmess_process.h"
+#include "ngx_vmess_edit.h"
 #include "ngx_vmess_state_dir.h"
 #include "ngx_vmess_state_load.h"
 #include "ngx_vmess_state_lock.h"
@@ -163,10 +163,6 @@ ngx_vmess_state_init_worker(ngx_cycle_t *cycle)
         if (st == NULL) {
             continue;
         }
-
-        /* of a worker that died in this slot */
-
-        zone[i]->sh->workers[ngx_process_slot].changing = 0;
 
         st->lock = NGX_INVALID_FILE;
         st->journal = NGX_INVALID_FILE;
@@ -339,13 +335,9 @@ ngx_vmess_state_step_handler(ngx_event_t *ev)
 static ngx_uint_t
 ngx_vmess_state_ready(ngx_vmess_state_t *st)
 {
-    uint32_t              pid;
-    ngx_uint_t            i, begun;
-    ngx_vmess_zone_sh_t  *sh;
+    ngx_uint_t  begun;
 
-    sh = st->zone->sh;
-
-    begun = sh->begun;
+    begun = st->zone->sh->begun;
 
     ngx_vmess_memory_barrier();
 
@@ -367,20 +359,7 @@ ngx_vmess_state_ready(ngx_vmess_state_t *st)
         return 1;
     }
 
-    for (i = 0; i < NGX_MAX_PROCESSES; i++) {
-
-        pid = sh->workers[i].changing;
-
-        /* if it is known to have died, the pid may be another worker's */
-
-        if (pid && pid == sh->workers[i].pid
-            && ngx_vmess_process_alive(pid))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
+    return !ngx_vmess_edit_is_applied(st->zone);
 }
 
 
@@ -539,32 +518,6 @@ ngx_vmess_state_exit_worker(ngx_cycle_t *cycle)
                 break;
             }
         }
-    }
-}
-
-
-void
-ngx_vmess_state_begin_list(ngx_vmess_zone_t *zone)
-{
-    if (zone->lists++ == 0) {
-        zone->sh->workers[ngx_process_slot].changing = ngx_pid;
-    }
-
-    /* seen before the number is another one */
-
-    ngx_vmess_memory_barrier();
-
-    (void) ngx_atomic_fetch_add(&zone->sh->begun, 1);
-}
-
-
-void
-ngx_vmess_state_end_list(ngx_vmess_zone_t *zone)
-{
-    ngx_vmess_memory_barrier();
-
-    if (--zone->lists == 0) {
-        zone->sh->workers[ngx_process_slot].changing = 0;
     }
 }
 

@@ -31,13 +31,6 @@ void ngx_vmess_state_init_worker(ngx_cycle_t *cycle);
 void ngx_vmess_state_exit_worker(ngx_cycle_t *cycle);
 
 /*
- * Around changes of users that are made in several turns of the event loop, and
- * are to be there together after a crash, or not at all.
- */
-void ngx_vmess_state_begin_list(ngx_vmess_zone_t *zone);
-void ngx_vmess_state_end_list(ngx_vmess_zone_t *zone);
-
-/*
  * Has what was changed until now saved at once, and returns a number for
  * ngx_vmess_state_saved(), 0: there is nothing to be waited for.
  */

@@ -21,7 +21,6 @@
 typedef struct {
     volatile uint32_t          pid;        /* 0: none */
     volatile uint32_t          epoch;
-    volatile uint32_t          changing;   /* its pid, in a list */
 } ngx_vmess_worker_sh_t;
 
 
@@ -82,13 +81,14 @@ typedef struct {
     ngx_atomic_t               asked;
     ngx_atomic_t               saved;
     ngx_atomic_t               unsaved;
-    ngx_atomic_t               begun;             /* lists, how often */
     volatile ngx_uint_t        unclean;
 
     /* who changes many users together, see ngx_vmess_edit.h */
 
     volatile ngx_pid_t         editor;            /* 0: nobody */
     volatile ngx_int_t         editor_slot;       /* of processes */
+    volatile ngx_uint_t        applied;           /* its list is now */
+    volatile ngx_uint_t        begun;             /* lists, how often */
 
     ngx_vmess_worker_sh_t      workers[NGX_MAX_PROCESSES];
 } ngx_vmess_zone_sh_t;
@@ -175,7 +175,6 @@ struct ngx_vmess_zone_s {
     ngx_queue_t                accounts;   /* counted in sh */
     ngx_queue_t                walks;      /* over them */
     uint64_t                   naccounts;  /* ever */
-    ngx_uint_t                 lists;      /* being applied */
     void                     (*finish)(void *data);  /* the edit, or NULL */
     void                      *finish_data;
     uint32_t                   epoch;

@@ -157,10 +157,7 @@ ngx_http_vmess_api_bulk_edit_end(ngx_http_vmess_api_bulk_t *bulk)
 
     zone = bulk->ctx->zone;
 
-    if (bulk->change) {
-        ngx_vmess_state_end_list(zone);
-        bulk->change = NULL;
-    }
+    bulk->change = NULL;
 
     (void) ngx_vmess_users_lock(zone);
 
@@ -223,7 +220,7 @@ ngx_http_vmess_api_bulk_edit_check(ngx_http_vmess_api_ctx_t *ctx)
         if (item == NULL) {
             ngx_http_vmess_api_bulk_rewind(bulk);
 
-            ngx_vmess_state_begin_list(ctx->zone);
+            ngx_vmess_edit_apply(ctx->zone);
 
             bulk->change = ngx_http_vmess_api_bulk_apply_clear;
             ctx->step = ngx_http_vmess_api_bulk_edit_apply;
