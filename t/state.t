@@ -758,10 +758,10 @@ my %id = (carol => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11',
           erin => 'd4c1a9a0-7b58-4b7e-8f43-0a9e5d2c6b17');
 my %value = (expires => '2040-01-31T18:00:00Z', quota => 1000000, quota_reset => 'month@31',
              rate_up => 1000000, rate_down => 2000000, max_conns => 5, max_ips => 2,
-             class => 'gold', token => 'imported_token-1');
+             class => 'gold');
 
 for my $name (sort keys %id) {
-    is($api->call('PUT', "users/$name", { id => $id{$name}, %value })->{status},
+    is($api->call('PUT', "users/$name", { id => $id{$name}, %value, token => "imported_token-$name" })->{status},
        201, "$name is made");
 }
 
