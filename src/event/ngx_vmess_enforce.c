@@ -58,6 +58,7 @@ ngx_vmess_enforce_init_worker(ngx_cycle_t *cycle)
     for (i = 0; i < vcf->zones.nelts; i++) {
 
         enforce[i].zone = zone[i];
+        zone[i]->settled = ngx_current_msec;
 
         ngx_vmess_epoch_register(zone[i]);
 
@@ -98,7 +99,9 @@ ngx_vmess_enforce_tick_handler(ngx_event_t *ev)
         }
     }
 
-    if (ngx_current_msec - zone->settled >= NGX_VMESS_ENFORCE_TICK) {
+    if (zone->epoch != zone->sh->epoch
+        || ngx_current_msec - zone->settled >= NGX_VMESS_ENFORCE_TICK)
+    {
         zone->settled = ngx_current_msec;
 
         zone->rows->workers[ngx_process_slot].connections =

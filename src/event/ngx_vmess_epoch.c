@@ -8,6 +8,7 @@
 #include "ngx_vmess_epoch.h"
 #include "ngx_vmess_counters.h"
 #include "ngx_vmess_process.h"
+#include "ngx_vmess_wake.h"
 
 
 static ngx_int_t ngx_vmess_epoch_lost(ngx_vmess_zone_sh_t *sh);
@@ -127,6 +128,11 @@ ngx_vmess_epoch_settle(ngx_vmess_zone_t *zone)
 
     if (zone->epoch != sh->epoch) {
         zone->epoch = sh->epoch;
+
+        /* others are to count anew soon: until then no user is freed */
+
+        ngx_vmess_wake_workers(zone);
+
         return NGX_DONE;
     }
 
