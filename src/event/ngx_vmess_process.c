@@ -100,10 +100,13 @@ ngx_vmess_process_alive(ngx_pid_t pid)
         return 1;
     }
 
-    /* the master has no lock: it loses it when it becomes a daemon */
+    /*
+     * The master has no lock: it loses it when it becomes a daemon.  A child of
+     * one that has died has another parent.
+     */
 
     if (pid == ngx_parent) {
-        return kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH;
+        return ngx_getppid() == pid;
     }
 
     ngx_memzero(&fl, sizeof(struct flock));

@@ -151,6 +151,47 @@ test_heard(test_worker_t *workers, ngx_uint_t n)
 }
 
 
+/* its pid is still there, as of a process of anybody else, since nobody waits */
+
+static void
+test_master(test_worker_t *worker)
+{
+    pid_t  pid;
+
+    worker->ready = 0;
+
+    pid = fork();
+
+    if (pid == 0) {
+        ngx_pid = getpid();
+
+        if (fork()) {
+            _exit(0);
+        }
+
+        ngx_parent = ngx_pid;
+        ngx_pid = getpid();
+
+        while (getppid() == ngx_parent) {
+            usleep(1000);
+        }
+
+        worker->ready = ngx_vmess_process_alive(ngx_parent) ? 1 : 2;
+
+        _exit(0);
+    }
+
+    while (!worker->ready) {
+        usleep(1000);
+    }
+
+    test_ok(kill(pid, 0) == 0 && worker->ready == 2,
+            "so is the master of who is left, when it has died");
+
+    waitpid(pid, NULL, 0);
+}
+
+
 int
 main(void)
 {
@@ -208,6 +249,9 @@ main(void)
             "a stranger is nobody, whose pid it may ever have got");
 
     test_end(stranger);
+
+    test_master(&workers[TEST_WORKERS]);
+
     test_end(pid[0]);
     test_end(pid[2]);
 
