@@ -895,3 +895,55 @@ ok(wait_log($refused, 2), 'with another size as well');
 is(names(api(GET => 'users?sort=name')), 'alice carol', 'nothing has changed');
 --- stream_response: 1
 --- may_alert
+
+
+=== TEST 18: a worker dies amid a removal: flows end at the other one, though nobody changes users again
+--- listen: reuseport
+--- config eval: $::write
+--- servers
+echo echo
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_server_config
+vmess main;
+proxy_pass vmess_target;
+--- may_alert
+--- stream_client
+SKIP: {
+    api(PUT => 'users/carol', { id => $Carol });
+    my @f = map { flow(uuid => $Carol, to => 'echo', data => 'hello') } 1 .. 16;
+    is(join('', map { $_->read(5) } @f), 'hello' x @f, 'flows at both workers');
+
+    # an instruction that there is not, where slots of who has gone are freed
+
+    my %was;
+    for my $pid (children()) {
+        my $maps = TestVMess::file_text("/proc/$pid/maps");
+        my ($from, $file) = map { $maps =~ m{^(\w+)-\w+ \S+ 0+ .* (/.*/$_)$}m } 'ngx_vmess_module.so', 'nginx';
+        my ($at) = map { /^(\w+) T ngx_vmess_slot_free$/ ? hex $1 : () } `nm $file`;
+        open my $mem, '+<:raw', "/proc/$pid/mem" or skip "memory of nginx: $!", 1;
+        sysseek $mem, $at += hex $from, 0 or die $!;
+        sysread $mem, $was{$pid}, 4 or skip "memory of nginx: $!", 1;
+        sysseek $mem, $at, 0;
+        syswrite $mem, "\xff" x 4 or skip "memory of nginx: $!", 1;
+        $was{$pid} = [$mem, $at, $was{$pid}];
+    }
+
+    my $s = tcp(http_port());
+    put($s, "DELETE /api/users/carol HTTP/1.1\r\nHost: x\r\n\r\n");
+    is(slurp($s), '', 'there is no answer');
+    is(wait_log(qr/exited on signal/), 1, 'a worker has died');
+
+    for my $pid (grep { $was{$_} } children()) {
+        my ($mem, $at, $bytes) = @{ $was{$pid} };
+        sysseek $mem, $at, 0;
+        syswrite $mem, $bytes;
+    }
+
+    $_->read_eof for @f;
+    is(scalar(grep { !$_->{eof} && !$_->{error} } @f), 0, 'all flows are over');
+    cmp_ok(log_count(qr/flow of user "carol", who .* is closed/), '>', 0, 'some at the other worker');
+}
+undef $api;
+is(api(GET => 'users/carol')->{status}, 404, 'the user has gone');
+--- stream_response: 1

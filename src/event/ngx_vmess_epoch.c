@@ -102,9 +102,11 @@ ngx_vmess_epoch_settled(ngx_vmess_zone_sh_t *sh)
 ngx_int_t
 ngx_vmess_epoch_settle(ngx_vmess_zone_t *zone)
 {
+    ngx_vmess_table_t    *t;
     ngx_vmess_zone_sh_t  *sh;
 
     sh = zone->sh;
+    t = sh->table;
 
     if (zone->epoch != sh->epoch) {
         zone->epoch = sh->epoch;
@@ -122,7 +124,13 @@ ngx_vmess_epoch_settle(ngx_vmess_zone_t *zone)
         return NGX_OK;
     }
 
+    /* a change that was not finished is to be seen, though nobody makes others */
+
+    ngx_vmess_table_begin(t);
+
     ngx_vmess_epoch_begin(zone);
+
+    ngx_vmess_table_end(t);
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
