@@ -454,9 +454,9 @@ my %old = map { $_ => 1 } children();
 edit_conf(sub { s/^u(\d+) \S+;/"u$1 " . id($1 ^ 1) . ';'/gme });
 signal_nginx('HUP');
 my %n;
-until (2 == grep { !$old{$_} } children()) {
+do {
     $n{ count() }++;
-}
+} until 2 == grep { !$old{$_} } children();
 is(join(' ', keys %n), 12000, 'all users are there all the time');
 is(count(), 12000, 'and then');
 is(api(GET => "users/u$_")->{json}{id}, id($_ ^ 1), "the id of u$_") for 0, 1, 6001, 11999;
