@@ -249,6 +249,7 @@ like(refusal(PUT => 'users/alice', \%id), qr/^409 : user "alice" is defined in \
 like(refusal(PATCH => 'users/alice', {}), qr/^409 /, 'nor changed');
 like(refusal(DELETE => 'users/alice'), qr/^409 /, 'nor removed');
 like(refusal(PUT => 'users/carol', { id => $User{alice} }), qr/^409 id: an id of user "carol" is that of user "alice"/, 'an id of another');
+like(refusal(PUT => 'users/carol', { id => $Carol, also => $User{alice} }), qr/^409 also: an id of user "carol" is that of user "alice"/, 'as the second one');
 like(refusal(PUT => 'users/' . 'x' x 65, \%id), qr/^422 name: /, 'a name that is too long');
 like(refusal(PUT => 'users/a%20b', \%id), qr/^422 name: /, 'a name with a space');
 like(refusal(PUT => 'users/%ff', \%id), qr/^422 name: /, 'a name that is not UTF-8');
@@ -418,6 +419,7 @@ for (
     [[{ name => 'u1', class => 'silver' }, { name => 'nobody', class => 'gold' }], '422 id: users[1]: is missing: must be a UUID'],
     [[{ name => 'u1', class => 'silver' }, { name => 'alice', class => 'gold' }], '409 : users[1]: user "alice" is defined'],
     [[{ name => 'u1', class => 'silver' }, { name => 'u2', id => $id->(5) }], '409 id: users[1]: an id of user "u2" is that of user "u5"'],
+    [[{ name => 'u2', also => $id->(5) }], '409 also: users[0]: an id of user "u2" is that of user "u5"'],
     [[{ name => 'u1', remove => 1 }], '422 remove: users[0]: must be true or false'],
 ) {
     like(refusal(PATCH => 'users', { users => $_->[0] }), qr/^\Q$_->[1]\E/, $_->[1]);

@@ -254,7 +254,7 @@ ngx_http_vmess_api_bulk_edit_check_item(ngx_http_vmess_api_ctx_t *ctx,
 
     if (exists && info.user.value.origin != NGX_VMESS_ORIGIN_API) {
         rc = ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
-                                           &item->name.str, NULL, err);
+                                           &item->name.str, err);
 
     } else if (!item->change.remove) {
         rc = ngx_http_vmess_api_bulk_edit_value(ctx, item, &info.user.value,
@@ -384,9 +384,8 @@ ngx_http_vmess_api_bulk_edit_check_id(ngx_http_vmess_api_ctx_t *ctx,
     rc = ngx_http_vmess_api_bulk_edit_gives_up(ctx, other.value.origin,
                                                &other.value.name)
          ? NGX_OK
-         : ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_TAKEN,
-                                         &item->name.str, &other.value.name,
-                                         err);
+         : ngx_http_vmess_api_user_id_taken(&item->change.value, &other.value,
+                                            err);
 
     ngx_explicit_memzero(&other, sizeof(ngx_vmess_user_info_t));
 
@@ -497,7 +496,7 @@ ngx_http_vmess_api_bulk_edit_check_room(ngx_http_vmess_api_ctx_t *ctx,
 
     if (rc != NGX_OK) {
         return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FULL,
-                                             &item->name.str, NULL, err);
+                                             &item->name.str, err);
     }
 
     if (need.ids == 0) {
@@ -511,7 +510,7 @@ ngx_http_vmess_api_bulk_edit_check_room(ngx_http_vmess_api_ctx_t *ctx,
         || ngx_vmess_table_keys(value, item->keys) != NGX_OK)
     {
         return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FAILED,
-                                             &item->name.str, NULL, err);
+                                             &item->name.str, err);
     }
 
     return NGX_OK;

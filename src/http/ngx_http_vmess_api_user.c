@@ -329,7 +329,7 @@ ngx_http_vmess_api_user_prepare(ngx_http_vmess_api_ctx_t *ctx,
 
     if (exists && value->origin != NGX_VMESS_ORIGIN_API) {
         return ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
-                                             &ctx->name, NULL, err);
+                                             &ctx->name, err);
     }
 
     if (!exists) {
@@ -416,9 +416,12 @@ done:
         *info = now;
         info->user.value.name.data = info->user.name;
 
+    } else if (*done == NGX_VMESS_TABLE_TAKEN) {
+        rc = ngx_http_vmess_api_user_id_taken(&info->user.value,
+                                              &now.user.value, err);
+
     } else if (rc == NGX_DECLINED) {
-        rc = ngx_http_vmess_api_user_error(ctx, *done, &ctx->name,
-                                           &now.user.value.name, err);
+        rc = ngx_http_vmess_api_user_error(ctx, *done, &ctx->name, err);
     }
 
     ngx_explicit_memzero(&keys, sizeof(ngx_vmess_value_keys_t));
@@ -663,7 +666,7 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
 
     } else if (!u->conf && info->user.value.origin != NGX_VMESS_ORIGIN_API) {
         (void) ngx_http_vmess_api_user_error(ctx, NGX_VMESS_TABLE_FOREIGN,
-                                             &ctx->name, NULL, err);
+                                             &ctx->name, err);
     } else {
         if (u->act) {
             u->act(t, user);
@@ -678,7 +681,7 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
 
         rc = (done <= NGX_VMESS_TABLE_CHANGED)
              ? NGX_OK
-             : ngx_http_vmess_api_user_error(ctx, done, &ctx->name, NULL, err);
+             : ngx_http_vmess_api_user_error(ctx, done, &ctx->name, err);
     }
 
     ngx_vmess_users_unlock(ctx->zone);
@@ -689,8 +692,7 @@ ngx_http_vmess_api_user_act(ngx_http_vmess_api_ctx_t *ctx,
 
 ngx_int_t
 ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_e rc, ngx_str_t *name, ngx_str_t *other,
-    ngx_http_vmess_api_error_t *err)
+    ngx_vmess_table_e rc, ngx_str_t *name, ngx_http_vmess_api_error_t *err)
 {
     ngx_str_t   file;
     ngx_uint_t  line;
@@ -704,12 +706,6 @@ ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
                                         "vmess_users \"%V\", give it a larger "
                                         "size",
                                         name, &ctx->zone->name);
-
-    case NGX_VMESS_TABLE_TAKEN:
-        return ngx_http_vmess_api_error(err, NGX_HTTP_CONFLICT, "IdTaken",
-                                        "id", "an id of user \"%V\" is that "
-                                        "of user \"%V\", give each one of "
-                                        "its own", name, other);
 
     case NGX_VMESS_TABLE_FOREIGN:
 
@@ -737,6 +733,31 @@ ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
                                         "keys of user \"%V\" failed, see the "
                                         "error log", name);
     }
+}
+
+
+ngx_int_t
+ngx_http_vmess_api_user_id_taken(ngx_vmess_value_t *value,
+    ngx_vmess_value_t *other, ngx_http_vmess_api_error_t *err)
+{
+    ngx_uint_t   k;
+    const char  *field;
+
+    field = "also";
+
+    for (k = 0; k < other->ids; k++) {
+
+        if (ngx_vmess_equal(other->id[k], value->id[NGX_VMESS_USER_OWN],
+                            NGX_VMESS_ID_LEN))
+        {
+            field = "id";
+        }
+    }
+
+    return ngx_http_vmess_api_error(err, NGX_HTTP_CONFLICT, "IdTaken", field,
+                                    "an id of user \"%V\" is that of user "
+                                    "\"%V\", give each one of its own",
+                                    &value->name, &other->name);
 }
 
 

@@ -22,15 +22,15 @@ ngx_int_t ngx_http_vmess_api_user_none(ngx_http_vmess_api_ctx_t *ctx,
     ngx_http_vmess_api_error_t *err);
 
 /*
- * Says why a user could not be set.
- *
- * other  the user that has an id already, after NGX_VMESS_TABLE_TAKEN
- *
- * Returns NGX_ERROR.
+ * Says why a user could not be set, but for NGX_VMESS_TABLE_TAKEN; returns
+ * NGX_ERROR.
  */
 ngx_int_t ngx_http_vmess_api_user_error(ngx_http_vmess_api_ctx_t *ctx,
-    ngx_vmess_table_e rc, ngx_str_t *name, ngx_str_t *other,
-    ngx_http_vmess_api_error_t *err);
+    ngx_vmess_table_e rc, ngx_str_t *name, ngx_http_vmess_api_error_t *err);
+
+/* says which id of a value is that of another user; returns NGX_ERROR */
+ngx_int_t ngx_http_vmess_api_user_id_taken(ngx_vmess_value_t *value,
+    ngx_vmess_value_t *other, ngx_http_vmess_api_error_t *err);
 
 /*
  * The user who has the token of a value already, other than one of its name, or
