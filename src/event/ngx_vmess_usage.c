@@ -17,6 +17,8 @@ static time_t ngx_vmess_usage_start(ngx_vmess_usage_period_t *period,
     ngx_vmess_limits_t *limits, time_t now);
 static ngx_uint_t ngx_vmess_usage_over(ngx_vmess_usage_period_t *period,
     ngx_vmess_limits_t *limits, time_t now);
+static ngx_uint_t ngx_vmess_usage_ahead(ngx_vmess_usage_period_t *period,
+    ngx_vmess_limits_t *limits, time_t now);
 static void ngx_vmess_usage_commit(ngx_vmess_usage_t *usage,
     ngx_vmess_limits_t *limits, ngx_vmess_usage_period_t *period);
 
@@ -167,7 +169,10 @@ ngx_vmess_usage_start(ngx_vmess_usage_period_t *period,
         return period->start;
     }
 
-    return ngx_vmess_period_start(&limits->quota_reset, period->start, now);
+    return ngx_vmess_period_start(&limits->quota_reset,
+                                  ngx_vmess_usage_ahead(period, limits, now)
+                                  ? 0 : period->start,
+                                  now);
 }
 
 
@@ -179,7 +184,29 @@ ngx_vmess_usage_over(ngx_vmess_usage_period_t *period,
 {
     return period->reset.unit != limits->quota_reset.unit
            || period->reset.n != limits->quota_reset.n
-           || (period->next && period->next <= now);
+           || (period->next && period->next <= now)
+           || ngx_vmess_usage_ahead(period, limits, now);
+}
+
+
+/*
+ * The period began more than one in the future, by a clock that was wrong: to
+ * wait for it might take years.
+ */
+
+static ngx_uint_t
+ngx_vmess_usage_ahead(ngx_vmess_usage_period_t *period,
+    ngx_vmess_limits_t *limits, time_t now)
+{
+    time_t  next;
+
+    if (period->start <= now) {
+        return 0;
+    }
+
+    next = ngx_vmess_period_next(&limits->quota_reset, now);
+
+    return next && period->start > next;
 }
 
 

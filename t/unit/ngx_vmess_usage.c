@@ -147,6 +147,54 @@ test_rolling(void)
 }
 
 
+/* the clock was wrong by years, and is put right */
+
+static void
+test_future(void)
+{
+    time_t                    t;
+    test_state_t              st;
+    ngx_vmess_usage_period_t  period;
+
+    test_state(&st, NGX_VMESS_PERIOD_MONTH, 31);
+
+    t = TEST_FEB1 + 10 * TEST_DAY;
+
+    test_count(&st, TEST_MAR31, 1000, 0);
+    test_ok(test_used(&st, TEST_MAR31 - 1) == 1000
+            && test_used(&st, TEST_FEB29) == 1000,
+            "future: by a period, nothing begins again");
+
+    test_ok(test_used(&st, TEST_FEB29 - 1) == 0,
+            "future: by more, another one begins");
+
+    test_count(&st, t, 5, 0);
+    ngx_vmess_usage_period(&st.usage, &period);
+
+    test_ok(test_used(&st, t + 1) == 5 && period.start == TEST_FEB1 - TEST_DAY
+            && period.next == TEST_FEB29,
+            "future: it is that of the clock");
+
+    test_state(&st, NGX_VMESS_PERIOD_DAYS, 30);
+
+    test_count(&st, t + 30 * TEST_DAY, 1000, 0);
+    test_ok(test_used(&st, t) == 1000, "future: by 30d, not again");
+    test_count(&st, t - 1, 5, 0);
+    ngx_vmess_usage_period(&st.usage, &period);
+
+    test_ok(test_used(&st, t) == 5 && period.start == t - 1,
+            "future: by more than 30d, from the first");
+
+    test_state(&st, NGX_VMESS_PERIOD_NEVER, 0);
+    ngx_vmess_usage_reset(&st.usage, &st.limits, t + 5000 * TEST_DAY);
+    test_count(&st, t, 5, 0);
+
+    test_ok(!ngx_vmess_usage_due(&st.usage, &st.limits, t)
+            && test_used(&st, t) == 5,
+            "future: never begins again");
+}
+
+
 static void
 test_changes(void)
 {
@@ -367,6 +415,7 @@ main(void)
 {
     test_months();
     test_rolling();
+    test_future();
     test_changes();
     test_deaths("begin", ngx_vmess_usage_begin, TEST_FEB29);
     test_deaths("reset", ngx_vmess_usage_reset, TEST_FEB1 + 1);
