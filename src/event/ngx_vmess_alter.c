@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_alter.h"
+#include "ngx_vmess_table_find.h"
 #include "proto/ngx_vmess_id.h"
 
 

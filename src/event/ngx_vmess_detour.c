@@ -6,6 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_detour.h"
+#include "ngx_vmess_table_temporary.h"
 #include "proto/ngx_vmess_hash.h"
 #include "proto/ngx_vmess_id.h"
 

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_vmess_edit.h"
 #include "ngx_vmess_process.h"
+#include "ngx_vmess_table_room.h"
 
 
 ngx_int_t

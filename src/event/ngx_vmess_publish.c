@@ -8,6 +8,11 @@
 #include "ngx_vmess_publish.h"
 #include "ngx_vmess_counters.h"
 #include "ngx_vmess_edit.h"
+#include "ngx_vmess_table_find.h"
+#include "ngx_vmess_table_remove.h"
+#include "ngx_vmess_table_room.h"
+#include "ngx_vmess_table_set.h"
+#include "ngx_vmess_table_temporary.h"
 
 
 /* users that are looked at or changed under one lock */

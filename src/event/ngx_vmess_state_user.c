@@ -6,6 +6,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_vmess_state_user.h"
+#include "ngx_vmess_table_find.h"
+#include "ngx_vmess_table_remove.h"
+#include "ngx_vmess_table_set.h"
 
 
 static u_char *ngx_vmess_state_user_write(ngx_vmess_user_t *user,

@@ -163,16 +163,6 @@ struct ngx_vmess_user_s {
 #define ngx_vmess_user_limits(user)  (&(user)->conf->limits)
 
 
-/* room for a user in the table, see ngx_vmess_table_room_need() */
-
-typedef struct {
-    ngx_uint_t                 users;      /* 1: it is new */
-    ngx_uint_t                 ids;        /* that come or go */
-    ngx_uint_t                 slots;
-    ngx_uint_t                 spare;
-} ngx_vmess_table_need_t;
-
-
 /* a user as it is at one moment, for lists */
 
 typedef struct {
@@ -200,34 +190,6 @@ void ngx_vmess_table_begin(ngx_vmess_table_t *t);
 void ngx_vmess_table_end(ngx_vmess_table_t *t);
 
 /*
- * Keeps room for users and ids of them for the configuration: nobody else gets
- * it.  With zeros gives it back.  The table is locked.
- *
- * NGX_OK, or NGX_DECLINED: there is not as much
- */
-ngx_int_t ngx_vmess_table_room_reserve(ngx_vmess_table_t *t, ngx_uint_t users,
-    ngx_uint_t ids);
-
-/*
- * What the user of a value needs beyond what it has: to be, and then slots,
- * some of them ("spare") only until others of the user are freed.  Slots that
- * a user has.  The table is locked.
- */
-void ngx_vmess_table_room_need(ngx_vmess_table_t *t, ngx_vmess_value_t *value,
-    ngx_vmess_table_need_t *need);
-ngx_uint_t ngx_vmess_table_room_held(ngx_vmess_user_t *user);
-
-/*
- * Keeps room for users of the API that will be set: the configuration does not
- * get it.  What is set takes from the room that there is, so less is to be kept
- * before.  The table is locked.
- *
- * NGX_OK, or NGX_DECLINED: there is not as much
- */
-ngx_int_t ngx_vmess_table_room_keep(ngx_vmess_table_t *t, ngx_uint_t users,
-    ngx_uint_t slots);
-
-/*
  * Frees users that were removed, if nobody refers to them in the epoch; the
  * table is locked.
  *
@@ -247,72 +209,11 @@ ngx_uint_t ngx_vmess_table_reap_some(ngx_vmess_table_t *t, ngx_uint_t epoch,
 ngx_uint_t ngx_vmess_table_has_removed(ngx_vmess_table_t *t);
 
 /*
- * Temporary ids: a period in seconds, 0: there are none.  Users get slots for
- * them when they are set, and by _add(), which also takes them away.
- * The table is locked, but for _refresh().
- */
-void ngx_vmess_table_temporary_set_refresh(ngx_vmess_table_t *t,
-    time_t refresh);
-time_t ngx_vmess_table_temporary_refresh(ngx_vmess_table_t *t);
-void ngx_vmess_table_temporary_add(ngx_vmess_table_t *t,
-    ngx_vmess_user_t *user);
-
-/*
- * Sets the one of even or odd periods, good until that second; serial is that
- * of the user's own id.  The table is locked.  NGX_OK or NGX_DECLINED.
- */
-ngx_int_t ngx_vmess_table_temporary_set(ngx_vmess_table_t *t,
-    ngx_vmess_user_t *user, uint32_t serial, ngx_uint_t odd,
-    const u_char *cmd_key, ngx_vmess_auth_key_t *key, time_t until);
-
-/* until when that is good, 0 if there is none.  Takes no lock */
-time_t ngx_vmess_table_temporary_until(ngx_vmess_table_t *t,
-    ngx_vmess_user_t *user, uint32_t serial, ngx_uint_t odd);
-
-/*
  * Makes the keys of a value's ids, which takes some microseconds for each.
  * NGX_OK, or NGX_ERROR: use ngx_ssl_error().  Wipe them after use.
  */
 ngx_int_t ngx_vmess_table_keys(ngx_vmess_value_t *value,
     ngx_vmess_value_keys_t *keys);
-
-/*
- * Creates a user, or makes it what the value says; the table is locked.  The
- * counters of a user that is there stay, flows stay if their id does.  A user
- * of the API becomes one of the configuration if the value is of that, not the
- * other way round.  A user added again within 500 ms after it was removed, with
- * an id of before, is the same, with counters and flows; one without is new.
- *
- * value  its two ids must not be the same
- * keys   made of the value; NULL: they are made here, if they are needed
- * userp  gets the user after _SAME, _ADDED, _CHANGED, and _FOREIGN, and the one
- *        that has the id after _TAKEN; may be NULL
- *
- * After any other answer than _ADDED and _CHANGED nothing is changed.
- */
-ngx_vmess_table_e ngx_vmess_table_set(ngx_vmess_table_t *t,
-    ngx_vmess_value_t *value, ngx_vmess_value_keys_t *keys,
-    ngx_vmess_user_t **userp);
-
-/*
- * Gives a user an id that nobody knows in place of one of its own which the
- * value has: it is to be set anew soon.  Unlike one that is removed it is there
- * all the time, whatever happens to this process.  The table is locked.
- *
- * NGX_OK, or NGX_DECLINED: it has no such id, or there is no room
- */
-ngx_int_t ngx_vmess_table_set_aside(ngx_vmess_table_t *t,
-    ngx_vmess_user_t *user, ngx_vmess_value_t *value);
-
-/*
- * Removes a user, whose flows end within a second or so; the table is locked.
- * Who may do so is for the caller to say.
- */
-void ngx_vmess_table_remove(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
-
-/* gives the user another token, a good one; answers as ngx_vmess_table_set() */
-ngx_vmess_table_e ngx_vmess_table_set_token(ngx_vmess_table_t *t,
-    ngx_vmess_user_t *user, ngx_str_t *token);
 
 /* ends the flows that the user has now; the table is locked */
 void ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
@@ -321,21 +222,6 @@ void ngx_vmess_table_kick(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
  * a period of the user begins now, see ngx_vmess_usage.h; the table is locked
  */
 void ngx_vmess_table_reset(ngx_vmess_table_t *t, ngx_vmess_user_t *user);
-
-/*
- * find a user by name, or by any of its ids; NULL: none.  The table is locked
- */
-ngx_vmess_user_t *ngx_vmess_table_find(ngx_vmess_table_t *t, ngx_str_t *name);
-ngx_vmess_user_t *ngx_vmess_table_find_id(ngx_vmess_table_t *t,
-    const u_char *id);
-
-/*
- * Finds the user of a token, which is any text; NULL: none, or two have it, as
- * the table does not look at that when it sets a user.  One of the
- * configuration comes before any of the API.  The table is locked.
- */
-ngx_vmess_user_t *ngx_vmess_table_find_token(ngx_vmess_table_t *t,
-    ngx_str_t *token);
 
 /*
  * The token of a user as a text at p, at most NGX_VMESS_SUBSCRIPTION_MAX bytes;
@@ -369,13 +255,6 @@ ngx_vmess_user_t *ngx_vmess_table_user(ngx_vmess_table_t *t, ngx_uint_t i);
 /* whether it is there: for those who have the table locked */
 #define ngx_vmess_table_used(user)                                            \
     ((user)->state == NGX_VMESS_USER_USED)
-
-/*
- * The user whose ids the replay filter counts for that owner: NGX_OK and info,
- * or NGX_DECLINED
- */
-ngx_int_t ngx_vmess_table_find_owner(ngx_vmess_table_t *t, uint32_t owner,
-    ngx_vmess_user_info_t *info);
 
 /*
  * The number of changes so far, never the same after something was changed: of

@@ -8,6 +8,7 @@
 #include "ngx_vmess_users.h"
 #include "ngx_vmess_filter.h"
 #include "ngx_vmess_process.h"
+#include "ngx_vmess_table_find.h"
 #include "ngx_vmess_wake.h"
 
 

@@ -7,6 +7,8 @@
 #include <ngx_core.h>
 #include "ngx_http_vmess_api_bulk.h"
 #include "ngx_http_vmess_api_body.h"
+#include "event/ngx_vmess_table_find.h"
+#include "event/ngx_vmess_table_room.h"
 
 
 static ngx_int_t ngx_http_vmess_api_bulk_event(ngx_http_vmess_api_ctx_t *ctx,

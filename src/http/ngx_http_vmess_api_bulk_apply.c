@@ -6,6 +6,10 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_vmess_api_bulk_apply.h"
+#include "event/ngx_vmess_table_find.h"
+#include "event/ngx_vmess_table_remove.h"
+#include "event/ngx_vmess_table_room.h"
+#include "event/ngx_vmess_table_set.h"
 
 
 static ngx_vmess_table_t *ngx_http_vmess_api_bulk_apply_lock(

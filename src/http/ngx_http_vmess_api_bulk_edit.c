@@ -8,6 +8,8 @@
 #include "ngx_http_vmess_api_bulk_edit.h"
 #include "ngx_http_vmess_api_bulk_apply.h"
 #include "ngx_http_vmess_api_user.h"
+#include "event/ngx_vmess_table_find.h"
+#include "event/ngx_vmess_table_room.h"
 
 
 /* of the answer */

@@ -10,6 +10,7 @@
 #include "ngx_http_vmess_api_query.h"
 #include "ngx_http_vmess_api_user.h"
 #include "event/ngx_vmess_flows.h"
+#include "event/ngx_vmess_table_find.h"
 
 
 /* ms: a worker that says nothing for so long is left out */

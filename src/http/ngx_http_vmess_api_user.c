@@ -8,6 +8,9 @@
 #include "ngx_http_vmess_api_user.h"
 #include "ngx_http_vmess_api_body.h"
 #include "ngx_http_vmess_api_change.h"
+#include "event/ngx_vmess_table_find.h"
+#include "event/ngx_vmess_table_remove.h"
+#include "event/ngx_vmess_table_set.h"
 #include "proto/ngx_vmess_name.h"
 
 

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_http_vmess_status.h"
 #include "ngx_http_vmess_api_user.h"
+#include "event/ngx_vmess_table_find.h"
 
 
 /* an answer about a user without its name: two numbers for each minute */

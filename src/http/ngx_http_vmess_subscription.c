@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include "ngx_http_vmess_subscription.h"
 #include "event/ngx_vmess_offer.h"
+#include "event/ngx_vmess_table_find.h"
 
 
 static void ngx_http_vmess_subscription_usage(

@@ -7,6 +7,9 @@
 
 #include "test.h"
 #include "event/ngx_vmess_state_user.h"
+#include "event/ngx_vmess_table_find.h"
+#include "event/ngx_vmess_table_remove.h"
+#include "event/ngx_vmess_table_set.h"
 #include "proto/ngx_vmess_crypto.h"
 
 #include <stdio.h>

@@ -8,6 +8,11 @@
 
 #include "test.h"
 #include "event/ngx_vmess_hit.h"
+#include "event/ngx_vmess_table_find.h"
+#include "event/ngx_vmess_table_remove.h"
+#include "event/ngx_vmess_table_room.h"
+#include "event/ngx_vmess_table_set.h"
+#include "event/ngx_vmess_table_temporary.h"
 #include "proto/ngx_vmess_crypto.h"
 #include "proto/ngx_vmess_id.h"
 #include "proto/ngx_vmess_kdf.h"

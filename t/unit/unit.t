@@ -63,7 +63,7 @@ for my $file (glob("$root/src/proto/*.c"),
               "$root/src/event/ngx_vmess_usage.c",
               "$root/src/event/ngx_vmess_slot.c",
               "$root/src/event/ngx_vmess_hit.c",
-              "$root/src/event/ngx_vmess_table.c",
+              glob("$root/src/event/ngx_vmess_table*.c"),
               "$unit/stub.c", "$unit/test.c")
 {
     push(@objects, "$build/" . basename($file, '.c') . '.o');
