@@ -30,32 +30,32 @@ static ngx_vmess_zone_t *ngx_stream_vmess_users_zone(ngx_conf_t *cf,
     ngx_str_t *value);
 static char *ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy,
     void *conf);
-static ngx_int_t ngx_stream_vmess_users_check_line(ngx_conf_t *cf);
-static ngx_int_t ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name,
+static ngx_int_t ngx_stream_vmess_users_line_check(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_vmess_users_line_id(ngx_conf_t *cf, ngx_str_t *name,
     ngx_str_t *text, u_char *id);
-static char *ngx_stream_vmess_users_defaults(ngx_conf_t *cf,
+static char *ngx_stream_vmess_users_line_defaults(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx);
-static ngx_int_t ngx_stream_vmess_users_also(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_users_line_also(ngx_conf_t *cf,
     ngx_vmess_user_conf_t *user);
-static ngx_int_t ngx_stream_vmess_users_set_params(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_users_line_set_params(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx, ngx_vmess_user_conf_t *user);
-static void ngx_stream_vmess_users_warn(ngx_conf_t *cf,
+static void ngx_stream_vmess_users_line_warn(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx, ngx_vmess_limits_t *limits,
     ngx_str_t *where);
-static ngx_int_t ngx_stream_vmess_users_skip_mark(ngx_conf_t *cf,
+static ngx_int_t ngx_stream_vmess_users_line_skip_mark(ngx_conf_t *cf,
     ngx_stream_vmess_users_t *ctx);
-static ngx_int_t ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what,
-    ngx_str_t *name);
+static ngx_int_t ngx_stream_vmess_users_line_check_name(ngx_conf_t *cf,
+    char *what, ngx_str_t *name);
 static ngx_int_t ngx_stream_vmess_users_add(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
 static ngx_int_t ngx_stream_vmess_users_add_token(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
 static ngx_int_t ngx_stream_vmess_users_add_ids(ngx_conf_t *cf,
     ngx_vmess_zone_t *zone, ngx_vmess_user_conf_t *user);
-static ngx_vmess_user_conf_t *ngx_stream_vmess_users_owner(
+static ngx_vmess_user_conf_t *ngx_stream_vmess_users_add_owner(
     ngx_str_node_t *node);
 static void ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone);
-static void ngx_stream_vmess_users_wipe(void *data);
+static void ngx_stream_vmess_users_line_wipe(void *data);
 static ngx_int_t ngx_stream_vmess_users_state(ngx_conf_t *cf,
     ngx_vmess_param_t *param, ngx_str_t *value, void *field);
 
@@ -195,7 +195,9 @@ ngx_stream_vmess_users_zone(ngx_conf_t *cf, ngx_str_t *value)
         return NULL;
     }
 
-    if (ngx_stream_vmess_users_check_name(cf, "vmess_users", &name) != NGX_OK) {
+    if (ngx_stream_vmess_users_line_check_name(cf, "vmess_users", &name)
+        != NGX_OK)
+    {
         return NULL;
     }
 
@@ -232,7 +234,7 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     ngx_pool_cleanup_t     *cln;
     ngx_vmess_user_conf_t  *user;
 
-    if (ngx_stream_vmess_users_skip_mark(cf, ctx) != NGX_OK
+    if (ngx_stream_vmess_users_line_skip_mark(cf, ctx) != NGX_OK
         || ngx_vmess_param_args(cf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -261,10 +263,10 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     if (value[0].len == sizeof("vmess_user_defaults") - 1
         && ngx_strcmp(value[0].data, "vmess_user_defaults") == 0)
     {
-        return ngx_stream_vmess_users_defaults(cf, ctx);
+        return ngx_stream_vmess_users_line_defaults(cf, ctx);
     }
 
-    if (ngx_stream_vmess_users_check_line(cf) != NGX_OK) {
+    if (ngx_stream_vmess_users_line_check(cf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -278,7 +280,7 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    cln->handler = ngx_stream_vmess_users_wipe;
+    cln->handler = ngx_stream_vmess_users_line_wipe;
     cln->data = user;
 
     user->name.str = value[0];
@@ -289,8 +291,8 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     user->file_name = cf->conf_file->file.name.data;
     user->line = cf->conf_file->line;
 
-    if (ngx_stream_vmess_users_id(cf, &value[0], &value[1],
-                                  user->value.id[NGX_VMESS_USER_OWN])
+    if (ngx_stream_vmess_users_line_id(cf, &value[0], &value[1],
+                                       user->value.id[NGX_VMESS_USER_OWN])
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -301,8 +303,8 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     ngx_vmess_id_cmd_key(user->cmd_key[NGX_VMESS_USER_OWN],
                          user->value.id[NGX_VMESS_USER_OWN]);
 
-    if (ngx_stream_vmess_users_also(cf, user) != NGX_OK
-        || ngx_stream_vmess_users_set_params(cf, ctx, user) != NGX_OK
+    if (ngx_stream_vmess_users_line_also(cf, user) != NGX_OK
+        || ngx_stream_vmess_users_line_set_params(cf, ctx, user) != NGX_OK
         || ngx_stream_vmess_users_add(cf, ctx->zone, user) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -315,7 +317,7 @@ ngx_stream_vmess_users_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
 /* the name, and that an id follows */
 
 static ngx_int_t
-ngx_stream_vmess_users_check_line(ngx_conf_t *cf)
+ngx_stream_vmess_users_line_check(ngx_conf_t *cf)
 {
     u_char              id[NGX_VMESS_ID_LEN];
     ngx_str_t          *value;
@@ -367,14 +369,15 @@ ngx_stream_vmess_users_check_line(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    return ngx_stream_vmess_users_check_name(cf, "user", &value[0]);
+    return ngx_stream_vmess_users_line_check_name(cf, "user", &value[0]);
 }
 
 
 /* some editors start a file with U+FEFF, the byte order mark */
 
 static ngx_int_t
-ngx_stream_vmess_users_skip_mark(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
+ngx_stream_vmess_users_line_skip_mark(ngx_conf_t *cf,
+    ngx_stream_vmess_users_t *ctx)
 {
     ngx_str_t      *value;
     static u_char   mark[] = { 0xef, 0xbb, 0xbf };
@@ -418,7 +421,8 @@ ngx_stream_vmess_users_skip_mark(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
 
 
 static ngx_int_t
-ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what, ngx_str_t *name)
+ngx_stream_vmess_users_line_check_name(ngx_conf_t *cf, char *what,
+    ngx_str_t *name)
 {
     if (ngx_vmess_name_check(name) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -434,7 +438,7 @@ ngx_stream_vmess_users_check_name(ngx_conf_t *cf, char *what, ngx_str_t *name)
 /* the id is a secret and not shown */
 
 static ngx_int_t
-ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
+ngx_stream_vmess_users_line_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
     u_char *id)
 {
     u_char      ch, seen[256];
@@ -490,7 +494,8 @@ ngx_stream_vmess_users_id(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *text,
 /* vmess_user_defaults [parameter ...]; */
 
 static char *
-ngx_stream_vmess_users_defaults(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
+ngx_stream_vmess_users_line_defaults(ngx_conf_t *cf,
+    ngx_stream_vmess_users_t *ctx)
 {
     ngx_uint_t           seen;
     const char          *text;
@@ -547,7 +552,7 @@ ngx_stream_vmess_users_defaults(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
         return NGX_CONF_ERROR;
     }
 
-    ngx_stream_vmess_users_warn(cf, ctx, &zone->defaults, &where);
+    ngx_stream_vmess_users_line_warn(cf, ctx, &zone->defaults, &where);
 
     return NGX_CONF_OK;
 }
@@ -558,7 +563,7 @@ ngx_stream_vmess_users_defaults(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx)
  */
 
 static ngx_int_t
-ngx_stream_vmess_users_also(ngx_conf_t *cf, ngx_vmess_user_conf_t *user)
+ngx_stream_vmess_users_line_also(ngx_conf_t *cf, ngx_vmess_user_conf_t *user)
 {
     ngx_str_t          *value, s;
     ngx_uint_t          i, n;
@@ -581,8 +586,8 @@ ngx_stream_vmess_users_also(ngx_conf_t *cf, ngx_vmess_user_conf_t *user)
             s.data = value[i].data + 5;
             s.len = value[i].len - 5;
 
-            if (ngx_stream_vmess_users_id(cf, &value[0], &s,
-                                          uv->id[NGX_VMESS_USER_ALSO])
+            if (ngx_stream_vmess_users_line_id(cf, &value[0], &s,
+                                               uv->id[NGX_VMESS_USER_ALSO])
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -637,8 +642,8 @@ ngx_stream_vmess_users_also(ngx_conf_t *cf, ngx_vmess_user_conf_t *user)
 
 
 static ngx_int_t
-ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
-    ngx_vmess_user_conf_t *user)
+ngx_stream_vmess_users_line_set_params(ngx_conf_t *cf,
+    ngx_stream_vmess_users_t *ctx, ngx_vmess_user_conf_t *user)
 {
     u_char                         where[sizeof("of user \"\"")
                                          + NGX_VMESS_USER_NAME_MAX];
@@ -691,7 +696,7 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
         return NGX_ERROR;
     }
 
-    ngx_stream_vmess_users_warn(cf, ctx, &user->value.limits, &s);
+    ngx_stream_vmess_users_line_warn(cf, ctx, &user->value.limits, &s);
 
     if ((seen & NGX_VMESS_LIMITS_RESET) && user->value.limits.quota == 0
         && user->value.limits.quota_reset.unit != NGX_VMESS_PERIOD_NEVER)
@@ -708,7 +713,7 @@ ngx_stream_vmess_users_set_params(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
 /* once for all users of the zone, at the line of the first that has it */
 
 static void
-ngx_stream_vmess_users_warn(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
+ngx_stream_vmess_users_line_warn(ngx_conf_t *cf, ngx_stream_vmess_users_t *ctx,
     ngx_vmess_limits_t *limits, ngx_str_t *where)
 {
     ngx_uint_t  seen;
@@ -834,7 +839,7 @@ ngx_stream_vmess_users_add_ids(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
             continue;
         }
 
-        other = ngx_stream_vmess_users_owner(node);
+        other = ngx_stream_vmess_users_add_owner(node);
 
         if (other == user) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -857,7 +862,7 @@ ngx_stream_vmess_users_add_ids(ngx_conf_t *cf, ngx_vmess_zone_t *zone,
 /* whose one of the ids is */
 
 static ngx_vmess_user_conf_t *
-ngx_stream_vmess_users_owner(ngx_str_node_t *node)
+ngx_stream_vmess_users_add_owner(ngx_str_node_t *node)
 {
     ngx_vmess_user_conf_t  *user;
 
@@ -911,7 +916,7 @@ ngx_stream_vmess_users_drain_size(ngx_vmess_zone_t *zone)
 
 
 static void
-ngx_stream_vmess_users_wipe(void *data)
+ngx_stream_vmess_users_line_wipe(void *data)
 {
     ngx_vmess_user_conf_t *user = data;
 
