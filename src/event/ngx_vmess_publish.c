@@ -48,31 +48,31 @@ typedef struct {
 static ngx_int_t ngx_vmess_publish_init(ngx_shm_zone_t *shm_zone, void *data);
 static ngx_int_t ngx_vmess_publish_reserve(ngx_vmess_zone_t *zone,
     ngx_log_t *log);
-static ngx_int_t ngx_vmess_publish_count(ngx_vmess_zone_t *zone,
+static ngx_int_t ngx_vmess_publish_reserve_count(ngx_vmess_zone_t *zone,
     ngx_vmess_need_t *need, ngx_log_t *log);
-static ngx_vmess_user_t *ngx_vmess_publish_taken(ngx_vmess_zone_t *zone,
+static ngx_vmess_user_t *ngx_vmess_publish_reserve_taken(ngx_vmess_zone_t *zone,
     ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf);
-static void ngx_vmess_publish_need(ngx_vmess_zone_t *zone,
+static void ngx_vmess_publish_reserve_need(ngx_vmess_zone_t *zone,
     ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf, ngx_vmess_need_t *need);
-static void ngx_vmess_publish_count_others(ngx_vmess_zone_t *zone,
+static void ngx_vmess_publish_reserve_count_others(ngx_vmess_zone_t *zone,
     ngx_vmess_need_t *need);
-static ngx_int_t ngx_vmess_publish_make_keys(ngx_vmess_zone_t *zone,
+static ngx_int_t ngx_vmess_publish_reserve_make_keys(ngx_vmess_zone_t *zone,
     ngx_log_t *log);
-static void ngx_vmess_publish_log_size(ngx_vmess_zone_t *zone,
+static void ngx_vmess_publish_reserve_log_size(ngx_vmess_zone_t *zone,
     ngx_vmess_need_t *need, ngx_log_t *log);
 static void ngx_vmess_publish_cleanup(void *data);
-static ngx_vmess_zone_t *ngx_vmess_publish_replaced(ngx_vmess_zone_t *zone);
+static ngx_vmess_zone_t *ngx_vmess_publish_replace_old(ngx_vmess_zone_t *zone);
 static void ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log);
 static ngx_vmess_table_e ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone,
     ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf);
 static void ngx_vmess_publish_set_defaults(ngx_vmess_zone_t *zone);
 static void ngx_vmess_publish_remove(ngx_vmess_zone_t *zone);
 static void ngx_vmess_publish_set_refresh(ngx_vmess_zone_t *zone);
-static void ngx_vmess_publish_inherit(ngx_vmess_zone_t *zone,
+static void ngx_vmess_publish_replace_inherit(ngx_vmess_zone_t *zone,
     ngx_vmess_zone_t *old, ngx_log_t *log);
-static void ngx_vmess_publish_save_temporary(ngx_vmess_table_t *t,
+static void ngx_vmess_publish_temporary_save(ngx_vmess_table_t *t,
     ngx_vmess_user_t *user, ngx_vmess_saved_t *saved);
-static void ngx_vmess_publish_add_temporary(ngx_vmess_table_t *t,
+static void ngx_vmess_publish_temporary_add(ngx_vmess_table_t *t,
     ngx_vmess_saved_t *saved);
 static void ngx_vmess_publish_replace(ngx_vmess_zone_t *zone,
     ngx_vmess_zone_t *old);
@@ -131,7 +131,7 @@ ngx_vmess_publish_init(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     if (zone->load
-        && zone->load(zone, ozone || ngx_vmess_publish_replaced(zone),
+        && zone->load(zone, ozone || ngx_vmess_publish_replace_old(zone),
                       shm_zone->shm.log)
            != NGX_OK)
     {
@@ -146,7 +146,7 @@ ngx_vmess_publish_init(ngx_shm_zone_t *shm_zone, void *data)
 
     zone->reserved = (ozone != NULL);
 
-    return ngx_vmess_publish_make_keys(zone, shm_zone->shm.log);
+    return ngx_vmess_publish_reserve_make_keys(zone, shm_zone->shm.log);
 }
 
 
@@ -159,11 +159,11 @@ ngx_vmess_publish_reserve(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
     ngx_memzero(&need, sizeof(ngx_vmess_need_t));
 
-    if (ngx_vmess_publish_count(zone, &need, log) != NGX_OK) {
+    if (ngx_vmess_publish_reserve_count(zone, &need, log) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_vmess_publish_count_others(zone, &need);
+    ngx_vmess_publish_reserve_count_others(zone, &need);
 
     zone->nkeys = need.keys;
 
@@ -189,7 +189,7 @@ ngx_vmess_publish_reserve(ngx_vmess_zone_t *zone, ngx_log_t *log)
     ngx_vmess_users_unlock(zone);
 
     if (rc != NGX_OK) {
-        ngx_vmess_publish_log_size(zone, &need, log);
+        ngx_vmess_publish_reserve_log_size(zone, &need, log);
         return NGX_ERROR;
     }
 
@@ -198,7 +198,7 @@ ngx_vmess_publish_reserve(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
 
 static ngx_int_t
-ngx_vmess_publish_count(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
+ngx_vmess_publish_reserve_count(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
     ngx_log_t *log)
 {
     ngx_uint_t               i, k;
@@ -207,7 +207,7 @@ ngx_vmess_publish_count(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
     ngx_vmess_table_t       *t, *from;
     ngx_vmess_user_conf_t  **conf;
 
-    old = ngx_vmess_publish_replaced(zone);
+    old = ngx_vmess_publish_replace_old(zone);
     conf = zone->users.elts;
 
     for (i = 0; i < zone->users.nelts; /* void */) {
@@ -222,14 +222,14 @@ ngx_vmess_publish_count(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
 
         for (k = 0; k < NGX_VMESS_PUBLISH_SLICE && i < zone->users.nelts; k++) {
 
-            user = ngx_vmess_publish_taken(zone, from, conf[i]);
+            user = ngx_vmess_publish_reserve_taken(zone, from, conf[i]);
 
             if (user) {
                 i++;
                 break;
             }
 
-            ngx_vmess_publish_need(zone, t, conf[i++], need);
+            ngx_vmess_publish_reserve_need(zone, t, conf[i++], need);
         }
 
         if (old) {
@@ -257,7 +257,7 @@ ngx_vmess_publish_count(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
 /* a user that has an id of one of the configuration, and does not go */
 
 static ngx_vmess_user_t *
-ngx_vmess_publish_taken(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
+ngx_vmess_publish_reserve_taken(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
     ngx_vmess_user_conf_t *conf)
 {
     ngx_uint_t         k;
@@ -279,7 +279,7 @@ ngx_vmess_publish_taken(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
 
 
 static void
-ngx_vmess_publish_need(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
+ngx_vmess_publish_reserve_need(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
     ngx_vmess_user_conf_t *conf, ngx_vmess_need_t *need)
 {
     ngx_uint_t         k, slots;
@@ -315,7 +315,8 @@ ngx_vmess_publish_need(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
 /* users that go, and those made at run time if the memory is new */
 
 static void
-ngx_vmess_publish_count_others(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need)
+ngx_vmess_publish_reserve_count_others(ngx_vmess_zone_t *zone,
+    ngx_vmess_need_t *need)
 {
     ngx_uint_t              i, n;
     ngx_vmess_zone_t       *old;
@@ -335,7 +336,7 @@ ngx_vmess_publish_count_others(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need)
         }
     }
 
-    old = ngx_vmess_publish_replaced(zone);
+    old = ngx_vmess_publish_replace_old(zone);
     if (old == NULL) {
         goto done;
     }
@@ -363,7 +364,7 @@ done:
 /* of ids that are new, as it takes too long for the time of a lock */
 
 static ngx_int_t
-ngx_vmess_publish_make_keys(ngx_vmess_zone_t *zone, ngx_log_t *log)
+ngx_vmess_publish_reserve_make_keys(ngx_vmess_zone_t *zone, ngx_log_t *log)
 {
     ngx_uint_t               i, n;
     ngx_vmess_user_conf_t  **conf;
@@ -402,8 +403,8 @@ ngx_vmess_publish_make_keys(ngx_vmess_zone_t *zone, ngx_log_t *log)
 /* hints, addresses, what nginx has beside, and the other half */
 
 static void
-ngx_vmess_publish_log_size(ngx_vmess_zone_t *zone, ngx_vmess_need_t *need,
-    ngx_log_t *log)
+ngx_vmess_publish_reserve_log_size(ngx_vmess_zone_t *zone,
+    ngx_vmess_need_t *need, ngx_log_t *log)
 {
     size_t                   size;
     ngx_uint_t               i, n, ids;
@@ -503,10 +504,10 @@ ngx_vmess_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 
     zone->generation = ++zone->rows->generation;
 
-    old = ngx_vmess_publish_replaced(zone);
+    old = ngx_vmess_publish_replace_old(zone);
 
     if (old) {
-        ngx_vmess_publish_inherit(zone, old, cycle->log);
+        ngx_vmess_publish_replace_inherit(zone, old, cycle->log);
         ngx_vmess_publish_replace(zone, old);
     }
 
@@ -523,7 +524,7 @@ ngx_vmess_publish(ngx_vmess_zone_t *zone, ngx_cycle_t *cycle)
 /* the zone of that name in the configuration before, if its size was another */
 
 static ngx_vmess_zone_t *
-ngx_vmess_publish_replaced(ngx_vmess_zone_t *zone)
+ngx_vmess_publish_replace_old(ngx_vmess_zone_t *zone)
 {
     ngx_vmess_zone_t  *old;
 
@@ -591,7 +592,7 @@ ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
     while ((rc = ngx_vmess_table_set(t, &conf->value, conf->keys, &user))
            == NGX_VMESS_TABLE_TAKEN)
     {
-        ngx_vmess_publish_save_temporary(t, user, &saved);
+        ngx_vmess_publish_temporary_save(t, user, &saved);
 
         taken = 1;
 
@@ -605,7 +606,7 @@ ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
     }
 
     if (taken) {
-        ngx_vmess_publish_add_temporary(t, &saved);
+        ngx_vmess_publish_temporary_add(t, &saved);
     }
 
     return rc;
@@ -725,7 +726,7 @@ ngx_vmess_publish_set_refresh(ngx_vmess_zone_t *zone)
 /* what is in the memory of another size; nobody knows the new one yet */
 
 static void
-ngx_vmess_publish_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old,
+ngx_vmess_publish_replace_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old,
     ngx_log_t *log)
 {
     ngx_uint_t              i, n;
@@ -764,8 +765,8 @@ ngx_vmess_publish_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old,
             continue;
         }
 
-        ngx_vmess_publish_save_temporary(from, ngx_vmess_table_user(from, i),
-                                       &saved);
+        ngx_vmess_publish_temporary_save(from, ngx_vmess_table_user(from, i),
+                                         &saved);
 
         rc = NGX_VMESS_TABLE_SAME;
 
@@ -781,7 +782,7 @@ ngx_vmess_publish_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old,
             user->usage = info.usage;
         }
 
-        ngx_vmess_publish_add_temporary(t, &saved);
+        ngx_vmess_publish_temporary_add(t, &saved);
 
         ngx_vmess_users_unlock(zone);
 
@@ -799,7 +800,7 @@ ngx_vmess_publish_inherit(ngx_vmess_zone_t *zone, ngx_vmess_zone_t *old,
 /* temporary ids of a user that are good yet, by the memory of any zone */
 
 static void
-ngx_vmess_publish_save_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
+ngx_vmess_publish_temporary_save(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
     ngx_vmess_saved_t *saved)
 {
     ngx_uint_t       k;
@@ -837,7 +838,7 @@ ngx_vmess_publish_save_temporary(ngx_vmess_table_t *t, ngx_vmess_user_t *user,
 /* gives them to the user that has the id now, if there is one */
 
 static void
-ngx_vmess_publish_add_temporary(ngx_vmess_table_t *t, ngx_vmess_saved_t *saved)
+ngx_vmess_publish_temporary_add(ngx_vmess_table_t *t, ngx_vmess_saved_t *saved)
 {
     ngx_uint_t         k;
     ngx_vmess_user_t  *user;
