@@ -173,7 +173,8 @@ my $head = VMess::API->new(connect => sub { tcp(http_port()) }, base => '/status
 is("$head->{status} $head->{text}", '200 ', 'HEAD');
 
 is(join(' ', sort map { $_->{name} } @{ get('users?fields=name,status')->{json}{users} }), 'alice bob', 'the list of the API');
-unlike(get('users')->{text}, qr/"id"/, 'without ids');
+unlike(get('users')->{text}, qr/"(?:id|token)"/, 'without ids and tokens');
+unlike(get('users?fields=name,id,also,token')->{text}, qr/"(?:id|also|token)"/, 'nor if they are asked for');
 my $h = get('users/alice/history')->{json};
 is("$h->{name} $h->{known} @{ $h->{up} }[0,59]", 'alice 0 0 0', 'the history of a user without traffic');
 --- stream_response: 1

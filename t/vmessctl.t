@@ -6,6 +6,8 @@ use TestVMess;
 use IPC::Open3 qw(open3);
 use JSON::PP;
 use MIME::Base64 qw(decode_base64);
+use VMess::API;
+use VMess::KCP;
 
 plan "no_plan";
 no_shuffle();
@@ -412,7 +414,7 @@ ok(wait_for(sub { ($rc) = run_ctl('', 'flows'); !$rc }), 'it goes on');
 echo echo
 --- http_config eval: $::http
 --- config: location /status/ { vmess_status main; } location /api/ { vmess_api main write; }
---- stream_config eval: "resolver 127.0.0.1 ipv6=off;\n$::users"
+--- stream_config eval: "resolver 127.0.0.1 ipv6=off;\n$::users server { listen 127.0.0.1:%%PORT_2%% udp reuseport; vmess main; vmess_kcp; proxy_pass vmess_target; }"
 --- stream_server_config
 vmess main;
 proxy_buffer_size 64k;
@@ -420,8 +422,13 @@ proxy_pass vmess_target;
 --- stream_client
 my @url = ('-u', 'http://127.0.0.1:' . http_port() . '/status/');
 my $nginx = ($ENV{TEST_NGINX_BINARY} || 'nginx') . " -p $Dir/.. -c $Test::Nginx::Util::ConfFile -e stderr";
+
+# of no workers, as this system may have limits of its own
+
+mkdir "$Dir/none";
+my @proc = ('--proc', "$Dir/none");
 my $doctor = sub {
-    my ($rc, $out, $err) = run_ctl('', @url, 'doctor', @_);
+    my ($rc, $out, $err) = run_ctl('', @url, 'doctor', @proc, @_);
     is($rc, $out =~ /^nothing was found$/ ? 0 : 5, 'the code');
     return $out;
 };
@@ -472,6 +479,89 @@ like($doctor->('--nginx', "cat " . $file->('bad', "nginx: [emerg] no\n") . '; fa
 like($doctor->('--nginx', 'false; false #'), qr/^"false; false # -T" has failed$/m, 'none at all');
 like($doctor->('--log', $file->('log', "a 512 worker_connections are not enough\nb\n" x 3)),
      qr/^log: 3 times "a 512 worker_connections are not enough": raise worker_connections$/m, 'a log');
-like((run_ctl('', @url, 'doctor', '--log', "$Dir/nosuch"))[2], qr/nosuch: No such file/, 'or none');
+like($doctor->('--log', $file->('log', "bind() to 0.0.0.0:443 failed (98: Address already in use)\n")),
+     qr/": another program has the port, see ss -lntup$/m, 'a port of another program');
+
+# ports
+
+my $free = stream_port() + 4;
+my $busy = http_port();
+$said = $doctor->('--nginx', "cat " . $file->('ports', <<"END") . '; true #');
+    listen $free;
+    listen *:$free backlog=10;
+    listen 127.0.0.1:$busy reuseport;
+    listen $free udp;
+    listen unix:/x;
+    listen [::]:$free;
+END
+is(join(' ', $said =~ /^nobody listens on (\S+): is nginx running, and was it reloaded\?$/mg),
+   "127.0.0.1:$free [::1]:$free", 'ports that are not open');
+
+# limits of the kernel and of workers
+
+my ($worker) = children();
+my $kernel = sub {
+    my ($path, $text) = @_;
+    my $dir = "$Dir/proc";
+    mkdir $dir;
+    $dir .= "/$_", mkdir $dir for (split m{/}, $path)[0 .. ($path =~ tr{/}{}) - 1];
+    open my $fh, '>', "$Dir/proc/$path" or die "$path: $!";
+    print $fh $text;
+    close $fh;
+};
+@proc = ('--proc', "$Dir/proc");
+$kernel->("$worker/limits", "Max open files 100000 100000 files\n");
+unlike($doctor->(), qr/connections|kernel|files/, 'nothing is known');
+$kernel->(@$_) for ['sys/net/core/somaxconn' => "4096\n"], ['sys/fs/file-nr' => "1000 0 100000\n"],
+    ['sys/net/netfilter/nf_conntrack_count' => "10\n"], ['sys/net/netfilter/nf_conntrack_max' => "1000\n"],
+    ['sys/net/ipv4/ip_local_port_range' => "32768 60999\n"],
+    ['net/netstat' => "TcpExt: A ListenOverflows B\nTcpExt: 100 9 100\nIpExt: C\nIpExt: 1\n"],
+    ['net/snmp' => "Udp: RcvbufErrors\nUdp: 100\nUdpLite: RcvbufErrors\nUdpLite: 0\n"];
+unlike($doctor->(), qr/queue|files|tracked|ports|datagrams|somaxconn/, 'all is well');
+$kernel->(@$_) for ["$worker/limits" => "Max open files 1 1 files\n"],
+    ['sys/net/core/somaxconn' => "128\n"], ['sys/fs/file-nr' => "90000 0 100000\n"],
+    ['sys/net/netfilter/nf_conntrack_count' => "900\n"],
+    ['net/netstat' => "TcpExt: A ListenOverflows B\nTcpExt: 100 10 100\n"];
+my @held = flow(to => 'echo', data => 'a');
+is($held[0]->read(1), 'a', 'a flow');
+$kernel->('sys/net/ipv4/ip_local_port_range' => "32768 32768\n");
+ok(wait_for(sub { ($said = $doctor->()) =~ /may open 1 files.*1 local ports/s }), 'limits that are near')
+    or diag($said);
+like($said, qr/^worker $worker has \d+ connections and may open 1 files: see worker_rlimit_nofile$/m, 'files of a worker');
+like($said, qr/^net\.core\.somaxconn is 128, .*4096$/m, 'a queue that is short');
+like($said, qr/^10 connections came to a full queue .*"backlog=" in "listen"$/m, 'and was full');
+like($said, qr/^90000 files .* 100000: raise fs\.file-max$/m, 'files');
+like($said, qr/^900 connections are tracked, .*nf_conntrack_max$/m, 'connections');
+like($said, qr/^1 flows are open, and there are 1 local ports: widen/m, 'ports');
+unlike($said, qr/datagrams/, 'there is neither mKCP nor QUIC');
+my $kcp = flow(via => VMess::KCP::connect(stream_port() + 2), to => 'echo', data => 'a');
+is($kcp->read(1), 'a', 'a flow of mKCP');
+like($doctor->(), qr/^100 datagrams came to a full buffer .*"rcvbuf=" in "listen"$/m, 'datagrams');
+
+# workers that do not end
+
+for (1 .. 3) {
+    push @held, flow(to => 'echo', data => 'a');
+    is($held[-1]->read(1), 'a', 'a flow');
+    reload();
+}
+ok(wait_for(sub { $doctor->() =~ /^workers of 4 configurations are there: see worker_shutdown_timeout$/m }), 'old workers');
+$_->close for @held, $kcp;
+
+# a zone that is full
+
+my $api = VMess::API->new(connect => sub { tcp(http_port()) }, base => '/api/');
+my $n = 0;
+while (1) {
+    my $status = $api->request(PATCH => 'users', { users => [ map {
+        { name => "user$n", id => sprintf('3a1f0a5e-0c55-4a6c-9a52-0e9b%08d', $n++) }
+    } 1 .. 20 ] })->{status};
+    next if $status == 200 && $n < 5000;
+    is($status, 507, 'there is no room');
+    last;
+}
+like($doctor->(), qr/^9\d % of the room for users is in use: give vmess_users a larger size$/m, 'is told');
+
+like((run_ctl('', @url, 'doctor', @proc, '--log', "$Dir/nosuch"))[2], qr/nosuch: No such file/, 'or none');
 --- stream_response: 1
 --- may_alert
