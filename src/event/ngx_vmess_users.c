@@ -74,8 +74,8 @@ ngx_vmess_users_lock(ngx_vmess_zone_t *zone)
 
 /*
  * Old workers have a zone whose size has changed since, and the master knows
- * that no more: who waits looks whether it is for a process that has died.  The
- * pid of that may be another worker's by then, and nobody has the lock for long.
+ * that no more: who waits looks whether it is for a process that has died.  Its
+ * pid may be another worker's by then, and nobody has the lock for long.
  */
 
 static void
