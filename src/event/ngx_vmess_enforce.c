@@ -22,6 +22,7 @@ typedef struct {
     ngx_vmess_zone_t          *zone;
     ngx_vmess_account_walk_t   walk;
     ngx_uint_t                 walking;
+    ngx_uint_t                 reaping;
 } ngx_vmess_enforce_t;
 
 
@@ -111,7 +112,15 @@ ngx_vmess_enforce_tick_handler(ngx_event_t *ev)
             ngx_vmess_enforce_recount(zone);
         }
 
-        ngx_vmess_users_reap(zone);
+        enforce->reaping = 1;
+    }
+
+    if (enforce->reaping) {
+        enforce->reaping = ngx_vmess_users_reap(zone);
+
+        if (enforce->reaping) {
+            ngx_post_event(ev, &ngx_posted_next_events);
+        }
     }
 
     /* a worker that was woken does not begin to wait anew */

@@ -124,7 +124,7 @@ ngx_vmess_epoch_settle(ngx_vmess_zone_t *zone)
         return NGX_OK;
     }
 
-    /* a change that was not finished is to be seen, though nobody makes others */
+    /* a change that was not finished is seen, though nobody makes others */
 
     ngx_vmess_table_begin(t);
 

@@ -118,20 +118,24 @@ ngx_vmess_users_wait(ngx_vmess_zone_t *zone)
 }
 
 
-void
+ngx_uint_t
 ngx_vmess_users_reap(ngx_vmess_zone_t *zone)
 {
-    while (ngx_vmess_table_has_removed(zone->sh->table)
-           && ngx_shmtx_trylock(&zone->shpool->mutex))
+    ngx_uint_t  more;
+
+    if (!ngx_vmess_table_has_removed(zone->sh->table)
+        || !ngx_shmtx_trylock(&zone->shpool->mutex))
     {
-        ngx_vmess_users_begin(zone);
-
-        ngx_vmess_users_unlock(zone);
-
-        if (!zone->sh->reaping) {
-            break;
-        }
+        return 0;
     }
+
+    ngx_vmess_users_begin(zone);
+
+    more = zone->sh->reaping;
+
+    ngx_vmess_users_unlock(zone);
+
+    return more;
 }
 
 

@@ -37,8 +37,8 @@ typedef struct {
 ngx_vmess_table_t *ngx_vmess_users_lock(ngx_vmess_zone_t *zone);
 void ngx_vmess_users_unlock(ngx_vmess_zone_t *zone);
 
-/* frees them if there are any; the lock is only tried */
-void ngx_vmess_users_reap(ngx_vmess_zone_t *zone);
+/* frees some of them; 1: there are more.  The lock is only tried */
+ngx_uint_t ngx_vmess_users_reap(ngx_vmess_zone_t *zone);
 
 /* a user of the configuration by name, NULL: there is none */
 ngx_vmess_user_conf_t *ngx_vmess_users_lookup(ngx_vmess_zone_t *zone,
