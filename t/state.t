@@ -1,4 +1,7 @@
 # "state" of vmess_users: what outlives a restart, and files that are damaged.
+#
+#   TEST_VMESS_ROUNDS   how often processes are killed in tests of that, 20 by
+#                       default
 
 use lib "t/lib";
 use VMess::Clock;
