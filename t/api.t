@@ -949,3 +949,42 @@ SKIP: {
 undef $api;
 is(api(GET => 'users/carol')->{status}, 404, 'the user has gone');
 --- stream_response: 1
+
+
+=== TEST 19: an id that is given away while a reload is under way
+--- config eval: $::write
+--- http_config
+#listen
+--- stream_config
+vmess_users main:1m { alice %%ALICE%%; }
+--- stream_client
+edit_conf(sub { s/alice $User{alice};/alice $User{alice}; dave $Carol;/;
+                s/#listen/"server { listen 127.0.0.1:" . (stream_port() + 1) . "; }"/e });
+
+# nginx tries to bind for two seconds, when users have been looked at
+
+my $done = qr/the id of user "carol", who was made at run time, went to user "dave"/;
+
+for (1 .. 5) {
+    my $taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => stream_port() + 1,
+                                      Listen => 1, ReuseAddr => 1)
+        or die "cannot listen: $!";
+    my $failed = qr/bind\(\) to \S+ failed/;
+    my $n = log_count($failed);
+    signal_nginx('HUP');
+    wait_log($failed, $n + 1);
+    is(api(PUT => 'users/carol', { id => $Carol })->{status}, 201, 'a user is made');
+    $taken->close;
+
+    my $bound = qr/still could not bind/;
+    $n = log_count($bound);
+    wait_for(sub { log_count($done) || log_count($bound) > $n
+                   || api(GET => 'users/dave')->{status} == 200 });
+    last if log_count($bound) == $n;
+    api(DELETE => 'users/carol');
+}
+
+ok(wait_log($done), 'the log says who went');
+is(names(api(GET => 'users?sort=name')), 'alice dave', 'the file counts');
+--- stream_response: 1
+--- may_alert

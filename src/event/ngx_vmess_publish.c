@@ -20,7 +20,7 @@ static ngx_int_t ngx_vmess_publish_init(ngx_shm_zone_t *shm_zone, void *data);
 static void ngx_vmess_publish_cleanup(void *data);
 static void ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log);
 static ngx_vmess_table_e ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone,
-    ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf);
+    ngx_vmess_table_t *t, ngx_vmess_user_conf_t *conf, ngx_log_t *log);
 static void ngx_vmess_publish_set_defaults(ngx_vmess_zone_t *zone);
 static void ngx_vmess_publish_remove(ngx_vmess_zone_t *zone);
 static void ngx_vmess_publish_set_refresh(ngx_vmess_zone_t *zone);
@@ -187,7 +187,7 @@ ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
         for (k = 0; k < NGX_VMESS_PUBLISH_SLICE && i < zone->users.nelts; k++) {
 
-            rc = ngx_vmess_publish_set_user(zone, t, conf[i++]);
+            rc = ngx_vmess_publish_set_user(zone, t, conf[i++], log);
 
             if (rc > NGX_VMESS_TABLE_CHANGED) {
                 break;
@@ -207,7 +207,7 @@ ngx_vmess_publish_set(ngx_vmess_zone_t *zone, ngx_log_t *log)
 
 static ngx_vmess_table_e
 ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
-    ngx_vmess_user_conf_t *conf)
+    ngx_vmess_user_conf_t *conf, ngx_log_t *log)
 {
     ngx_uint_t          taken;
     ngx_vmess_user_t   *user;
@@ -222,6 +222,19 @@ ngx_vmess_publish_set_user(ngx_vmess_zone_t *zone, ngx_vmess_table_t *t,
         ngx_vmess_publish_temporary_save(t, user, &saved);
 
         taken = 1;
+
+        if (user->conf->origin == NGX_VMESS_ORIGIN_API
+            && ngx_vmess_users_lookup(zone, &user->name) == NULL)
+        {
+            /* the API was given the id after all of them were looked at */
+
+            ngx_log_error(NGX_LOG_ALERT, log, 0,
+                          "vmess_users \"%V\": the id of user \"%V\", who was "
+                          "made at run time, went to user \"%V\" in %s:%ui, "
+                          "and the former is removed",
+                          &zone->name, &user->name, &conf->value.name,
+                          conf->file_name, conf->line);
+        }
 
         /* who is in the configuration gets another id, and has his counters */
 
