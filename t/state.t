@@ -1704,3 +1704,36 @@ SKIP: {
 }
 1;
 --- stream_response: 1
+
+
+=== TEST 29: the directory is removed while nginx runs
+--- config
+location /api/ { vmess_api main write; }
+--- servers
+echo echo
+--- stream_config eval
+main::users('twentynine')
+--- stream_server_config eval
+$main::config
+--- may_alert
+--- stream_client
+$state = "$Dir/twentynine";
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+my %id = (carol => '3a1f0a5e-0c55-4a6c-9a52-0e9b4f5d7c11',
+          dave => '8c9e6679-7425-40de-944b-e07fc1f90ae7');
+is($api->call('PUT', 'users/carol', { id => $id{carol} })->{status}, 201, 'a change is saved');
+my @owner = (stat $state)[4, 5];
+remove_tree($state);
+is($api->call('PUT', 'users/dave', { id => $id{dave} })->{status}, 503, 'the next one is not');
+is(wait_log(qr/alert.*finding a journal in ".*twentynine" failed, .*No such file/), 1, 'an alert');
+is(one_flow('alice', 'hello'), 'hello', 'serving goes on');
+
+mkdir $state, 0700 or die "mkdir: $!";
+chown @owner, $state;
+is(wait_log(qr/notice.*is written to again/), 1, 'there it is again');
+is($api->call('PATCH', 'users/dave', { quota => 1000 })->{status}, 200, 'a change is saved');
+stop_nginx('KILL');
+ok(start_nginx(), 'a start');
+is($api->call('GET', "users/$_")->{status}, 200, "$_ is there") for sort keys %id;
+1;
+--- stream_response: 1

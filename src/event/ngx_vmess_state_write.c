@@ -18,6 +18,7 @@
 
 
 static ngx_int_t ngx_vmess_state_write_flush(ngx_vmess_state_t *st);
+static ngx_int_t ngx_vmess_state_write_sync(ngx_vmess_state_t *st);
 static void ngx_vmess_state_write_tell(ngx_vmess_state_t *st);
 static ngx_int_t ngx_vmess_state_write_finish(ngx_vmess_state_t *st);
 static u_char *ngx_vmess_state_write_users(ngx_vmess_state_t *st,
@@ -162,9 +163,8 @@ ngx_vmess_state_write_count(ngx_vmess_state_t *st)
             return NGX_ERROR;
         }
 
-        if (fdatasync(st->journal) == -1) {
-            return ngx_vmess_state_file_failed(st,
-                                               "fdatasync() of a journal in");
+        if (ngx_vmess_state_write_sync(st) != NGX_OK) {
+            return NGX_ERROR;
         }
 
         st->open = !last;
@@ -175,6 +175,27 @@ ngx_vmess_state_write_count(ngx_vmess_state_t *st)
     }
 
     return last ? NGX_OK : NGX_AGAIN;
+}
+
+
+/* what is on the disk in a file without a name is lost with the process */
+
+static ngx_int_t
+ngx_vmess_state_write_sync(ngx_vmess_state_t *st)
+{
+    ngx_file_info_t  fi;
+
+    if (fdatasync(st->journal) == -1) {
+        return ngx_vmess_state_file_failed(st, "fdatasync() of a journal in");
+    }
+
+    if (ngx_fd_info(st->journal, &fi) != NGX_FILE_ERROR && fi.st_nlink == 0) {
+        ngx_set_errno(NGX_ENOENT);
+
+        return ngx_vmess_state_file_failed(st, "finding a journal in");
+    }
+
+    return NGX_OK;
 }
 
 
