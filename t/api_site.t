@@ -52,6 +52,13 @@ for my $how ([], ['Sec-Fetch-Site' => 'same-origin', Origin => 'http://elsewhere
     is("@status", '200 200 201 200 204 405', "not of other sites: @$how");
 }
 
+my $api = VMess::API->new(connect => sub { tcp(http_port()) });
+for my $call (@calls[0 .. 4]) {
+    my ($method, $path, %more) = @$call;
+    $api->call($method, $path =~ s{^/api/}{}r, $more{body}, 'Sec-Fetch-Site' => 'cross-site');
+}
+is(join("\n", $api->problems), '', 'as the description says');
+
 # to read is for browsers to forbid
 
 is(call(GET => '/api/users', 'Sec-Fetch-Site' => 'cross-site')->{status}, 200, 'reading');
