@@ -75,7 +75,7 @@ is($policy{$_->[0]}, $_->[1], "$_->[0] $_->[1]")
 unlike($a->{header}{'content-security-policy'}, qr/unsafe|http|\*/, 'nothing unsafe');
 is($a->{header}{$_->[0]}, $_->[1], "$_->[0]: $_->[1]")
     for ['x-content-type-options', 'nosniff'], ['referrer-policy', 'no-referrer'], ['x-frame-options', 'DENY'],
-        ['cross-origin-opener-policy', 'same-origin'], ['cache-control', 'no-cache'], ['vary', 'Accept'];
+        ['cache-control', 'no-cache'], ['vary', 'Accept'];
 
 # whatever names there are, the page is the same, and asks nothing of others
 

@@ -56,7 +56,6 @@ static ngx_keyval_t  ngx_http_vmess_status_page_headers[] = {
     { ngx_string("X-Content-Type-Options"), ngx_string("nosniff") },
     { ngx_string("X-Frame-Options"), ngx_string("DENY") },
     { ngx_string("Referrer-Policy"), ngx_string("no-referrer") },
-    { ngx_string("Cross-Origin-Opener-Policy"), ngx_string("same-origin") },
     { ngx_string("Cache-Control"), ngx_string("no-cache") },
     { ngx_string("Vary"), ngx_string("Accept") },
     { ngx_null_string, ngx_null_string }
