@@ -29,7 +29,7 @@ my @tests = qw(shake crypto kdf auth address header legacy chunk mux
                packetaddr ws grpc xhttp http guess json json_out text_out profile
                kcp_packet
                kcp replay token registry mux_output cone period usage journal
-               table clients state_user process qr choice subscription counters
+               table table_find table_room table_temporary table_set clients state_user process qr choice subscription counters
                history);
 
 # a file that no other test is linked with
@@ -64,7 +64,7 @@ for my $file (glob("$root/src/proto/*.c"),
               "$root/src/event/ngx_vmess_slot.c",
               "$root/src/event/ngx_vmess_hit.c",
               glob("$root/src/event/ngx_vmess_table*.c"),
-              "$unit/stub.c", "$unit/test.c")
+              "$unit/stub.c", "$unit/test.c", "$unit/table_user.c")
 {
     push(@objects, "$build/" . basename($file, '.c') . '.o');
     system("$compile -c -o $objects[-1] $file") == 0
