@@ -14,8 +14,8 @@
 /* what a name that was refused must be */
 
 #define NGX_VMESS_NAME_TEXT                                                   \
-    "spaces, quotes, backslashes, control and invisible characters are not "  \
-    "allowed, and it must be UTF-8"
+    "spaces, double quotes, backslashes, control and invisible characters "   \
+    "are not allowed, and it must be UTF-8"
 
 
 /*

@@ -176,7 +176,7 @@ ngx_stream_vmess_users_line_check(ngx_conf_t *cf)
 
     if (value[0].len > NGX_VMESS_USER_NAME_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "name of user \"%V\" is longer than %d characters",
+                           "name of user \"%V\" is longer than %d bytes",
                            &value[0], NGX_VMESS_USER_NAME_MAX);
         return NGX_ERROR;
     }
