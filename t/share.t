@@ -234,11 +234,15 @@ refused('a variable ' . $_, qr/invalid parameter "name=\Q$_\E" in "vmess_share",
         stream("vmess main; vmess_share x:1 'name=$_';"))
     for '$user', '${user}', '$', '$vmess_users', '$vmess_user1', 'a$vmess_user_', '${vmess_user';
 
+my $path = 'an invalid path, "path=" must be written as in a request, and begin with "/" but for gRPC';
+
 refused("$_->[0]", qr/"vmess_share x:1" in \S+:\d+ has \Q$_->[1]\E$/m, stream("vmess main; vmess_share x:1 external $_->[0];"))
-    for ['transport=websocket path=ray', 'an invalid path'], ['transport=tcp sni=a/b', 'an invalid SNI'],
+    for ['transport=websocket path=ray', $path], ['transport=websocket', $path], ['transport=tcp sni=a/b', 'an invalid SNI'],
         ['transport=kcp tls=on', 'TLS over mKCP'], ['transport=quic tls=off', 'no TLS over QUIC'],
-        ['transport=grpc mode=x', 'an unknown mode'], ['transport=tcp fingerprint=ie', 'an unknown fingerprint'],
-        ['transport=http "path=/a b"', 'an invalid path'], ['transport=tcp alpn=,', 'an invalid ALPN'];
+        ['transport=grpc mode=x', 'an unknown mode, "mode=" must be "gun" or "multi"'],
+        ['transport=tcp fingerprint=ie', 'an unknown fingerprint, "fingerprint=" must be "chrome", "firefox", "safari", "ios",'
+                                         . ' "android", "edge", "360", "qq", "random" or "randomized"'],
+        ['transport=http "path=/a b"', $path], ['transport=tcp alpn=,', 'an invalid ALPN'];
 
 refused('a strange host', qr/has an invalid host$/m, stream('vmess main; vmess_share a_b/c:1;'));
 refused('without vmess', qr/"vmess_share" need "vmess" in the server/, stream('vmess_share x:1;'));
@@ -262,7 +266,7 @@ refused('a regular expression', qr/needs "path=", its location is a regular expr
         location('vmess_pass ray websocket; vmess_share x:1;', 'location ~ ^/ray'));
 refused('a named location', qr/needs "path=", its location has no path/, '',
         location('vmess_pass ray websocket; vmess_share x:1;', 'location @ray'));
-refused('a path of other characters', qr/has an invalid path$/m, '',
+refused('a path of other characters', qr/has \Q$path\E$/m, '',
         location('vmess_pass ray websocket; vmess_share x:1;', 'location "/a b"'));
 refused('an error of a parameter', qr/invalid address/, '', location('vmess_pass ray websocket; vmess_share x;'));
 refused('with and without TLS', qr/needs "tls=", the server listens with "ssl" and without/, '',

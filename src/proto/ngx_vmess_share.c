@@ -9,6 +9,11 @@
 #include "ngx_vmess_share.h"
 
 
+#define NGX_VMESS_SHARE_BAD_PATH                                              \
+    "an invalid path, \"path=\" must be written as in a request, and "        \
+    "begin with \"/\" but for gRPC"
+
+
 typedef struct {
     size_t         offset;
     size_t         max;        /* bytes */
@@ -59,7 +64,7 @@ static ngx_vmess_share_field_t  ngx_vmess_share_fields[] = {
       "an invalid SNI" },
 
     { offsetof(ngx_vmess_share_t, path), NGX_VMESS_SHARE_PATH_MAX, NULL,
-      "an invalid path" },
+      NGX_VMESS_SHARE_BAD_PATH },
 
     { offsetof(ngx_vmess_share_t, alpn), NGX_VMESS_SHARE_FIELD_MAX, "-./,",
       "an invalid ALPN" }
@@ -137,7 +142,9 @@ ngx_vmess_share_check(ngx_vmess_share_t *share)
     }
 
     if (!ngx_vmess_share_is_one_of(&share->fp, ngx_vmess_share_fingerprints)) {
-        return "an unknown fingerprint";
+        return "an unknown fingerprint, \"fingerprint=\" must be \"chrome\", "
+               "\"firefox\", \"safari\", \"ios\", \"android\", \"edge\", "
+               "\"360\", \"qq\", \"random\" or \"randomized\"";
     }
 
     return ngx_vmess_share_check_transport(share);
@@ -232,14 +239,15 @@ ngx_vmess_share_check_transport(ngx_vmess_share_t *share)
     case NGX_VMESS_SHARE_XHTTP:
 
         if (!ngx_vmess_share_is_path(&share->path)) {
-            return "an invalid path";
+            return NGX_VMESS_SHARE_BAD_PATH;
         }
 
         if (share->transport == NGX_VMESS_SHARE_XHTTP
             && !ngx_vmess_share_is_one_of(&share->mode,
                                           ngx_vmess_share_modes_xhttp))
         {
-            return "an unknown mode";
+            return "an unknown mode, \"mode=\" must be \"auto\", "
+                   "\"packet-up\", \"stream-up\" or \"stream-one\"";
         }
 
         break;
@@ -249,7 +257,8 @@ ngx_vmess_share_check_transport(ngx_vmess_share_t *share)
         if (!ngx_vmess_share_is_one_of(&share->mode,
                                        ngx_vmess_share_modes_grpc))
         {
-            return "an unknown mode";
+            return "an unknown mode, \"mode=\" must be \"gun\" or "
+                   "\"multi\"";
         }
 
         break;
@@ -263,7 +272,9 @@ ngx_vmess_share_check_transport(ngx_vmess_share_t *share)
         if (!ngx_vmess_share_is_one_of(&share->header,
                                        ngx_vmess_share_headers))
         {
-            return "an unknown header";
+            return "an unknown header, \"header=\" must be \"none\", "
+                   "\"srtp\", \"utp\", \"wechat-video\", \"dtls\", "
+                   "\"wireguard\" or \"dns\"";
         }
 
         break;

@@ -188,9 +188,12 @@ sub index_of {
 
 
 sub check_cases {
+    my @fp = qw(chrome firefox safari ios android edge 360 qq random randomized);
+    my $path = 'an invalid path, "path=" must be written as in a request, and'
+        . ' begin with "/" but for gRPC';
     my %bad = (host => "an invalid host", http_host => 'an invalid Host',
                sni => 'an invalid SNI', alpn => 'an invalid ALPN',
-               fp => 'an unknown fingerprint');
+               fp => unknown('fingerprint', @fp));
     my @cases;
 
     for my $field (sort keys %bad) {
@@ -213,28 +216,37 @@ sub check_cases {
     for ([grpc => mode => qw(gun multi)],
          [xhttp => mode => qw(auto packet-up stream-up stream-one)],
          [kcp => header => qw(none srtp utp wechat-video dtls wireguard dns)],
-         [ws => fp => qw(chrome firefox safari ios android edge 360 qq random
-                         randomized)])
+         [ws => fp => @fp])
     {
         my ($transport, $field, @words) = @$_;
         my %base = (transport => $transport, tls => $transport eq 'kcp' ? 0 : 1,
                     path => '/p');
 
         push @cases, map { { %base, $field => $_ } } @words;
-        push @cases, map { { %base, $field => $_, want => 'an unknown '
-                             . ($field eq 'fp' ? 'fingerprint' : $field) } }
+        my $want = unknown($field eq 'fp' ? 'fingerprint' : $field, @words);
+        push @cases, map { { %base, $field => $_, want => $want } }
                      'x', 'chrom', 'gunn', 'DTLS';
     }
 
     for my $transport (qw(http ws httpupgrade h2 xhttp)) {
         push @cases, map { { transport => $transport, path => $_,
-                             want => 'an invalid path' } }
+                             want => $path } }
                      '', 'ray', '/a#b', '/a b', "/\xc3\xa9", '/' x 1025;
         push @cases, { transport => $transport, path => '/' x 1024 };
     }
 
     return map { share_case('check', { %BASE, %$_ }, want => $_->{want} // '') }
            @cases;
+}
+
+
+sub unknown {
+    my ($param, @words) = @_;
+
+    my $last = pop @words;
+
+    return qq(an unknown $param, "$param=" must be )
+           . join(', ', map { qq("$_") } @words) . qq( or "$last");
 }
 
 
