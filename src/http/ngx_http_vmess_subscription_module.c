@@ -46,7 +46,7 @@ static ngx_vmess_param_t  ngx_http_vmess_subscription_params[] = {
 
     { ngx_string("url="), ngx_http_vmess_subscription_set_url,
       offsetof(ngx_http_vmess_subscription_loc_conf_t, url), 0, 0,
-      "what clients have before the token, such as "
+      "what clients have before the token, with a slash at its end, such as "
       "\"https://example.com/sub/\"", NULL, 0 },
 
     { ngx_string("interval="), ngx_vmess_param_sec,
