@@ -33,7 +33,7 @@
 
 /*
  * In ms: the shortest and the longest time for which flows take part in turns,
- * and after which a flow that waits looks at what has changed
+ * and after which a flow that waits looks at what has changed, and waits on
  */
 
 #define NGX_VMESS_RATE_TURN     50
@@ -65,6 +65,8 @@
 #define ngx_vmess_rate_before(flows)  ((flows) & 0xfff)
 
 
+static ngx_int_t ngx_vmess_rate_wait(ngx_vmess_rate_t *rate,
+    ngx_vmess_account_t *account, ngx_uint_t side);
 static size_t ngx_vmess_rate_limit(ngx_vmess_account_t *account,
     ngx_uint_t side);
 static void ngx_vmess_rate_add(ngx_vmess_rate_side_t *rs,
@@ -80,21 +82,35 @@ static void ngx_vmess_rate_register(ngx_vmess_rate_side_t *rs,
 ngx_int_t
 ngx_vmess_rate_read(ngx_vmess_rate_t *rate, ngx_vmess_account_t *account)
 {
+    return ngx_vmess_rate_wait(rate, account, NGX_VMESS_RATE_UP);
+}
+
+
+ngx_int_t
+ngx_vmess_rate_write(ngx_vmess_rate_t *rate, ngx_vmess_account_t *account)
+{
+    return ngx_vmess_rate_wait(rate, account, NGX_VMESS_RATE_DOWN);
+}
+
+
+static ngx_int_t
+ngx_vmess_rate_wait(ngx_vmess_rate_t *rate, ngx_vmess_account_t *account,
+    ngx_uint_t side)
+{
     size_t      limit;
     ngx_msec_t  delay;
 
-    limit = ngx_vmess_rate_limit(account, NGX_VMESS_RATE_UP);
+    limit = ngx_vmess_rate_limit(account, side);
 
     if (limit == 0) {
         return NGX_OK;
     }
 
-    delay = ngx_vmess_rate_delay(&rate->sides[NGX_VMESS_RATE_UP],
-                                 &account->user->buckets[NGX_VMESS_RATE_UP],
-                                 limit);
+    delay = ngx_vmess_rate_delay(&rate->sides[side],
+                                 &account->user->buckets[side], limit);
 
-    return (delay && rate->delay(rate->data, 0, delay) == NGX_OK) ? NGX_AGAIN
-                                                                  : NGX_OK;
+    return (delay && rate->delay(rate->data, side, delay) == NGX_OK)
+           ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -118,10 +134,7 @@ void
 ngx_vmess_rate_sent(ngx_vmess_rate_t *rate, ngx_vmess_account_t *account,
     size_t n)
 {
-    size_t                  limit;
-    ngx_msec_t              delay;
-    ngx_vmess_bucket_t     *bucket;
-    ngx_vmess_rate_side_t  *rs;
+    size_t  limit;
 
     limit = ngx_vmess_rate_limit(account, NGX_VMESS_RATE_DOWN);
 
@@ -129,16 +142,10 @@ ngx_vmess_rate_sent(ngx_vmess_rate_t *rate, ngx_vmess_account_t *account,
         return;
     }
 
-    rs = &rate->sides[NGX_VMESS_RATE_DOWN];
-    bucket = &account->user->buckets[NGX_VMESS_RATE_DOWN];
+    ngx_vmess_rate_add(&rate->sides[NGX_VMESS_RATE_DOWN],
+                       &account->user->buckets[NGX_VMESS_RATE_DOWN], limit, n);
 
-    ngx_vmess_rate_add(rs, bucket, limit, n);
-
-    delay = ngx_vmess_rate_delay(rs, bucket, limit);
-
-    if (delay) {
-        (void) rate->delay(rate->data, 1, delay);
-    }
+    (void) ngx_vmess_rate_write(rate, account);
 }
 
 

@@ -49,9 +49,13 @@ typedef struct {
 
 /*
  * Whether the flow of an account may read from its client: NGX_OK, or NGX_AGAIN
- * after delay() was called
+ * after delay() was called.  A wait may be over before all is paid.
  */
 ngx_int_t ngx_vmess_rate_read(ngx_vmess_rate_t *rate,
+    ngx_vmess_account_t *account);
+
+/* the same of what sends to the client */
+ngx_int_t ngx_vmess_rate_write(ngx_vmess_rate_t *rate,
     ngx_vmess_account_t *account);
 
 /* counts bytes of payload that were read from the client */

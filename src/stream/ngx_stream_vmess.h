@@ -122,6 +122,7 @@ typedef struct {
 
     /* the target */
 
+    ngx_recv_pt                    recv;         /* of a rate, or NULL */
     ngx_resolver_ctx_t            *resolver;
     ngx_resolver_addr_t           *addrs;        /* those permitted */
     ngx_uint_t                     naddrs;

@@ -8,6 +8,8 @@
 #include "ngx_stream_vmess_proxy.h"
 
 
+static ssize_t ngx_stream_vmess_proxy_recv(ngx_connection_t *pc, u_char *buf,
+    size_t size);
 static ngx_command_t *ngx_stream_vmess_proxy_command(char *name);
 
 
@@ -165,7 +167,8 @@ ngx_stream_vmess_proxy_half_close(ngx_connection_t *c)
 
 /*
  * As "proxy_upload_rate" and "proxy_download_rate" do: the proxy neither reads
- * nor counts the time of "proxy_timeout" meanwhile.
+ * nor counts the time of "proxy_timeout" meanwhile.  Layers ask before they read
+ * from a client; from the upstream, the proxy reads, and asks in recv().
  */
 
 ngx_int_t
@@ -173,9 +176,10 @@ ngx_stream_vmess_proxy_delay(void *data, ngx_uint_t down, ngx_msec_t delay)
 {
     ngx_stream_session_t *s = data;
 
-    ngx_event_t            *rev;
-    ngx_connection_t       *c;
-    ngx_stream_upstream_t  *u;
+    ngx_event_t             *rev;
+    ngx_connection_t        *c, *pc;
+    ngx_stream_upstream_t   *u;
+    ngx_stream_vmess_ctx_t  *ctx;
 
     c = s->connection;
     u = s->upstream;
@@ -188,7 +192,18 @@ ngx_stream_vmess_proxy_delay(void *data, ngx_uint_t down, ngx_msec_t delay)
         return NGX_DECLINED;
     }
 
-    rev = down ? u->peer.connection->read : c->read;
+    rev = c->read;
+
+    if (down) {
+        pc = u->peer.connection;
+        rev = pc->read;
+
+        if (pc->recv != ngx_stream_vmess_proxy_recv) {
+            ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+            ctx->recv = pc->recv;
+            pc->recv = ngx_stream_vmess_proxy_recv;
+        }
+    }
 
     /* the longer one of both is that of the proxy */
 
@@ -204,6 +219,23 @@ ngx_stream_vmess_proxy_delay(void *data, ngx_uint_t down, ngx_msec_t delay)
     ngx_add_timer(rev, delay);
 
     return NGX_OK;
+}
+
+
+static ssize_t
+ngx_stream_vmess_proxy_recv(ngx_connection_t *pc, u_char *buf, size_t size)
+{
+    ngx_stream_session_t    *s;
+    ngx_stream_vmess_ctx_t  *ctx;
+
+    s = pc->data;
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_vmess_module);
+
+    if (ngx_vmess_rate_write(&ctx->vc->rate, &ctx->vc->account) != NGX_OK) {
+        return NGX_AGAIN;
+    }
+
+    return ctx->recv(pc, buf, size);
 }
 
 
