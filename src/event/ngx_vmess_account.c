@@ -231,20 +231,13 @@ ngx_vmess_account_watch(ngx_vmess_account_t *account)
         return;
     }
 
-    ngx_vmess_account_hasten(zone);
-
-    if (expires && (zone->expires == 0 || zone->expires > expires)) {
-        zone->expires = expires;
-    }
-}
-
-
-void
-ngx_vmess_account_hasten(ngx_vmess_zone_t *zone)
-{
     if (!zone->limited) {
         zone->limited = 1;
         ngx_add_timer(&zone->ticker, NGX_VMESS_ACCOUNT_LIMIT);
+    }
+
+    if (expires && (zone->expires == 0 || zone->expires > expires)) {
+        zone->expires = expires;
     }
 }
 

@@ -113,10 +113,9 @@ void ngx_vmess_account_end(ngx_vmess_account_t *account,
 
 /*
  * There may be a limit that ends the account's flow: the worker is to look for
- * it when it is due; or often, whatever the reason.
+ * it when it is due
  */
 void ngx_vmess_account_watch(ngx_vmess_account_t *account);
-void ngx_vmess_account_hasten(ngx_vmess_zone_t *zone);
 
 /*
  * Opens what was admitted: it cannot be refused any more.  The address of a

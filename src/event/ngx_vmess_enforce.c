@@ -13,6 +13,10 @@
 
 #define NGX_VMESS_ENFORCE_TICK    1000
 
+/* and until it is seen whether a user who was removed has come again */
+
+#define NGX_VMESS_ENFORCE_ABSENT  100
+
 /* accounts that are looked at in one go */
 
 #define NGX_VMESS_ENFORCE_SLICE   256
@@ -125,7 +129,15 @@ ngx_vmess_enforce_tick_handler(ngx_event_t *ev)
 
     /* a worker that was woken does not begin to wait anew */
 
-    if (!ev->timer_set) {
+    if (zone->absent) {
+
+        if (ev->timer_set) {
+            ngx_del_timer(ev);    /* it would be kept, as not much later */
+        }
+
+        ngx_add_timer(ev, NGX_VMESS_ENFORCE_ABSENT);
+
+    } else if (!ev->timer_set) {
         ngx_add_timer(ev, zone->limited ? NGX_VMESS_ACCOUNT_LIMIT
                                         : NGX_VMESS_ENFORCE_TICK);
     }
@@ -231,11 +243,7 @@ ngx_vmess_enforce_standing(ngx_vmess_account_t *account)
 
     case NGX_AGAIN:
 
-        /* look soon whether the user has come again */
-
         zone->absent = 1;
-        ngx_vmess_account_hasten(zone);
-
         return NGX_VMESS_STATUS_OK;
 
     default: /* NGX_DECLINED */

@@ -187,7 +187,7 @@ struct ngx_vmess_zone_s {
 
     /*
      * Limits were enforced for these.  The first account to expire, 0: none;
-     * limited: some have a limit, or may come again; absent: some may.
+     * limited: some have a limit; absent: some may come again.
      */
 
     ngx_uint_t                 enforced;   /* ends in the table */
