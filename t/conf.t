@@ -135,6 +135,8 @@ bad('state without a name', "vmess_users main:1m state= { alice $id; }\n" . $res
 bad('state of two zones', "vmess_users main:1m state=x { alice $id; }\n"
     . "vmess_users other:1m state=x { bob $id2; }\n" . $resolver . $server,
     qr/same path name ".*x" used in/);
+bad('state in a directory of something else', "vmess_users main:1m state=. { alice $id; }\n" . $resolver . $server,
+    qr/"state" of vmess_users "main": the directory "\S+" has other files, name one of its own/);
 bad('state with a long name', "vmess_users main:1m state=" . 'x' x 4080 . " { alice $id; }\n"
     . $resolver . $server, qr/"state" is too long/);
 good('a part of a UUID', user('alice ' . substr($id, 0, 28) . ';') . $resolver

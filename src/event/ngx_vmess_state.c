@@ -79,6 +79,16 @@ ngx_vmess_state_add(ngx_conf_t *cf, ngx_vmess_zone_t *zone, ngx_str_t *name)
         return NGX_ERROR;
     }
 
+    /* workers get to own it */
+
+    if (ngx_vmess_state_dir_foreign(&path->name)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"state\" of vmess_users \"%V\": the directory "
+                           "\"%V\" has other files, name one of its own",
+                           &zone->name, &path->name);
+        return NGX_ERROR;
+    }
+
     /* one that anybody else uses is refused */
 
     path->data = st;

@@ -71,6 +71,49 @@ ngx_vmess_state_dir_parse(ngx_str_t *name, ngx_vmess_journal_kind_e *kind,
 }
 
 
+ngx_uint_t
+ngx_vmess_state_dir_foreign(ngx_str_t *dir)
+{
+    uint64_t                  number;
+    ngx_dir_t                 d;
+    ngx_str_t                 name;
+    ngx_uint_t                tmp, foreign;
+    ngx_vmess_journal_kind_e  kind;
+
+    if (ngx_open_dir(dir, &d) == NGX_ERROR) {
+        return 0;
+    }
+
+    foreign = 0;
+
+    while (ngx_read_dir(&d) == NGX_OK) {
+
+        name.data = ngx_de_name(&d);
+        name.len = ngx_de_namelen(&d);
+
+        if (ngx_strcmp(name.data, "lock") == 0
+            || ngx_vmess_state_dir_parse(&name, &kind, &number, &tmp) == NGX_OK)
+        {
+            foreign = 0;
+            break;
+        }
+
+        /* a file system of its own has the last of these */
+
+        if (ngx_strcmp(name.data, ".") != 0
+            && ngx_strcmp(name.data, "..") != 0
+            && ngx_strcmp(name.data, "lost+found") != 0)
+        {
+            foreign = 1;
+        }
+    }
+
+    (void) ngx_close_dir(&d);
+
+    return foreign;
+}
+
+
 ngx_int_t
 ngx_vmess_state_dir_list(ngx_str_t *dir, ngx_vmess_state_files_t *files,
     ngx_pool_t *pool)

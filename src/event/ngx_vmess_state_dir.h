@@ -42,6 +42,9 @@ typedef struct {
 void ngx_vmess_state_dir_name(u_char *p, ngx_str_t *dir,
     ngx_vmess_journal_kind_e kind, uint64_t number, char *suffix);
 
+/* whether it is there and has files, but none of a state */
+ngx_uint_t ngx_vmess_state_dir_foreign(ngx_str_t *dir);
+
 /* lists the files; NGX_OK, or NGX_ERROR with ngx_errno */
 ngx_int_t ngx_vmess_state_dir_list(ngx_str_t *dir,
     ngx_vmess_state_files_t *files, ngx_pool_t *pool);
