@@ -367,7 +367,7 @@ ngx_vmess_account_walk_stop(ngx_vmess_account_walk_t *walk)
 }
 
 
-/* counts the account, of which the user was set, as one of this worker */
+/* counts the account, of which user and serial were set, as of this worker */
 
 void
 ngx_vmess_account_hold(ngx_vmess_account_t *account)

@@ -95,8 +95,8 @@ void ngx_vmess_account_refuse(ngx_vmess_account_t *account,
     ngx_vmess_status_e status);
 
 /*
- * Counts the account, of which the user was set, as one of this worker, until
- * ngx_vmess_account_close().
+ * Counts the account, of which the user and the serial were set, as one of this
+ * worker, until ngx_vmess_account_close().
  */
 void ngx_vmess_account_hold(ngx_vmess_account_t *account);
 

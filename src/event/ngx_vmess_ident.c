@@ -198,6 +198,7 @@ ngx_vmess_ident_take(ngx_vmess_account_t *account, ngx_uint_t slot,
 
     if (rc == NGX_OK) {
         account->user = hit.user;
+        account->serial = hit.serial;
 
         ngx_vmess_account_hold(account);
 
@@ -212,7 +213,6 @@ ngx_vmess_ident_take(ngx_vmess_account_t *account, ngx_uint_t slot,
         ngx_memcpy(account->cmd_key, hit.cmd_key, NGX_VMESS_KEY_LEN);
         account->owner = hit.owner;
         account->limits = hit.limits;
-        account->serial = hit.serial;
         account->temporary = hit.temporary;
         account->time = hit.time;
     }
