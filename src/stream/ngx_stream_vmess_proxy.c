@@ -167,8 +167,8 @@ ngx_stream_vmess_proxy_half_close(ngx_connection_t *c)
 
 /*
  * As "proxy_upload_rate" and "proxy_download_rate" do: the proxy neither reads
- * nor counts the time of "proxy_timeout" meanwhile.  Layers ask before they read
- * from a client; from the upstream, the proxy reads, and asks in recv().
+ * nor counts the time of "proxy_timeout" meanwhile.  Layers ask before they
+ * read from a client; from the upstream, the proxy reads, and asks in recv().
  */
 
 ngx_int_t
