@@ -9,11 +9,12 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::Bin/../lib";
+use lib "$FindBin::Bin/lib", "$FindBin::Bin/../lib";
 
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
 use JSON::PP;
+use Peer ();
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -32,8 +33,7 @@ if (!$peer{playwright}) {
 }
 
 my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
-my $port = $ENV{TEST_NGINX_STREAM_PORT} // 25400;
-my ($http, $echo) = ($port + 1, $port + 2);
+my ($port, $http, $echo) = Peer::free_ports(3);
 my $limit = 60 * ($ENV{TEST_VMESS_SCALE} || 1);
 my $users = $ENV{VMESS_PAGE_USERS} // 120;
 my $alice = 'b831381d-6324-4d53-ad4f-8cda48b30811';

@@ -7,11 +7,12 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib "$FindBin::Bin/../lib";
+use lib "$FindBin::Bin/lib", "$FindBin::Bin/../lib";
 
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
 use JSON::PP;
+use Peer ();
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -25,8 +26,7 @@ if (!$peer{promtool}) {
 }
 
 my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
-my $port = $ENV{TEST_NGINX_STREAM_PORT} // 25400;
-my ($http, $echo, $prometheus) = ($port + 1, $port + 2, $port + 3);
+my ($port, $http, $echo, $prometheus) = Peer::free_ports(4);
 my $limit = 60 * ($ENV{TEST_VMESS_SCALE} || 1);
 my $alice = 'b831381d-6324-4d53-ad4f-8cda48b30811';
 my $dir = tempdir('vmess-prometheus-XXXXXX', TMPDIR => 1, CLEANUP => 1);
